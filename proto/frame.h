@@ -1,0 +1,90 @@
+// The header that stands before every payload on the data plane. Its bytes are described in proto/README.md.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "proto/payload.h"
+
+namespace downpour {
+
+inline constexpr size_t kFrameHeaderBytes = 96;
+inline constexpr uint8_t kFrameVersion = 1;
+inline constexpr size_t kMaxFramePayloadBytes = 64 << 20;
+
+// Numbers on the wire: never reused, never changed.
+enum class FrameKind : uint8_t {
+  kHello = 1,    // worker: the first frame; says who it is
+  kWelcome = 2,  // server: the answer; `sequence` is the number of payload bytes that may be unacknowledged
+  kSet = 3,      // worker: first values of a part
+  kPush = 4,     // worker: a gradient of a part
+  kAck = 5,      // server: what became of a set or a push; `reason` is kNone where it was taken
+  kPull = 6,     // worker: asks for a part as of `clock`
+  kValues = 7,   // server: the part
+  kRefused = 8,  // server: a pull that can't be answered, or why the stream ends; the payload is a sentence
+};
+
+// Why a frame was not taken. Numbers on the wire.
+enum class Refusal : uint8_t {
+  kNone = 0,
+  kDuplicate = 1,      // applied before; the sender may forget it
+  kFenced = 2,         // a newer attempt holds the partition, or the lease ran out
+  kNotFinite = 3,      // a NaN or an infinity in the gradient
+  kClockClosed = 4,    // the clock was closed without this push
+  kClockAhead = 5,     // the push runs ahead of what the mode allows
+  kMalformed = 6,      // header or length against the table
+  kWrongMap = 7,       // another version of the shard map
+  kNotSet = 8,         // the part has no values yet
+  kNoMembers = 9,      // the clock that is asked for can't close: the workers it waits for never came or are gone
+  kOverload = 10,      // more in flight than the credit allows
+  kShuttingDown = 11,  // the server drains
+};
+
+// The name used in logs, metrics and messages, e.g. "not_finite"; "unknown" for a number that is none.
+absl::string_view RefusalName(Refusal reason);
+absl::string_view FrameKindName(FrameKind kind);
+
+// How a payload's values are encoded. Numbers on the wire.
+enum class CodecId : uint8_t { kRaw = 1 };
+
+struct FrameHeader {
+  FrameKind kind = FrameKind::kHello;
+  CodecId codec = CodecId::kRaw;
+  Refusal reason = Refusal::kNone;
+  uint64_t job = 0;            // JobId(name)
+  uint32_t map_version = 0;
+  uint32_t table = 0;
+  uint32_t part = 0;
+  uint32_t worker = 0;         // partition
+  uint64_t fence = 0;
+  uint64_t clock = 0;          // the worker's step; in kValues the part's clock
+  uint64_t sequence = 0;       // of the push, from 1; echoed in its kAck. A pull's own number, echoed in kValues
+  uint64_t position = 0;       // samples of the partition that this push completes
+  uint64_t version = 0;        // updates in the part: in kPush those the gradient was computed from
+  uint32_t samples = 0;        // samples behind a push
+  uint32_t elements = 0;       // floats, decoded
+  uint32_t payload_bytes = 0;  // bytes that follow the header
+
+  friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
+};
+
+// The job's number in frames: the first 8 bytes of a hash of its name (FNV-1a, 64 bits).
+uint64_t JobId(absl::string_view name);
+
+std::array<std::byte, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& header);
+
+// Checks magic, version, known kind, codec and reason, reserved bytes, and that a raw payload's length is that of
+// its elements. Says which field is wrong. Trusts nothing; the caller checks the rest against its tables.
+absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes);
+
+// A frame as it travels inside a process.
+struct Message {
+  FrameHeader header;
+  Payload payload;
+};
+
+}  // namespace downpour

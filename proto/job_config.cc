@@ -1,0 +1,438 @@
+#include "proto/job_config.h"
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <google/protobuf/util/message_differencer.h>
+#include <yaml-cpp/yaml.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "proto/job_keys.h"
+
+namespace downpour {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+constexpr size_t kMaxJobFileBytes = 4 << 20;
+
+std::string Join(absl::string_view prefix, absl::string_view name) {
+  return absl::StrCat(prefix, prefix.empty() ? "" : ".", name);
+}
+
+// Collects mistakes, so that a user sees all of them at once.
+class Mistakes {
+ public:
+  explicit Mistakes(absl::string_view file) : file_(file) {}
+
+  // `line` from 0; negative where there is none to name.
+  void Add(int line, absl::string_view path, absl::string_view what) {
+    lines_.push_back(absl::StrCat(file_, ":", line >= 0 ? absl::StrCat(line + 1, ":") : "", " ", path,
+                                  path.empty() ? "" : ": ", what));
+  }
+
+  absl::Status ToStatus() const {
+    return lines_.empty() ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrJoin(lines_, "\n"));
+  }
+
+ private:
+  std::string file_;
+  std::vector<std::string> lines_;
+};
+
+std::string TypeName(const FieldDescriptor* field) {
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64: return "a whole number, not negative";
+    case FieldDescriptor::CPPTYPE_FLOAT:
+    case FieldDescriptor::CPPTYPE_DOUBLE: return "a number";
+    case FieldDescriptor::CPPTYPE_BOOL: return "true or false";
+    case FieldDescriptor::CPPTYPE_STRING: return "text";
+    default: return "a section of keys";
+  }
+}
+
+// "between 1 and 5", "at least 1", "at most 5".
+std::string BoundsText(const Key& key) {
+  if (key.has_min() && key.has_max()) return absl::StrFormat("between %.15g and %.15g", key.min(), key.max());
+  return key.has_min() ? absl::StrFormat("at least %.15g", key.min()) : absl::StrFormat("at most %.15g", key.max());
+}
+
+// Sets a scalar field, or adds to a repeated one, from its text. A sentence when the text does not fit.
+std::string SetScalar(const std::string& text, const FieldDescriptor* field, Message* message) {
+  const Key& key = KeyOf(field);
+  const google::protobuf::Reflection* reflection = message->GetReflection();
+  const auto out_of_bounds = [&key](double value) {
+    return (key.has_min() && value < key.min()) || (key.has_max() && value > key.max());
+  };
+  const auto set = [&]<typename T>(void (google::protobuf::Reflection::*one)(Message*, const FieldDescriptor*, T) const,
+                                   void (google::protobuf::Reflection::*add)(Message*, const FieldDescriptor*, T) const,
+                                   T value) {
+    (reflection->*(field->is_repeated() ? add : one))(message, field, std::move(value));
+  };
+  const std::string misfit = absl::StrCat("'", text, "' is not ", TypeName(field));
+  using R = google::protobuf::Reflection;
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64: {
+      uint64_t value = 0;
+      if (!absl::SimpleAtoi(text, &value)) return misfit;
+      if (out_of_bounds(static_cast<double>(value))) return absl::StrCat(text, " is not ", BoundsText(key));
+      if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT64) {
+        set(&R::SetUInt64, &R::AddUInt64, value);
+      } else {
+        if (value > UINT32_MAX) return absl::StrCat(text, " is too large");
+        set(&R::SetUInt32, &R::AddUInt32, static_cast<uint32_t>(value));
+      }
+      return "";
+    }
+    case FieldDescriptor::CPPTYPE_FLOAT: {
+      float value = 0;
+      if (!absl::SimpleAtof(text, &value) || !std::isfinite(value)) return misfit;
+      if (out_of_bounds(value)) return absl::StrCat(text, " is not ", BoundsText(key));
+      set(&R::SetFloat, &R::AddFloat, value);
+      return "";
+    }
+    case FieldDescriptor::CPPTYPE_BOOL:
+      if (text != "true" && text != "false") return misfit;
+      set(&R::SetBool, &R::AddBool, text == "true");
+      return "";
+    case FieldDescriptor::CPPTYPE_STRING: {
+      if (!key.choices().empty() &&
+          std::find(key.choices().begin(), key.choices().end(), text) == key.choices().end()) {
+        const std::string nearest = NearestChoice(text, key);
+        return absl::StrCat("'", text, "' is none of ", absl::StrJoin(key.choices(), ", "),
+                            nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?"));
+      }
+      set(&R::SetString, &R::AddString, text);
+      return "";
+    }
+    default: return absl::StrCat("has a type that a job can't hold: ", field->cpp_type_name());
+  }
+}
+
+class Parser {
+ public:
+  explicit Parser(Mistakes* mistakes) : mistakes_(*mistakes) {}
+
+  // Fills `message` from a mapping, then with defaults.
+  void ParseMessage(const YAML::Node& node, const std::string& path, int line, Message* message) {
+    std::set<std::string> given;
+    if (node.IsDefined() && !node.IsNull()) {
+      if (!node.IsMap()) {
+        mistakes_.Add(line, path, "should be a section of keys");
+        return;
+      }
+      for (const auto& entry : node) ParseEntry(entry, path, &given, message);
+    }
+    Complete(given, node, path, line, message);
+  }
+
+ private:
+  void ParseEntry(const YAML::detail::iterator_value& entry, const std::string& path, std::set<std::string>* given,
+                  Message* message) {
+    const int line = entry.first.Mark().line;
+    if (!entry.first.IsScalar()) {
+      mistakes_.Add(line, path, "a key should be a word");
+      return;
+    }
+    const std::string& name = entry.first.Scalar();
+    const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(name);
+    if (field == nullptr) {
+      const std::string nearest = NearestKey(name, message->GetDescriptor(), path);
+      mistakes_.Add(line, Join(path, name),
+                    absl::StrCat("unknown key", nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
+      return;
+    }
+    if (!given->insert(name).second) {
+      mistakes_.Add(line, Join(path, name), "given twice");
+      return;
+    }
+    ParseField(entry.second, Join(path, name), line, field, message);
+  }
+
+  void ParseField(const YAML::Node& node, const std::string& path, int line, const FieldDescriptor* field,
+                  Message* message) {
+    const bool is_message = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+    if (!field->is_repeated()) {
+      if (is_message) {
+        ParseMessage(node, path, line, message->GetReflection()->MutableMessage(message, field));
+      } else {
+        ParseScalar(node, path, line, field, message);
+      }
+      return;
+    }
+    if (!node.IsSequence()) {
+      mistakes_.Add(line, path, "should be a list");
+      return;
+    }
+    for (size_t i = 0; i < node.size(); ++i) {
+      const std::string item = absl::StrCat(path, "[", i, "]");
+      const int item_line = node[i].Mark().line;
+      if (is_message) {
+        ParseMessage(node[i], item, item_line, message->GetReflection()->AddMessage(message, field));
+      } else {
+        ParseScalar(node[i], item, item_line, field, message);
+      }
+    }
+    if (node.size() < KeyOf(field).list_min()) {
+      mistakes_.Add(line, path, absl::StrCat("needs at least ", KeyOf(field).list_min()));
+    }
+  }
+
+  void ParseScalar(const YAML::Node& node, const std::string& path, int line, const FieldDescriptor* field,
+                   Message* message) {
+    if (!node.IsScalar()) {
+      mistakes_.Add(line, path, absl::StrCat("should be ", TypeName(field)));
+      return;
+    }
+    if (const std::string wrong = SetScalar(node.Scalar(), field, message); !wrong.empty()) {
+      mistakes_.Add(line, path, wrong);
+    }
+  }
+
+  // Gives the keys that were not given their defaults, and refuses those given that don't count here.
+  void Complete(const std::set<std::string>& given, const YAML::Node& node, const std::string& path, int line,
+                Message* message) {
+    const google::protobuf::Descriptor* descriptor = message->GetDescriptor();
+    const FieldDescriptor* selector = SelectorOf(descriptor);
+    std::string selected;
+    if (selector != nullptr) {
+      selected = given.count(selector->name()) ? message->GetReflection()->GetString(*message, selector)
+                                               : KeyOf(selector).default_value();
+      // Without it, or with a wrong one, nothing can be said of its siblings; the mistake itself is reported.
+      if (selected.empty()) {
+        if (!given.count(selector->name())) mistakes_.Add(line, Join(path, selector->name()), "is missing");
+        return;
+      }
+    }
+    for (int i = 0; i < descriptor->field_count(); ++i) {
+      const FieldDescriptor* field = descriptor->field(i);
+      const Key& key = KeyOf(field);
+      const std::string field_path = Join(path, field->name());
+      const bool counts = Counts(key, selected);
+      if (given.count(field->name())) {
+        if (!counts) {
+          mistakes_.Add(node[field->name()].Mark().line, field_path,
+                        absl::StrCat("belongs to ", selector->name(), " ", absl::StrJoin(key.only_for(), ", "),
+                                     ", not to ", selected));
+        }
+      } else if (counts) {
+        SetDefault(key, field, field_path, line, message);
+      }
+    }
+  }
+
+  void SetDefault(const Key& key, const FieldDescriptor* field, const std::string& path, int line, Message* message) {
+    if (key.required()) {
+      mistakes_.Add(line, path, "is missing");
+    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      if (!field->is_repeated()) {
+        ParseMessage(YAML::Node(YAML::NodeType::Undefined), path, line,
+                     message->GetReflection()->MutableMessage(message, field));
+      }
+    } else if (field->is_repeated()) {
+      for (const auto& item : absl::StrSplit(key.default_value(), ',', absl::SkipWhitespace())) {
+        SetScalar(std::string(absl::StripAsciiWhitespace(item)), field, message);
+      }
+    } else if (!key.default_value().empty()) {
+      SetScalar(key.default_value(), field, message);
+    }
+  }
+
+  Mistakes& mistakes_;
+};
+
+bool IsHostPort(absl::string_view address) {
+  if (absl::StartsWith(address, "unix:")) return address.size() > 5;
+  const size_t colon = address.rfind(':');
+  uint32_t port = 0;
+  return colon != absl::string_view::npos && colon > 0 && absl::SimpleAtoi(address.substr(colon + 1), &port) &&
+         port <= 65535;
+}
+
+bool IsJobName(absl::string_view name) {
+  if (name.empty() || name.size() > 64 || name[0] == '.') return false;
+  for (const char c : name) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
+// What no single key can know.
+void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
+  if (!job.name().empty() && !IsJobName(job.name())) {
+    mistakes->Add(-1, "name", absl::StrCat("'", job.name(), "' should be letters, digits, '.', '_' and '-', at most 64,",
+                                           " not beginning with '.'"));
+  }
+  for (const std::string& address : job.servers().addresses()) {
+    if (!IsHostPort(address)) {
+      mistakes->Add(-1, "servers.addresses", absl::StrCat("'", address, "' is not host:port"));
+    }
+  }
+  for (const std::string& address : job.servers().metrics_addresses()) {
+    if (!IsHostPort(address)) {
+      mistakes->Add(-1, "servers.metrics_addresses", absl::StrCat("'", address, "' is not host:port"));
+    }
+  }
+  if (job.servers().metrics_addresses_size() > job.servers().addresses_size()) {
+    mistakes->Add(-1, "servers.metrics_addresses", "has more entries than servers.addresses");
+  }
+  if (job.worker().heartbeat_ms() >= job.worker().lease_ms()) {
+    mistakes->Add(-1, "worker.heartbeat_ms", absl::StrCat(job.worker().heartbeat_ms(), " should be less than ",
+                                                          "worker.lease_ms, ", job.worker().lease_ms()));
+  }
+  double values = 1;
+  for (const uint32_t dimension : job.data().shape()) values *= dimension;
+  if (values > 1 << 28) mistakes->Add(-1, "data.shape", "is more than 2^28 values a sample");
+  if (job.optimizer().name() == "adam" && (job.optimizer().beta1() >= 1 || job.optimizer().beta2() >= 1)) {
+    mistakes->Add(-1, "optimizer", "beta1 and beta2 should be less than 1");
+  }
+}
+
+void EmitMessage(const Message& message, YAML::Emitter* out);
+
+void EmitValue(const Message& message, const FieldDescriptor* field, int index, YAML::Emitter* out) {
+  const google::protobuf::Reflection* r = message.GetReflection();
+  const bool repeated = field->is_repeated();
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_UINT32:
+      *out << (repeated ? r->GetRepeatedUInt32(message, field, index) : r->GetUInt32(message, field));
+      break;
+    case FieldDescriptor::CPPTYPE_UINT64: *out << r->GetUInt64(message, field); break;
+    case FieldDescriptor::CPPTYPE_FLOAT: {
+      const float value = r->GetFloat(message, field);
+      std::string text = absl::StrFormat("%.6g", value);
+      if (float back = 0; !absl::SimpleAtof(text, &back) || back != value) text = absl::StrFormat("%.9g", value);
+      *out << text;
+      break;
+    }
+    case FieldDescriptor::CPPTYPE_BOOL: *out << (r->GetBool(message, field) ? "true" : "false"); break;
+    case FieldDescriptor::CPPTYPE_STRING:
+      *out << YAML::DoubleQuoted
+           << (repeated ? r->GetRepeatedString(message, field, index) : r->GetString(message, field));
+      break;
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      EmitMessage(repeated ? r->GetRepeatedMessage(message, field, index) : r->GetMessage(message, field), out);
+      break;
+    default: break;
+  }
+}
+
+void EmitMessage(const Message& message, YAML::Emitter* out) {
+  std::vector<const FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  const bool flow = message.GetDescriptor() == Layer::descriptor();
+  *out << (flow ? YAML::Flow : YAML::Block) << YAML::BeginMap;
+  for (const FieldDescriptor* field : fields) {
+    *out << YAML::Key << field->name() << YAML::Value;
+    if (field->is_repeated()) {
+      const bool block = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+      *out << (block ? YAML::Block : YAML::Flow) << YAML::BeginSeq;
+      for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) EmitValue(message, field, i, out);
+      *out << YAML::EndSeq;
+    } else {
+      EmitValue(message, field, 0, out);
+    }
+  }
+  *out << YAML::EndMap;
+}
+
+// The keys in which a worker and its server must agree.
+Job Agreed(const Job& job) {
+  Job agreed;
+  agreed.set_name(job.name());
+  agreed.set_seed(job.seed());
+  agreed.set_workers(job.workers());
+  *agreed.mutable_sync() = job.sync();
+  *agreed.mutable_optimizer() = job.optimizer();
+  *agreed.mutable_schedule() = job.schedule();
+  agreed.mutable_training()->set_batch(job.training().batch());
+  *agreed.mutable_data()->mutable_shape() = job.data().shape();
+  agreed.mutable_data()->set_scale(job.data().scale());
+  *agreed.mutable_net() = job.net();
+  return agreed;
+}
+
+void ResolvePath(const std::filesystem::path& folder, std::string* path) {
+  if (!path->empty() && std::filesystem::path(*path).is_relative()) *path = (folder / *path).lexically_normal();
+}
+
+}  // namespace
+
+absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file) {
+  Mistakes mistakes(file);
+  if (yaml.size() > kMaxJobFileBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(std::string(file), ": a job file of ", yaml.size(),
+                                                   " bytes; the limit is ", kMaxJobFileBytes));
+  }
+  YAML::Node root;
+  try {
+    root = YAML::Load(std::string(yaml));
+  } catch (const YAML::Exception& error) {
+    mistakes.Add(error.mark.line, "", absl::StrCat("not YAML: ", error.msg));
+    return mistakes.ToStatus();
+  }
+  Job job;
+  Parser(&mistakes).ParseMessage(root, "", 0, &job);
+  CheckAcrossKeys(job, &mistakes);
+  if (absl::Status status = mistakes.ToStatus(); !status.ok()) return status;
+  return job;
+}
+
+absl::StatusOr<Job> LoadJob(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return absl::NotFoundError(absl::StrCat("no job file at ", path));
+  }
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in) return absl::NotFoundError(absl::StrCat("can't read the job file ", path));
+  absl::StatusOr<Job> job = ParseJob(text.str(), path);
+  if (!job.ok()) return job;
+  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  for (Samples* samples : {job->mutable_data()->mutable_train(), job->mutable_data()->mutable_test()}) {
+    if (samples->has_images()) ResolvePath(folder, samples->mutable_images());
+    if (samples->has_labels()) ResolvePath(folder, samples->mutable_labels());
+  }
+  return job;
+}
+
+std::string JobToYaml(const Job& job) {
+  YAML::Emitter out;
+  EmitMessage(job, &out);
+  return absl::StrCat(out.c_str(), "\n");
+}
+
+absl::Status CheckAgreement(const Job& server, const Job& worker) {
+  std::string report;
+  google::protobuf::util::MessageDifferencer differencer;
+  differencer.ReportDifferencesToString(&report);
+  const bool same = differencer.Compare(Agreed(server), Agreed(worker));
+  std::vector<std::string> lines = absl::StrSplit(report, '\n', absl::SkipEmpty());
+  if (server.servers().addresses_size() != worker.servers().addresses_size()) {
+    lines.push_back(absl::StrCat("servers.addresses: ", server.servers().addresses_size(), " of them -> ",
+                                 worker.servers().addresses_size()));
+  } else if (same) {
+    return absl::OkStatus();
+  }
+  constexpr size_t kMostLines = 20;
+  if (lines.size() > kMostLines) lines.resize(kMostLines);
+  return absl::FailedPreconditionError(absl::StrCat(
+      "job and server disagree (server's value -> worker's): ", absl::StrJoin(lines, "; "),
+      ". Start both from the same job file."));
+}
+
+}  // namespace downpour

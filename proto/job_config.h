@@ -1,0 +1,29 @@
+// Reads job files. The keys, their defaults, bounds and sentences stand in job.proto.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "proto/job.pb.h"
+
+namespace downpour {
+
+// Parses YAML text into a job in which every key that counts has its value: the given one or its default.
+// InvalidArgument, one line for each mistake (all of them at once), as
+// `file:line: key: what is wrong; what would be right`. `file` serves the messages only.
+absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file);
+
+// ParseJob of a file. Relative paths in `data` are taken from the file's folder.
+absl::StatusOr<Job> LoadJob(const std::string& path);
+
+// The job as YAML that ParseJob reads back to the same job: the resolved configuration of a run.
+std::string JobToYaml(const Job& job);
+
+// What must be the same on worker and server: FailedPrecondition with the keys that differ, both values with each.
+// Addresses, paths, timeouts and what a run leaves behind may differ.
+absl::Status CheckAgreement(const Job& server, const Job& worker);
+
+}  // namespace downpour

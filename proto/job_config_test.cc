@@ -1,0 +1,148 @@
+#include "proto/job_config.h"
+
+#include <catch2/catch.hpp>
+
+#include "proto/job_keys.h"
+
+namespace downpour {
+namespace {
+
+using Catch::Matchers::Contains;
+
+constexpr char kSmallest[] = R"(name: small
+net:
+  - {name: ip, type: inner_product, outputs: 10}
+  - {name: loss, type: softmax_loss}
+)";
+
+std::string Mistake(const std::string& yaml) {
+  const absl::StatusOr<Job> job = ParseJob(yaml, "job.yaml");
+  REQUIRE_FALSE(job.ok());
+  return std::string(job.status().message());
+}
+
+TEST_CASE("keys that are not given have their defaults") {
+  const absl::StatusOr<Job> job = ParseJob(kSmallest, "job.yaml");
+  REQUIRE(job.ok());
+  CHECK(job->seed() == 1);
+  CHECK(job->sync().mode() == "downpour");
+  CHECK(job->sync().n_push() == 5);
+  CHECK(job->sync().local_step());
+  CHECK_FALSE(job->sync().has_join_timeout_ms());
+  CHECK(job->servers().addresses_size() == 1);
+  CHECK(std::vector<uint32_t>(job->data().shape().begin(), job->data().shape().end()) ==
+        std::vector<uint32_t>{1, 28, 28});
+  CHECK(job->optimizer().learning_rate() == Approx(0.01));
+  CHECK_FALSE(job->net(1).has_outputs());
+}
+
+TEST_CASE("each default of each key fits its own bounds and choices") {
+  for (const std::string mode : {"downpour", "asp", "bsp"}) {
+    CHECK(ParseJob(std::string(kSmallest) + "sync: {mode: " + mode + "}", "job.yaml").ok());
+  }
+  for (const std::string name : {"sgd", "momentum", "adam"}) {
+    CHECK(ParseJob(std::string(kSmallest) + "optimizer: {name: " + name + "}", "job.yaml").ok());
+  }
+}
+
+TEST_CASE("a misspelt key gives file, line, the key and the nearest known one") {
+  CHECK(Mistake(std::string(kSmallest) + "sync:\n  n_fech: 3\n") ==
+        "job.yaml:6: sync.n_fech: unknown key; did you mean sync.n_fetch?");
+  CHECK(Mistake(std::string(kSmallest) + "n_push: 3\n") ==
+        "job.yaml:5: n_push: unknown key; did you mean sync.n_push?");
+  CHECK(Mistake(std::string(kSmallest) + "zzzzzzz: 3\n") == "job.yaml:5: zzzzzzz: unknown key");
+}
+
+TEST_CASE("values that don't fit are refused with what would") {
+  const std::string base = kSmallest;
+  CHECK_THAT(Mistake(base + "workers: 0"), Contains("job.yaml:5: workers: 0 is not between 1 and 100000"));
+  CHECK_THAT(Mistake(base + "workers: -1"), Contains("'-1' is not a whole number, not negative"));
+  CHECK_THAT(Mistake(base + "workers: two"), Contains("'two' is not a whole number"));
+  CHECK_THAT(Mistake(base + "workers: [2]"), Contains("should be a whole number"));
+  CHECK_THAT(Mistake(base + "workers: 5000000000"), Contains("5000000000 is not between"));
+  CHECK_THAT(Mistake(base + "optimizer: {learning_rate: .nan}"), Contains("not a number"));
+  CHECK_THAT(Mistake(base + "optimizer: {learning_rate: -1}"), Contains("at least 0"));
+  CHECK_THAT(Mistake(base + "sync: {wait: 1}"), Contains("'1' is not true or false"));
+  CHECK_THAT(Mistake(base + "sync: {mode: dwnpour}"), Contains("did you mean downpour?"));
+  CHECK_THAT(Mistake(base + "sync: 3"), Contains("sync: should be a section of keys"));
+  CHECK_THAT(Mistake(base + "servers: {addresses: []}"), Contains("servers.addresses: needs at least 1"));
+  CHECK_THAT(Mistake(base + "servers: {addresses: ['here']}"), Contains("'here' is not host:port"));
+  CHECK_THAT(Mistake(base + "servers: {addresses: a:1}"), Contains("should be a list"));
+  CHECK_THAT(Mistake(base + "seed: 1\nseed: 2"), Contains("job.yaml:6: seed: given twice"));
+  CHECK_THAT(Mistake(base + "worker: {lease_ms: 500, heartbeat_ms: 600}"), Contains("less than worker.lease_ms"));
+  CHECK_THAT(Mistake("name: ../x\nnet: [{name: l, type: softmax_loss}]"), Contains("'../x' should be letters"));
+}
+
+TEST_CASE("a setting of another mode says whose it is") {
+  CHECK(Mistake(std::string(kSmallest) + "sync: {mode: bsp, n_fetch: 5}") ==
+        "job.yaml:5: sync.n_fetch: belongs to mode downpour, not to bsp");
+  CHECK_THAT(Mistake(std::string(kSmallest) + "optimizer: {name: sgd, momentum: 0.9}"),
+             Contains("belongs to name momentum, not to sgd"));
+  CHECK_THAT(Mistake("name: a\nnet:\n  - {name: r, type: relu, outputs: 3}"),
+             Contains("job.yaml:3: net[0].outputs: belongs to type convolution, inner_product, not to relu"));
+}
+
+TEST_CASE("what is missing is named, and all mistakes come at once") {
+  const std::string mistakes = Mistake("net:\n  - {name: c, type: convolution, outputs: 3}\n  - {name: d}\nfoo: 1");
+  CHECK_THAT(mistakes, Contains("name: is missing"));
+  CHECK_THAT(mistakes, Contains("net[0].kernel: is missing"));
+  CHECK_THAT(mistakes, Contains("net[1].type: is missing"));
+  CHECK_THAT(mistakes, Contains("foo: unknown key"));
+}
+
+TEST_CASE("text that is no YAML, or no job, is refused with its line") {
+  CHECK_THAT(Mistake("a: [1,\nb: }"), Contains("job.yaml:2: not YAML"));
+  CHECK_THAT(Mistake("- 1\n- 2"), Contains("should be a section of keys"));
+  CHECK_THAT(Mistake(""), Contains("net: is missing"));
+  CHECK_THAT(Mistake("? [a, b]\n: 1"), Contains("a key should be a word"));
+}
+
+TEST_CASE("a resolved job reads back as itself") {
+  const absl::StatusOr<Job> job =
+      ParseJob(std::string(kSmallest) + "optimizer: {name: adam, learning_rate: 0.0003}\n"
+                                        "data: {train: {images: \"a \\\"b\\\": c\", labels: \"true\"}}",
+               "job.yaml");
+  REQUIRE(job.ok());
+  const absl::StatusOr<Job> back = ParseJob(JobToYaml(*job), "resolved.yaml");
+  INFO(JobToYaml(*job));
+  REQUIRE(back.ok());
+  CHECK(back->SerializeAsString() == job->SerializeAsString());
+}
+
+TEST_CASE("worker and server must agree on what matters, and only on that") {
+  const Job server = *ParseJob(kSmallest, "job.yaml");
+  Job worker = server;
+  worker.mutable_run()->set_dir("elsewhere");
+  worker.mutable_servers()->set_addresses(0, "10.0.0.1:1");
+  CHECK(CheckAgreement(server, worker).ok());
+  worker.mutable_net(0)->set_outputs(11);
+  const absl::Status status = CheckAgreement(server, worker);
+  CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK_THAT(std::string(status.message()), Contains("net[0].outputs: 10 -> 11"));
+}
+
+// Walks every key: the table itself must be sound.
+void CheckTable(const google::protobuf::Descriptor* message) {
+  for (int i = 0; i < message->field_count(); ++i) {
+    const auto* field = message->field(i);
+    INFO(field->full_name());
+    const Key& key = KeyOf(field);
+    CHECK(key.doc().size() > 10);
+    CHECK(key.doc().back() == '.');
+    CHECK_FALSE((key.required() && !key.default_value().empty()));
+    if (!key.only_for().empty()) {
+      const auto* selector = SelectorOf(message);
+      REQUIRE(selector != nullptr);
+      for (const std::string& value : key.only_for()) {
+        const auto& choices = KeyOf(selector).choices();
+        CHECK(std::find(choices.begin(), choices.end(), value) != choices.end());
+      }
+    }
+    if (field->message_type() != nullptr) CheckTable(field->message_type());
+  }
+}
+
+TEST_CASE("every key has a sentence, and refers only to what exists") { CheckTable(Job::descriptor()); }
+
+}  // namespace
+}  // namespace downpour

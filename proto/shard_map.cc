@@ -1,0 +1,68 @@
+#include "proto/shard_map.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace downpour {
+namespace {
+
+constexpr uint64_t kAlignment = 16;  // floats: one cache line
+constexpr int kMaxParts = 1 << 20;
+
+uint64_t DivideUp(uint64_t a, uint64_t b) { return a / b + (a % b != 0); }
+
+}  // namespace
+
+ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_server, uint64_t part_bytes) {
+  const uint64_t shards = uint64_t{servers} * shards_per_server;
+  const uint64_t lines = DivideUp(elements, kAlignment);
+  const uint64_t lines_in_part = std::max<uint64_t>(1, part_bytes / sizeof(float) / kAlignment);
+  // A multiple of the shards, so that each has the same number.
+  uint64_t parts = DivideUp(std::max(shards, DivideUp(lines, lines_in_part)), shards) * shards;
+  parts = std::min(parts, lines);
+
+  ShardMap map;
+  map.set_version(1);
+  ShardMap::Table* table = map.add_tables();
+  table->set_elements(elements);
+  uint64_t begin = 0;
+  for (uint64_t i = 0; i < parts; ++i) {
+    ShardMap::Part* part = table->add_parts();
+    const uint64_t end = std::min(elements, lines * (i + 1) / parts * kAlignment);
+    part->set_begin(begin);
+    part->set_end(end);
+    part->set_server(i % servers);
+    part->set_shard(i / servers % shards_per_server);
+    begin = end;
+  }
+  return map;
+}
+
+absl::Status ValidateShardMap(const ShardMap& map, uint32_t servers) {
+  for (const ShardMap::Table& table : map.tables()) {
+    if (table.parts_size() > kMaxParts) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("table ", table.id(), " of the shard map has ", table.parts_size(), " parts"));
+    }
+    uint64_t expected = 0;
+    for (int i = 0; i < table.parts_size(); ++i) {
+      const ShardMap::Part& part = table.parts(i);
+      if (part.begin() != expected || part.end() <= part.begin() || part.end() > table.elements() ||
+          part.server() >= servers) {
+        return absl::InvalidArgumentError(absl::StrCat("part ", i, " of table ", table.id(), " is [", part.begin(),
+                                                       ", ", part.end(), ") on server ", part.server(),
+                                                       "; it should begin at ", expected, ", of ", table.elements(),
+                                                       " elements on ", servers, " servers"));
+      }
+      expected = part.end();
+    }
+    if (expected != table.elements()) {
+      return absl::InvalidArgumentError(absl::StrCat("the parts of table ", table.id(), " end at ", expected,
+                                                     ", the table at ", table.elements()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace downpour

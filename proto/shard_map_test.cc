@@ -1,0 +1,62 @@
+#include "proto/shard_map.h"
+
+#include <catch2/catch.hpp>
+#include <map>
+
+namespace downpour {
+namespace {
+
+TEST_CASE("parts are even, small enough, aligned, and every shard has as many") {
+  for (const uint64_t elements : {1, 15, 16, 17, 431080, 431104, 10000000}) {
+    for (const uint32_t servers : {1, 2, 3}) {
+      for (const uint32_t shards : {1, 2, 5}) {
+        for (const uint64_t part_bytes : {4096, 1 << 16, 4 << 20}) {
+          CAPTURE(elements, servers, shards, part_bytes);
+          const ShardMap map = MakeShardMap(elements, servers, shards, part_bytes);
+          REQUIRE(ValidateShardMap(map, servers).ok());
+          std::map<std::pair<uint32_t, uint32_t>, int> owned;
+          uint64_t least = UINT64_MAX, most = 0;
+          for (const auto& part : map.tables(0).parts()) {
+            const uint64_t size = part.end() - part.begin();
+            REQUIRE(size * sizeof(float) <= part_bytes);
+            REQUIRE(part.begin() % 16 == 0);
+            REQUIRE(part.shard() < shards);
+            if (part.end() < elements) least = std::min(least, size);
+            most = std::max(most, size);
+            ++owned[{part.server(), part.shard()}];
+          }
+          if (least != UINT64_MAX) CHECK(most - least <= 16);
+          if (elements >= 16 * servers * shards) {
+            CHECK(owned.size() == servers * shards);
+            for (const auto& [owner, parts] : owned) CHECK(parts == owned.begin()->second);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a table without elements has no parts") {
+  const ShardMap map = MakeShardMap(0, 2, 2, 4096);
+  CHECK(map.tables(0).parts_size() == 0);
+  CHECK(ValidateShardMap(map, 2).ok());
+}
+
+TEST_CASE("a map from a peer that has gaps, overlaps or strange owners is refused") {
+  const ShardMap good = MakeShardMap(1000, 2, 2, 4096);
+  const auto refuses = [&good](auto change) {
+    ShardMap map = good;
+    change(map.mutable_tables(0));
+    return !ValidateShardMap(map, 2).ok();
+  };
+  CHECK(refuses([](auto* t) { t->mutable_parts(1)->set_begin(0); }));
+  CHECK(refuses([](auto* t) { t->mutable_parts(1)->set_end(t->parts(1).begin()); }));
+  CHECK(refuses([](auto* t) { t->mutable_parts(0)->set_begin(16); }));
+  CHECK(refuses([](auto* t) { t->mutable_parts(2)->set_server(2); }));
+  CHECK(refuses([](auto* t) { t->mutable_parts(3)->set_end(1001); }));
+  CHECK(refuses([](auto* t) { t->mutable_parts()->RemoveLast(); }));
+  CHECK(refuses([](auto* t) { t->set_elements(UINT64_MAX); }));
+}
+
+}  // namespace
+}  // namespace downpour

@@ -1,0 +1,47 @@
+// Two-dimensional convolution (cross-correlation, as the field has it) with bias, square window.
+//
+//   output[n][o][y][x] = bias[o] + sum over c, i, j of
+//                        weights[o][c][i][j] * input[n][c][y * stride + i - pad][x * stride + j - pad]
+//
+// where what lies outside the input is zero. Output side: (side + 2 * pad - kernel) / stride + 1, rounded
+// down; the kernel must not exceed side + 2 * pad.
+#pragma once
+
+#include "kernels/tensor_view.h"
+
+namespace downpour::kernels {
+
+struct Conv2dSpec {
+  Shape input;
+  int outputs = 0;
+  int kernel = 0;
+  int stride = 1;
+  int pad = 0;
+
+  Shape output() const {
+    return {outputs, (input.height + 2 * pad - kernel) / stride + 1,
+            (input.width + 2 * pad - kernel) / stride + 1};
+  }
+  std::size_t weight_count() const {
+    return static_cast<std::size_t>(outputs) * input.channels * kernel * kernel;
+  }
+};
+
+// Weights are {outputs, channels, kernel, kernel}, bias {outputs}. Views must have the spec's shapes and one
+// batch size, at most the plan's. No two may overlap.
+class Conv2d {
+ public:
+  virtual ~Conv2d() = default;
+
+  virtual void Forward(ConstTensorView input, const float* weights, const float* bias, TensorView output) = 0;
+
+  // input_gradient = d loss / d input.
+  virtual void BackwardData(ConstTensorView output_gradient, const float* weights,
+                            TensorView input_gradient) = 0;
+
+  // Overwrites the gradients of weights and bias, summed over the batch.
+  virtual void BackwardWeights(ConstTensorView input, ConstTensorView output_gradient, float* weight_gradient,
+                               float* bias_gradient) = 0;
+};
+
+}  // namespace downpour::kernels

@@ -1,0 +1,36 @@
+#include "kernels/cpu/device.h"
+
+namespace downpour::kernels::cpu {
+namespace {
+
+class CpuDevice final : public Device {
+ public:
+  explicit CpuDevice(int threads) : threads_(threads) {}
+
+  std::string_view name() const override { return "cpu"; }
+
+  std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int) override {
+    return cpu::MakeConv2d(spec, threads_);
+  }
+  std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) override {
+    return cpu::MakeMaxPool2d(spec, max_batch, threads_);
+  }
+  std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int) override {
+    return cpu::MakeInnerProduct(spec, threads_);
+  }
+  std::unique_ptr<Relu> MakeRelu(const Shape&, int) override { return cpu::MakeRelu(); }
+  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
+    return cpu::MakeSoftmaxLoss(classes, max_batch);
+  }
+
+ private:
+  const int threads_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Device>> MakeCpuDevice(const DeviceOptions& options) {
+  return std::make_unique<CpuDevice>(options.threads);
+}
+
+}  // namespace downpour::kernels::cpu

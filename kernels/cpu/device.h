@@ -1,0 +1,19 @@
+// The CPU: convolutions and inner products as matrix products by oneDNN, the rest as vectorised loops.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/device.h"
+
+namespace downpour::kernels::cpu {
+
+std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int threads);
+std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch, int threads);
+std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int threads);
+std::unique_ptr<Relu> MakeRelu();
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch);
+
+absl::StatusOr<std::unique_ptr<Device>> MakeCpuDevice(const DeviceOptions& options);
+
+}  // namespace downpour::kernels::cpu

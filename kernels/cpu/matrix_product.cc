@@ -1,0 +1,20 @@
+#include "kernels/cpu/matrix_product.h"
+
+#include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
+
+#include <cassert>
+
+namespace downpour::kernels::cpu {
+
+void MatrixProduct(int m, int n, int k, Matrix a, Matrix b, float keep, float* c, int stride_c, int threads) {
+  // OpenMP keeps this number for each calling thread, so that it must be set here and not where the plan is
+  // made.
+  omp_set_num_threads(threads);
+  [[maybe_unused]] const dnnl_status_t status =
+      dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, a.stride, b.data,
+                 b.stride, keep, c, stride_c);
+  assert(status == dnnl_success);  // it fails only for sizes and strides that do not meet
+}
+
+}  // namespace downpour::kernels::cpu

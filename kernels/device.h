@@ -1,0 +1,52 @@
+// Where a net computes. A device makes the ops; which device is chosen once, by name, when a process starts.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "kernels/conv2d.h"
+#include "kernels/inner_product.h"
+#include "kernels/max_pool2d.h"
+#include "kernels/relu.h"
+#include "kernels/softmax_loss.h"
+#include "kernels/tensor_view.h"
+
+namespace downpour::kernels {
+
+// Any thread may call. Each op made is a plan for one shape and batches up to `max_batch`, with all its
+// scratch memory; one thread at a time may run it. The device must outlive its ops.
+//
+// What a spec asks must be possible (an op's header says what is): layers check that beforehand, with better
+// words.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual std::string_view name() const = 0;
+
+  virtual std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<Relu> MakeRelu(const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;
+};
+
+struct DeviceOptions {
+  int threads = 1;  // that one op may use, the caller's included
+};
+
+struct DeviceType {
+  std::string_view name;
+  // Fails with kUnimplemented where this build does not have the device.
+  absl::StatusOr<std::unique_ptr<Device>> (*make)(const DeviceOptions& options);
+};
+
+// Every device. To add one: a folder with the same file names as cpu/, and a line in device.cc.
+std::span<const DeviceType> DeviceTypes();
+
+// Fails with kInvalidArgument for an unknown name, and says the known ones.
+absl::StatusOr<std::unique_ptr<Device>> MakeDevice(std::string_view name, const DeviceOptions& options);
+
+}  // namespace downpour::kernels

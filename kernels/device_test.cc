@@ -1,0 +1,212 @@
+// Every op of every device against the reference, on odd shapes and batches below the largest.
+#include "kernels/device.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace downpour::kernels {
+namespace {
+
+constexpr int kMaxBatch = 5;
+
+class Pair {
+ public:
+  explicit Pair(const DeviceType& type, int threads) {
+    auto made = type.make({.threads = threads});
+    if (made.ok()) device = *std::move(made);
+    reference = *MakeDevice("reference", {});
+  }
+
+  std::unique_ptr<Device> device;  // none where this build does not have it
+  std::unique_ptr<Device> reference;
+};
+
+std::vector<float> Values(std::size_t size, int seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> values(size);
+  for (float& value : values) value = uniform(random);
+  return values;
+}
+
+// What an op must overwrite.
+std::vector<float> Rubbish(std::size_t size) { return std::vector<float>(size, std::nanf("")); }
+
+void RequireClose(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!(std::abs(a[i] - b[i]) <= 1e-4f * (1 + std::abs(b[i])))) {
+      FAIL("at " << i << ": " << a[i] << " instead of " << b[i]);
+    }
+  }
+}
+
+template <typename Body>
+void ForEachDevice(Body body) {
+  for (const DeviceType& type : DeviceTypes()) {
+    for (const int threads : {1, 2, 3}) {
+      Pair pair(type, threads);
+      if (pair.device == nullptr) continue;
+      CHECK(pair.device->name() == type.name);
+      for (const int batch : {1, 2, kMaxBatch}) {
+        INFO(type.name << ", " << threads << " threads, batch " << batch);
+        body(*pair.device, *pair.reference, batch);
+      }
+    }
+  }
+}
+
+TEST_CASE("convolution") {
+  const Conv2dSpec specs[] = {
+      {.input = {1, 28, 28}, .outputs = 20, .kernel = 5},
+      {.input = {20, 12, 12}, .outputs = 50, .kernel = 5},
+      {.input = {3, 7, 9}, .outputs = 5, .kernel = 3, .stride = 2, .pad = 1},
+      {.input = {2, 5, 5}, .outputs = 3, .kernel = 2, .stride = 3},
+      {.input = {1, 4, 4}, .outputs = 1, .kernel = 4},
+      {.input = {4, 6, 11}, .outputs = 7, .kernel = 1},
+      {.input = {2, 3, 3}, .outputs = 2, .kernel = 3, .stride = 1, .pad = 2},
+      {.input = {1, 2, 3}, .outputs = 2, .kernel = 5, .stride = 2, .pad = 4},
+      {.input = {3, 16, 33}, .outputs = 9, .kernel = 3, .stride = 1, .pad = 1},
+  };
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    for (const Conv2dSpec& spec : specs) {
+      INFO("input " << ToString(spec.input) << " kernel " << spec.kernel << " stride " << spec.stride
+                    << " pad " << spec.pad);
+      const auto x = Values(batch * spec.input.size(), 1), w = Values(spec.weight_count(), 2);
+      const auto b = Values(spec.outputs, 3), dy = Values(batch * spec.output().size(), 4);
+      std::vector<std::vector<float>> results[2];
+      int which = 0;
+      for (Device* each : {&device, &reference}) {
+        auto op = each->MakeConv2d(spec, kMaxBatch);
+        const ConstTensorView input{x.data(), batch, spec.input},
+            output_gradient{dy.data(), batch, spec.output()};
+        auto y = Rubbish(dy.size()), dx = Rubbish(x.size()), dw = Rubbish(w.size()), db = Rubbish(b.size());
+        op->Forward(input, w.data(), b.data(), {y.data(), batch, spec.output()});
+        op->BackwardWeights(input, output_gradient, dw.data(), db.data());
+        op->BackwardData(output_gradient, w.data(), {dx.data(), batch, spec.input});
+        // A second time, on what the first has left in the scratch memory.
+        auto again = Rubbish(y.size());
+        op->Forward(input, w.data(), b.data(), {again.data(), batch, spec.output()});
+        REQUIRE(again == y);
+        results[which++] = {y, dw, db, dx};
+      }
+      for (std::size_t i = 0; i < results[0].size(); ++i) RequireClose(results[0][i], results[1][i]);
+    }
+  });
+}
+
+TEST_CASE("max pooling") {
+  const MaxPool2dSpec specs[] = {
+      {.input = {20, 24, 24}, .kernel = 2, .stride = 2}, {.input = {50, 8, 8}, .kernel = 2, .stride = 2},
+      {.input = {3, 7, 9}, .kernel = 2, .stride = 2},    {.input = {2, 3, 11}, .kernel = 2, .stride = 2},
+      {.input = {2, 7, 7}, .kernel = 3, .stride = 2},    {.input = {2, 5, 6}, .kernel = 2, .stride = 3},
+      {.input = {1, 4, 4}, .kernel = 4, .stride = 1},    {.input = {1, 6, 6}, .kernel = 1, .stride = 1},
+  };
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    for (const MaxPool2dSpec& spec : specs) {
+      INFO("input " << ToString(spec.input) << " kernel " << spec.kernel << " stride " << spec.stride);
+      auto x = Values(batch * spec.input.size(), 1);
+      for (float& value : x) value = std::round(value * 3);  // with equals among them
+      const auto dy = Values(batch * spec.output().size(), 2);
+      std::vector<float> results[2][2];
+      int which = 0;
+      for (Device* each : {&device, &reference}) {
+        auto op = each->MakeMaxPool2d(spec, kMaxBatch);
+        auto y = Rubbish(dy.size()), dx = Rubbish(x.size());
+        op->Forward({x.data(), batch, spec.input}, {y.data(), batch, spec.output()});
+        op->Backward({dy.data(), batch, spec.output()}, {dx.data(), batch, spec.input});
+        results[which][0] = y;
+        results[which++][1] = dx;
+      }
+      RequireClose(results[0][0], results[1][0]);
+      RequireClose(results[0][1], results[1][1]);
+    }
+  });
+}
+
+TEST_CASE("inner product") {
+  const InnerProductSpec specs[] = {{800, 500}, {500, 10}, {1, 1}, {7, 13}, {33, 1}};
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    for (const InnerProductSpec& spec : specs) {
+      INFO(spec.inputs << " to " << spec.outputs);
+      const Shape in{spec.inputs}, out{spec.outputs};
+      const auto x = Values(batch * in.size(), 1), w = Values(in.size() * out.size(), 2);
+      const auto b = Values(out.size(), 3), dy = Values(batch * out.size(), 4);
+      std::vector<std::vector<float>> results[2];
+      int which = 0;
+      for (Device* each : {&device, &reference}) {
+        auto op = each->MakeInnerProduct(spec, kMaxBatch);
+        auto y = Rubbish(dy.size()), dx = Rubbish(x.size()), dw = Rubbish(w.size()), db = Rubbish(b.size());
+        op->Forward({x.data(), batch, in}, w.data(), b.data(), {y.data(), batch, out});
+        op->BackwardWeights({x.data(), batch, in}, {dy.data(), batch, out}, dw.data(), db.data());
+        op->BackwardData({dy.data(), batch, out}, w.data(), {dx.data(), batch, in});
+        results[which++] = {y, dw, db, dx};
+      }
+      for (std::size_t i = 0; i < results[0].size(); ++i) RequireClose(results[0][i], results[1][i]);
+    }
+  });
+}
+
+TEST_CASE("relu") {
+  ForEachDevice([&](Device& device, Device&, int batch) {
+    const Shape shape{3, 5, 7};
+    const auto x = Values(batch * shape.size(), 1), dy = Values(batch * shape.size(), 2);
+    auto op = device.MakeRelu(shape, kMaxBatch);
+    auto y = Rubbish(x.size()), dx = Rubbish(x.size());
+    op->Forward({x.data(), batch, shape}, {y.data(), batch, shape});
+    op->Backward({y.data(), batch, shape}, {dy.data(), batch, shape}, {dx.data(), batch, shape});
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      REQUIRE(y[i] == std::max(x[i], 0.0f));
+      REQUIRE(dx[i] == (x[i] > 0 ? dy[i] : 0));
+    }
+    const float bad = std::nanf("");
+    float out = 0;
+    op->Forward({&bad, 1, {1}}, {&out, 1, {1}});
+    REQUIRE(std::isnan(out));
+  });
+}
+
+TEST_CASE("softmax loss") {
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    for (const int classes : {1, 2, 10, 1000}) {
+      const Shape shape{classes};
+      auto x = Values(batch * shape.size(), 1);
+      for (float& value : x) value *= 40;
+      std::vector<std::int32_t> labels(batch);
+      for (int n = 0; n < batch; ++n) labels[n] = (7 * n) % classes;
+      SoftmaxResult results[2];
+      std::vector<float> gradients[2];
+      int which = 0;
+      for (Device* each : {&device, &reference}) {
+        auto op = each->MakeSoftmaxLoss(classes, kMaxBatch);
+        gradients[which] = Rubbish(x.size());
+        results[which] = op->Forward({x.data(), batch, shape}, labels);
+        op->Backward(0.5f, labels, {gradients[which].data(), batch, shape});
+        ++which;
+      }
+      CHECK(results[0].loss_sum == Approx(results[1].loss_sum).epsilon(1e-5));
+      CHECK(results[0].correct == results[1].correct);
+      RequireClose(gradients[0], gradients[1]);
+    }
+    auto op = device.MakeSoftmaxLoss(2, kMaxBatch);
+    const float bad[] = {std::nanf(""), 0};
+    const std::int32_t label = 1;
+    CHECK_FALSE(std::isfinite(op->Forward({bad, 1, {2}}, {&label, 1}).loss_sum));
+  });
+}
+
+TEST_CASE("a device is chosen by name") {
+  CHECK((*MakeDevice("cpu", {}))->name() == "cpu");
+  const auto unknown = MakeDevice("tpu", {});
+  CHECK(unknown.status().code() == absl::StatusCode::kInvalidArgument);
+  for (const DeviceType& type : DeviceTypes()) {
+    CHECK_THAT(std::string(unknown.status().message()), Catch::Contains(std::string(type.name)));
+  }
+  CHECK(MakeDevice("cpu", {.threads = 0}).status().code() == absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace downpour::kernels

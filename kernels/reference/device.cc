@@ -1,0 +1,31 @@
+#include "kernels/reference/device.h"
+
+namespace downpour::kernels::reference {
+namespace {
+
+class ReferenceDevice final : public Device {
+ public:
+  std::string_view name() const override { return "reference"; }
+
+  std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int) override {
+    return reference::MakeConv2d(spec);
+  }
+  std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) override {
+    return reference::MakeMaxPool2d(spec, max_batch);
+  }
+  std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int) override {
+    return reference::MakeInnerProduct(spec);
+  }
+  std::unique_ptr<Relu> MakeRelu(const Shape&, int) override { return reference::MakeRelu(); }
+  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
+    return reference::MakeSoftmaxLoss(classes, max_batch);
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Device>> MakeReferenceDevice(const DeviceOptions&) {
+  return std::make_unique<ReferenceDevice>();
+}
+
+}  // namespace downpour::kernels::reference

@@ -1,0 +1,20 @@
+// Naive loops that read like the formulas; every other device is compared with this one.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/device.h"
+
+namespace downpour::kernels::reference {
+
+std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec);
+std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch);
+std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec);
+std::unique_ptr<Relu> MakeRelu();
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch);
+
+// Uses one thread, whatever the options say.
+absl::StatusOr<std::unique_ptr<Device>> MakeReferenceDevice(const DeviceOptions& options);
+
+}  // namespace downpour::kernels::reference

@@ -1,0 +1,53 @@
+#include "kernels/softmax_loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/reference/device.h"
+
+namespace downpour::kernels::reference {
+namespace {
+
+class ReferenceSoftmaxLoss final : public SoftmaxLoss {
+ public:
+  ReferenceSoftmaxLoss(int classes, int max_batch)
+      : classes_(classes), probabilities_(static_cast<std::size_t>(max_batch) * classes) {}
+
+  SoftmaxResult Forward(ConstTensorView scores, std::span<const std::int32_t> labels) override {
+    SoftmaxResult result;
+    for (int n = 0; n < scores.batch; ++n) {
+      const float* row = scores.sample(n);
+      const float highest = *std::max_element(row, row + classes_);
+      double sum = 0;
+      for (std::size_t k = 0; k < classes_; ++k) sum += std::exp(static_cast<double>(row[k] - highest));
+      for (std::size_t k = 0; k < classes_; ++k) {
+        probabilities_[n * classes_ + k] = std::exp(static_cast<double>(row[k] - highest)) / sum;
+      }
+      result.loss_sum += std::log(sum) - (row[labels[n]] - highest);
+      result.correct += std::max_element(row, row + classes_) - row == labels[n];
+    }
+    return result;
+  }
+
+  void Backward(float scale, std::span<const std::int32_t> labels, TensorView score_gradient) override {
+    for (int n = 0; n < score_gradient.batch; ++n) {
+      for (std::size_t k = 0; k < classes_; ++k) {
+        const double target = static_cast<std::size_t>(labels[n]) == k ? 1 : 0;
+        score_gradient.sample(n)[k] = scale * (probabilities_[n * classes_ + k] - target);
+      }
+    }
+  }
+
+ private:
+  const std::size_t classes_;
+  std::vector<double> probabilities_;
+};
+
+}  // namespace
+
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) {
+  return std::make_unique<ReferenceSoftmaxLoss>(classes, max_batch);
+}
+
+}  // namespace downpour::kernels::reference

@@ -1,0 +1,242 @@
+#include "worker/app.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/device.h"
+#include "proto/sync/mode.h"
+#include "worker/data/batcher.h"
+#include "worker/data/feed.h"
+#include "worker/data/format.h"
+#include "worker/data/hangup_watch.h"
+#include "worker/trainer.h"
+
+namespace downpour::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+ExitStatus ExitOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk: return ExitStatus::kDone;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kResourceExhausted: return ExitStatus::kServer;
+    case absl::StatusCode::kAborted: return ExitStatus::kSuperseded;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kInvalidArgument: return ExitStatus::kDisagree;
+    case absl::StatusCode::kCancelled: return ExitStatus::kStopped;
+    default: return ExitStatus::kInternal;
+  }
+}
+
+std::string HintFor(ExitStatus exit) {
+  switch (exit) {
+    case ExitStatus::kUsage: return "ps-worker --help lists the flags; ps-run --check looks a job file over";
+    case ExitStatus::kData: return "look at the file, row or column that is named; trying again will not help";
+    case ExitStatus::kServer: return "look whether the ps-server runs and what its log says last";
+    case ExitStatus::kInternal: return "the worker's log has what came before";
+    case ExitStatus::kStopped: return "it was told to stop; whoever did so knows why";
+    case ExitStatus::kSuperseded: return "a newer attempt at the same partition goes on in its place";
+    case ExitStatus::kDisagree: return "start servers and workers from the same job file";
+    case ExitStatus::kDone: break;
+  }
+  return "";
+}
+
+// Calls a function now and then, on a thread of its own, until it is destroyed.
+class Repeater {
+ public:
+  Repeater(std::chrono::milliseconds period, std::function<void()> call)
+      : thread_([this, period, call = std::move(call)] {
+          std::unique_lock lock(mutex_);
+          while (!changed_.wait_for(lock, period, [this] { return stop_; })) {
+            lock.unlock();
+            call();
+            lock.lock();
+          }
+        }) {}
+
+  ~Repeater() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stop_ = false;  // protected by mutex_
+  std::thread thread_;
+};
+
+}  // namespace
+
+TableSpec TableOf(const Net& net) {
+  TableSpec table;
+  table.set_elements(net.parameter_count());
+  for (const Parameter& parameter : net.parameters()) {
+    TensorSpec* tensor = table.add_tensors();
+    tensor->set_name(parameter.name);
+    tensor->mutable_shape()->Add(parameter.shape.begin(), parameter.shape.end());
+    tensor->set_offset(parameter.offset);
+  }
+  return table;
+}
+
+App::App(AppOptions options) : options_(std::move(options)), events_(options_.partition) {}
+
+ExitStatus App::Run() {
+  const auto& addresses = options_.job.servers().addresses();
+  events_.Started({addresses.begin(), addresses.end()});
+  std::optional<HangupWatch> lifeline;
+  if (options_.lifeline_fd) {
+    lifeline.emplace(*options_.lifeline_fd, [this] { Stop("whoever started it is gone: its lifeline closed"); });
+  }
+  return Finish(RunSteps());
+}
+
+App::Failure App::RunSteps() {
+  const Job& job = options_.job;
+  if (options_.partition >= job.workers()) {
+    return {ExitStatus::kUsage,
+            absl::InvalidArgumentError(absl::StrCat("partition ", options_.partition, " of a job with workers: ",
+                                                    job.workers(), "; they count from 0"))};
+  }
+  auto device = kernels::MakeDevice(job.worker().device(), {.threads = static_cast<int>(job.worker().threads())});
+  if (!device.ok()) return {ExitStatus::kUsage, device.status()};
+  auto net = Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()},
+                         static_cast<int>(job.training().batch()), **device);
+  if (!net.ok()) return {ExitStatus::kUsage, net.status()};
+
+  auto client = PsClient::Connect(job, {.partition = options_.partition, .attempt = options_.attempt},
+                                  TableOf(**net), [](const std::string& what) { spdlog::warn("{}", what); });
+  if (!client.ok()) return {ExitOf(client.status()), client.status()};
+  {
+    std::lock_guard lock(mutex_);
+    client_ = *std::move(client);
+  }
+  spdlog::info("registered with {} servers; {} parameters; earlier attempts completed {} samples",
+               job.servers().addresses_size(), (*net)->parameter_count(), client_->progress().position());
+  // The lease is kept while the data arrives.
+  std::optional<Repeater> loading;
+  loading.emplace(std::chrono::milliseconds(job.worker().heartbeat_ms()), [this] { client_->Heartbeat({}); });
+  auto store = Load(**net);
+  loading.reset();
+  if (!store.ok()) {
+    const bool launcher_gone = options_.feed_fd && store.status().code() == absl::StatusCode::kAborted;
+    return {launcher_gone ? ExitStatus::kStopped : ExitStatus::kData, store.status()};
+  }
+  events_.Loaded(store->size(), store->bytes());
+  spdlog::info("{} samples, {} bytes", store->size(), store->bytes());
+
+  std::optional<HangupWatch> feed;
+  if (options_.feed_fd) {
+    feed.emplace(*options_.feed_fd, [this] { Stop("its launcher is gone: the feed closed"); });
+  }
+  return Train(*store, net->get());
+}
+
+absl::StatusOr<SampleStore> App::Load(const Net& net) {
+  const Job& job = options_.job;
+  if (options_.feed_fd) {
+    return ReadFeed(*options_.feed_fd, {.sample_size = net.sample_size(),
+                                        .classes = net.classes(),
+                                        .limit_bytes = job.worker().feed_limit_bytes()});
+  }
+  return ReadSamples(job.data().format(),
+                     {.images = job.data().train().images(),
+                      .labels = job.data().train().labels(),
+                      .shape = {job.data().shape().begin(), job.data().shape().end()},
+                      .classes = net.classes(),
+                      .limit = job.data().limit(),
+                      .partition = options_.partition,
+                      .partitions = job.workers(),
+                      .limit_bytes = job.worker().feed_limit_bytes()});
+}
+
+App::Failure App::Train(const SampleStore& store, Net* net) {
+  const Job& job = options_.job;
+  const auto mode = FindSyncMode(job.sync().mode());
+  if (!mode.ok()) return {ExitStatus::kUsage, mode.status()};
+  if (client_->needs_initial()) {
+    kernels::AlignedBuffer initial(net->parameter_count());
+    const std::span<float> values(initial.data(), initial.size());
+    net->Initialize(job.seed(), values);
+    if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
+  }
+  Batcher batcher(store, {.batch_size = static_cast<int>(job.training().batch()),
+                          .epochs = job.training().epochs(),
+                          .shuffle = job.training().shuffle(),
+                          .scale = job.data().scale(),
+                          .seed = job.seed(),
+                          .partition = options_.partition,
+                          .start_position = client_->progress().position()});
+  Trainer trainer(job, **mode, store.size(), net, &batcher, client_.get());
+  {
+    std::lock_guard lock(mutex_);
+    training_ = true;
+  }
+  const auto begun = Clock::now();
+  double loss = 0;
+  const auto report = [&] {
+    const WorkerReport taken = trainer.TakeReport();
+    if (taken.loss_steps() > 0) loss = taken.loss();
+    std::lock_guard lock(mutex_);
+    last_report_ = taken;
+  };
+  absl::Status status;
+  {
+    const Repeater reporting(std::chrono::milliseconds(job.worker().heartbeat_ms()), [&] {
+      report();
+      client_->Heartbeat(last_report_);
+      events_.Progress(last_report_);
+    });
+    status = trainer.Run();
+  }
+  report();
+  if (!status.ok()) return {ExitOf(status), status};
+  if (status = client_->Leave(DONE, "", last_report_); !status.ok()) return {ExitOf(status), status};
+  const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+  events_.Done(last_report_, loss, seconds);
+  spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", last_report_.step(), last_report_.samples(), loss,
+               seconds);
+  return {ExitStatus::kDone, absl::OkStatus()};
+}
+
+ExitStatus App::Finish(const Failure& failure) {
+  if (failure.exit == ExitStatus::kDone) return failure.exit;
+  const std::string reason(failure.status.message());
+  spdlog::error("{}", reason);
+  events_.Failed(reason, HintFor(failure.exit));
+  std::lock_guard lock(mutex_);
+  if (client_ && failure.exit != ExitStatus::kSuperseded && failure.exit != ExitStatus::kServer) {
+    const Outcome outcome = failure.exit == ExitStatus::kStopped ? STOPPED : FAILED;
+    if (absl::Status left = client_->Leave(outcome, reason, last_report_); !left.ok()) {
+      spdlog::warn("could not leave the job in order: {}", std::string(left.message()));
+    }
+  }
+  return failure.exit;
+}
+
+void App::Stop(const std::string& reason) {
+  std::unique_lock lock(mutex_);
+  if (training_) {
+    client_->Cancel(absl::CancelledError(reason));
+    return;
+  }
+  // Reading files or the feed can't be interrupted; nothing is lost by leaving it where it is.
+  lock.unlock();
+  std::_Exit(static_cast<int>(Finish({ExitStatus::kStopped, absl::CancelledError(reason)})));
+}
+
+}  // namespace downpour::worker

@@ -1,0 +1,114 @@
+#include "worker/data/batcher.h"
+
+#include <algorithm>
+#include <cassert>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "kernels/vector_ops.h"
+#include "worker/random.h"
+
+namespace downpour::worker {
+namespace {
+
+// One is read, one waits, one is filled.
+constexpr std::size_t kSlots = 3;
+
+}  // namespace
+
+Batcher::Batcher(const SampleStore& store, const BatcherOptions& options)
+    : store_(store), options_(options), end_position_(store.size() * options.epochs), slots_(kSlots) {
+  assert(options.batch_size >= 1);
+  const std::size_t rows = std::min<std::size_t>(options.batch_size, store.size());
+  for (Slot& slot : slots_) {
+    slot.features.resize(rows * store.sample_size());
+    slot.labels.resize(rows);
+  }
+  order_.resize(store.size());
+  thread_ = std::thread([this] { Run(); });
+}
+
+Batcher::~Batcher() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+bool Batcher::Next(Batch* batch) {
+  std::unique_lock lock(mutex_);
+  returned_ = taken_;
+  changed_.notify_all();
+  changed_.wait(lock, [this] { return filled_ > taken_ || finished_; });
+  if (filled_ == taken_) return false;
+  *batch = slots_[taken_ % kSlots].batch;
+  ++taken_;
+  return true;
+}
+
+void Batcher::Run() {
+  const std::uint64_t samples = store_.size();
+  std::uint64_t position = options_.start_position;
+  std::uint64_t filled = 0;
+  bool ordered = false;
+  while (position < end_position_) {
+    const std::uint64_t epoch = position / samples;
+    const std::uint64_t first = position % samples;
+    if (first == 0 || !ordered) {
+      Order(epoch);
+      ordered = true;
+    }
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return stop_ || filled - returned_ < kSlots; });
+      if (stop_) return;
+    }
+    Slot& slot = slots_[filled % kSlots];
+    const std::size_t size = std::min<std::uint64_t>(options_.batch_size, samples - first);
+    Fill(slot, first, size);
+    position += size;
+    slot.batch.position_after = position;
+    slot.batch.epoch = static_cast<double>(position) / static_cast<double>(samples);
+    {
+      std::lock_guard lock(mutex_);
+      filled_ = ++filled;
+    }
+    changed_.notify_all();
+  }
+  {
+    std::lock_guard lock(mutex_);
+    finished_ = true;
+  }
+  changed_.notify_all();
+}
+
+void Batcher::Order(std::uint64_t epoch) {
+  std::iota(order_.begin(), order_.end(), 0u);
+  if (!options_.shuffle) return;
+  // Fisher and Yates.
+  Random random(options_.seed, options_.partition, epoch);
+  for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random.Below(i)]);
+}
+
+void Batcher::Fill(Slot& slot, std::size_t first, std::size_t size) {
+  const std::size_t sample_size = store_.sample_size();
+  for (std::size_t i = 0; i < size; ++i) {
+    const std::size_t row = order_[first + i];
+    const std::byte* from = store_.features(row);
+    const std::span<float> to(slot.features.data() + i * sample_size, sample_size);
+    if (store_.type() == FeatureType::kU8) {
+      kernels::ScaleTo({reinterpret_cast<const std::uint8_t*>(from), sample_size}, options_.scale, to);
+    } else {
+      kernels::ScaleTo({reinterpret_cast<const float*>(from), sample_size}, options_.scale, to);
+    }
+    slot.labels[i] = store_.labels()[row];
+  }
+  slot.batch.size = static_cast<int>(size);
+  slot.batch.features = {slot.features.data(), size * sample_size};
+  slot.batch.labels = {slot.labels.data(), size};
+}
+
+}  // namespace downpour::worker

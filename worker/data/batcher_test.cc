@@ -1,0 +1,147 @@
+#include "worker/data/batcher.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <thread>
+#include <vector>
+
+namespace downpour::worker {
+namespace {
+
+// Row r has the features r, r + 0.5 and the label r (as bytes: r, r).
+SampleStore Store(std::size_t rows, FeatureType type = FeatureType::kF32) {
+  SampleStore store(type, 2, std::numeric_limits<std::uint64_t>::max());
+  REQUIRE(store.Append(rows).ok());
+  for (std::size_t row = 0; row < rows; ++row) {
+    const float floats[] = {static_cast<float>(row), static_cast<float>(row) + 0.5f};
+    const std::uint8_t bytes[] = {static_cast<std::uint8_t>(row), static_cast<std::uint8_t>(row)};
+    const bool is_float = type == FeatureType::kF32;
+    std::memcpy(store.FeatureRun(row, 1).features, is_float ? static_cast<const void*>(floats) : bytes,
+                store.row_bytes());
+    store.mutable_labels()[row] = static_cast<std::int32_t>(row);
+  }
+  return store;
+}
+
+struct Taken {
+  std::vector<std::int32_t> labels;
+  std::vector<std::uint64_t> positions;
+  std::vector<int> sizes;
+};
+
+Taken TakeAll(const SampleStore& store, const BatcherOptions& options) {
+  Taken taken;
+  Batcher batcher(store, options);
+  Batch batch;
+  while (batcher.Next(&batch)) {
+    REQUIRE(batch.labels.size() == static_cast<std::size_t>(batch.size));
+    REQUIRE(batch.features.size() == batch.labels.size() * store.sample_size());
+    for (std::size_t i = 0; i < batch.labels.size(); ++i) {
+      REQUIRE(batch.features[2 * i] == options.scale * static_cast<float>(batch.labels[i]));
+    }
+    taken.labels.insert(taken.labels.end(), batch.labels.begin(), batch.labels.end());
+    taken.positions.push_back(batch.position_after);
+    taken.sizes.push_back(batch.size);
+    REQUIRE(batch.epoch ==
+            Approx(static_cast<double>(batch.position_after) / static_cast<double>(store.size())));
+  }
+  CHECK_FALSE(batcher.Next(&batch));
+  return taken;
+}
+
+TEST_CASE("each epoch has every sample once, in an order of its own") {
+  const SampleStore store = Store(23);
+  const Taken taken =
+      TakeAll(store, {.batch_size = 5, .epochs = 3, .scale = 0.5f, .seed = 7, .partition = 1});
+  REQUIRE(taken.labels.size() == 69);
+  CHECK(taken.sizes == std::vector<int>{5, 5, 5, 5, 3, 5, 5, 5, 5, 3, 5, 5, 5, 5, 3});
+  CHECK(taken.positions.back() == 69);
+  std::vector<std::vector<std::int32_t>> epochs;
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    epochs.emplace_back(taken.labels.begin() + 23 * epoch, taken.labels.begin() + 23 * (epoch + 1));
+    std::vector<std::int32_t> sorted = epochs.back();
+    std::sort(sorted.begin(), sorted.end());
+    for (int i = 0; i < 23; ++i) REQUIRE(sorted[i] == i);
+  }
+  CHECK(epochs[0] != epochs[1]);
+  CHECK(epochs[1] != epochs[2]);
+}
+
+TEST_CASE("the order depends on seed and partition") {
+  const SampleStore store = Store(50);
+  const BatcherOptions options{.batch_size = 8, .epochs = 2, .seed = 7, .partition = 1};
+  const Taken taken = TakeAll(store, options);
+  CHECK(TakeAll(store, options).labels == taken.labels);
+  BatcherOptions other = options;
+  other.seed = 8;
+  CHECK(TakeAll(store, other).labels != taken.labels);
+  other = options;
+  other.partition = 2;
+  CHECK(TakeAll(store, other).labels != taken.labels);
+}
+
+TEST_CASE("without shuffling the order is the store's") {
+  const SampleStore store = Store(7);
+  CHECK(TakeAll(store, {.batch_size = 3, .epochs = 2, .shuffle = false}).labels ==
+        std::vector<std::int32_t>{0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5, 6});
+}
+
+TEST_CASE("any position is gone on from with exactly the samples after it") {
+  const SampleStore store = Store(17);
+  const BatcherOptions options{.batch_size = 4, .epochs = 3, .seed = 3};
+  const Taken whole = TakeAll(store, options);
+  for (std::uint64_t start = 0; start <= 55; ++start) {
+    BatcherOptions resumed = options;
+    resumed.start_position = start;
+    const Taken rest = TakeAll(store, resumed);
+    const std::size_t skipped = std::min<std::size_t>(start, whole.labels.size());
+    REQUIRE(rest.labels == std::vector<std::int32_t>(whole.labels.begin() + skipped, whole.labels.end()));
+  }
+  // From a batch's end, the batches are the same too.
+  BatcherOptions resumed = options;
+  resumed.start_position = whole.positions[5];
+  CHECK(TakeAll(store, resumed).positions ==
+        std::vector<std::uint64_t>(whole.positions.begin() + 6, whole.positions.end()));
+}
+
+TEST_CASE("bytes are scaled") {
+  const SampleStore store = Store(200, FeatureType::kU8);
+  CHECK(TakeAll(store, {.batch_size = 64, .scale = 0.00390625f}).labels.size() == 200);
+}
+
+TEST_CASE("no samples, no batches") {
+  const SampleStore store = Store(0);
+  CHECK(TakeAll(store, {.batch_size = 4, .epochs = 1000000}).labels.empty());
+}
+
+TEST_CASE("a batch larger than the store is the store") {
+  const SampleStore store = Store(3);
+  CHECK(TakeAll(store, {.batch_size = 1 << 20, .epochs = 2}).sizes == std::vector<int>{3, 3});
+}
+
+TEST_CASE("it can be left at any moment") {
+  const SampleStore store = Store(1000);
+  const auto start = std::chrono::steady_clock::now();
+  for (int taken = 0; taken < 50; ++taken) {
+    Batcher batcher(store, {.batch_size = 1, .epochs = 1000000});
+    Batch batch;
+    for (int i = 0; i < taken; ++i) REQUIRE(batcher.Next(&batch));
+  }
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10));
+}
+
+TEST_CASE("a batch stays as it is until the next is asked for") {
+  const SampleStore store = Store(100);
+  Batcher batcher(store, {.batch_size = 10, .epochs = 5, .shuffle = false});
+  Batch batch;
+  for (int i = 0; batcher.Next(&batch); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (int row = 0; row < batch.size; ++row) REQUIRE(batch.labels[row] == 10 * i % 100 + row);
+  }
+}
+
+}  // namespace
+}  // namespace downpour::worker

@@ -1,0 +1,73 @@
+// A worker's samples, in memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace downpour::worker {
+
+// The type in which feature values are kept, which is the one they came in.
+enum class FeatureType { kU8, kF32 };
+
+std::size_t SizeOf(FeatureType type);
+
+// Rows of `sample_size` features and one label each, in the order of arrival. Owns their memory, in chunks
+// that never move, so that growing copies nothing. One thread fills it; after that any may read.
+class SampleStore {
+ public:
+  // Rows that lie together in memory.
+  struct Run {
+    std::byte* features = nullptr;
+    std::size_t rows = 0;
+  };
+
+  // `limit_bytes` bounds features and labels together.
+  SampleStore(FeatureType type, std::size_t sample_size, std::uint64_t limit_bytes);
+
+  // Adds `rows` whose values the caller then writes, through FeatureRun and mutable_labels. Fails with
+  // kResourceExhausted, and adds none, where that would pass the limit.
+  absl::Status Append(std::size_t rows);
+
+  // The rows from `first` on that lie together: at least one, at most `rows`. first + rows must not pass
+  // size().
+  Run FeatureRun(std::size_t first, std::size_t rows);
+
+  std::span<std::int32_t> mutable_labels() { return labels_; }
+  std::span<const std::int32_t> labels() const { return labels_; }
+
+  // The values of one row: row_bytes() bytes, of type().
+  const std::byte* features(std::size_t row) const {
+    return chunks_[row >> chunk_shift_].get() + (row & chunk_mask_) * row_bytes_;
+  }
+
+  FeatureType type() const { return type_; }
+  std::size_t size() const { return labels_.size(); }
+  std::size_t sample_size() const { return sample_size_; }
+  std::size_t row_bytes() const { return row_bytes_; }
+  // Bytes of all features and labels.
+  std::uint64_t bytes() const { return size() * (row_bytes_ + sizeof(std::int32_t)); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }
+  };
+
+  // Constant after construction.
+  FeatureType type_;
+  std::size_t sample_size_;
+  std::size_t row_bytes_;
+  std::uint64_t limit_bytes_;
+  int chunk_shift_;  // a chunk holds 1 << chunk_shift_ rows
+  std::size_t chunk_mask_;
+
+  std::vector<std::unique_ptr<std::byte, Free>> chunks_;
+  std::vector<std::int32_t> labels_;
+};
+
+}  // namespace downpour::worker

@@ -1,0 +1,31 @@
+// What a worker says to its launcher: one JSON object a line on standard output, as worker/CONTRACT.md has them.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "proto/service.pb.h"
+
+namespace downpour::worker {
+
+// Any thread may call. Lines are whole and flushed; a reader that has gone away is no error.
+class Events {
+ public:
+  explicit Events(uint32_t partition) : partition_(partition) {}
+
+  void Started(const std::vector<std::string>& servers);
+  void Loaded(uint64_t samples, uint64_t bytes);
+  void Progress(const WorkerReport& report);
+  void Done(const WorkerReport& report, double loss, double seconds);
+  void Failed(const std::string& reason, const std::string& hint);
+
+ private:
+  void Write(const std::string& line);
+
+  const uint32_t partition_;
+  std::mutex mutex_;
+};
+
+}  // namespace downpour::worker

@@ -1,0 +1,18 @@
+// Convolution: each output pixel is a bias plus a weighted sum of a square window over all input channels.
+//
+//   y[o][i][j] = b[o] + sum over c, u, v of w[o][c][u][v] * x[c][i * stride + u - pad][j * stride + v - pad]
+//
+// Shapes: x {channels, height, width}, zero outside; w "weight" {outputs, channels, kernel, kernel}; b "bias"
+// {outputs}; y {outputs, (height + 2 * pad - kernel) / stride + 1, (width + 2 * pad - kernel) / stride + 1}.
+// Gradients: dw[o][c][u][v] sums dy * x over all pixels, db[o] sums dy, dx sums w * dy over the windows it is
+// in. Keys: outputs, kernel, stride, pad, filler.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "worker/layers/layer.h"
+
+namespace downpour::worker {
+
+absl::StatusOr<AnyLayer> MakeConvolution(const LayerContext& context);
+
+}  // namespace downpour::worker

@@ -1,0 +1,17 @@
+// Inner product: a fully connected layer. An input that is not flat is taken as flat.
+//
+//   y[o] = b[o] + sum over i of w[o][i] * x[i]
+//
+// Shapes: x {inputs}; w "weight" {outputs, inputs}; b "bias" {outputs}; y {outputs}.
+// Gradients: dw[o][i] = dy[o] * x[i], db = dy, dx[i] = sum over o of w[o][i] * dy[o].
+// Keys: outputs, filler.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "worker/layers/layer.h"
+
+namespace downpour::worker {
+
+absl::StatusOr<AnyLayer> MakeInnerProduct(const LayerContext& context);
+
+}  // namespace downpour::worker

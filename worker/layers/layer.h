@@ -1,0 +1,88 @@
+// What a net is made of.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "kernels/device.h"
+#include "kernels/tensor_view.h"
+#include "proto/job.pb.h"
+
+namespace downpour::worker {
+
+// How the initial values of a tensor are drawn.
+enum class Filler {
+  kZero,
+  kXavier,  // uniform within sqrt(3 / inputs)
+  kMsra,    // gaussian of deviation sqrt(2 / inputs)
+};
+
+struct ParameterSpec {
+  std::string_view name;  // "weight" or "bias"
+  std::vector<std::uint32_t> shape;
+  Filler filler = Filler::kZero;
+  int inputs = 1;  // that one output sums up
+
+  std::size_t size() const {
+    std::size_t product = 1;
+    for (const std::uint32_t side : shape) product *= side;
+    return product;
+  }
+};
+
+// A layer's parameters, or their gradients, in the order of its specs. The memory is the net's caller's.
+using ConstTensors = std::span<const std::span<const float>>;
+using Tensors = std::span<const std::span<float>>;
+
+// A function of a batch and of parameters that it does not keep, made for one input shape. Owns scratch
+// memory only. One thread at a time. Views have the layer's shapes and one batch size, at most that of its
+// creation.
+class Layer {
+ public:
+  virtual ~Layer() = default;
+
+  virtual kernels::Shape output() const = 0;
+  virtual std::vector<ParameterSpec> parameters() const { return {}; }
+
+  virtual void Forward(kernels::ConstTensorView input, ConstTensors parameters,
+                       kernels::TensorView output) = 0;
+
+  // Belongs to the last Forward, whose input and output it is given. Overwrites the gradients of the
+  // parameters and of the input; the latter is an empty view where nobody needs it.
+  virtual void Backward(kernels::ConstTensorView input, ConstTensors parameters,
+                        kernels::ConstTensorView output, kernels::ConstTensorView output_gradient,
+                        Tensors parameter_gradients, kernels::TensorView input_gradient) = 0;
+};
+
+// The last layer of a net. The same rules; labels lie in [0, classes()).
+class Loss {
+ public:
+  virtual ~Loss() = default;
+
+  virtual int classes() const = 0;
+
+  virtual kernels::SoftmaxResult Forward(kernels::ConstTensorView input,
+                                         std::span<const std::int32_t> labels) = 0;
+
+  // Overwrites input_gradient with scale * d loss_sum / d input, for the last Forward.
+  virtual void Backward(float scale, std::span<const std::int32_t> labels,
+                        kernels::TensorView input_gradient) = 0;
+};
+
+using AnyLayer = std::variant<std::unique_ptr<Layer>, std::unique_ptr<Loss>>;
+
+// What a layer is made from.
+struct LayerContext {
+  const downpour::Layer& config;
+  kernels::Shape input;
+  std::string input_name;  // "the input" or "layer conv1", for messages
+  int max_batch;
+  kernels::Device& device;
+};
+
+}  // namespace downpour::worker

@@ -1,0 +1,32 @@
+#include "worker/layers/relu.h"
+
+namespace downpour::worker {
+namespace {
+
+class Relu final : public Layer {
+ public:
+  explicit Relu(const LayerContext& context)
+      : shape_(context.input), op_(context.device.MakeRelu(context.input, context.max_batch)) {}
+
+  kernels::Shape output() const override { return shape_; }
+
+  void Forward(kernels::ConstTensorView input, ConstTensors, kernels::TensorView output) override {
+    op_->Forward(input, output);
+  }
+
+  void Backward(kernels::ConstTensorView, ConstTensors, kernels::ConstTensorView output,
+                kernels::ConstTensorView output_gradient, Tensors,
+                kernels::TensorView input_gradient) override {
+    if (!input_gradient.empty()) op_->Backward(output, output_gradient, input_gradient);
+  }
+
+ private:
+  const kernels::Shape shape_;
+  const std::unique_ptr<kernels::Relu> op_;
+};
+
+}  // namespace
+
+absl::StatusOr<AnyLayer> MakeRelu(const LayerContext& context) { return std::make_unique<Relu>(context); }
+
+}  // namespace downpour::worker

@@ -1,0 +1,95 @@
+#include <csignal>
+#include <iostream>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/str_split.h"
+#include "proto/job_config.h"
+#include "worker/app.h"
+
+namespace {
+
+using downpour::worker::App;
+using downpour::worker::AppOptions;
+using downpour::worker::ExitStatus;
+
+int Fail(const std::string& message) {
+  std::cerr << "ps-worker: " << message << "\n";
+  return static_cast<int>(ExitStatus::kUsage);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App cli("Trains one partition of a job. Started by a launcher; worker/CONTRACT.md has the details.", "ps-worker");
+  std::string config;
+  std::string servers;
+  std::string log_file;
+  int feed_fd = -1;
+  int lifeline_fd = -1;
+  AppOptions options;
+  uint32_t stage_attempt = 0;
+  uint32_t task_attempt = 0;
+  cli.add_option("--config", config, "The job file")->required();
+  cli.add_option("--servers", servers, "host:port of each server, separated by commas; default: the job's");
+  cli.add_option("--partition", options.partition, "Which partition this is, from 0")->required();
+  cli.add_option("--stage-attempt", stage_attempt, "Which try of the stage this is");
+  cli.add_option("--task-attempt", task_attempt, "Which try of the task this is");
+  cli.add_option("--feed-fd", feed_fd, "Descriptor from which samples are read; default: the job's data.train");
+  cli.add_option("--lifeline-fd", lifeline_fd, "Descriptor at whose end the worker ends");
+  cli.add_option("--log-file", log_file, "Where log lines go; default: standard error");
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return cli.exit(error);
+    return Fail(std::string(error.what()) + " (--help lists the flags)");
+  }
+
+  absl::StatusOr<downpour::Job> job = downpour::LoadJob(config);
+  if (!job.ok()) return Fail(std::string(job.status().message()));
+  options.job = *std::move(job);
+  if (!servers.empty()) {
+    options.job.mutable_servers()->clear_addresses();
+    for (const auto& address : absl::StrSplit(servers, ',')) {
+      options.job.mutable_servers()->add_addresses(std::string(address));
+    }
+  }
+  options.attempt.set_stage(stage_attempt);
+  options.attempt.set_task(task_attempt);
+  if (feed_fd >= 0) options.feed_fd = feed_fd;
+  if (lifeline_fd >= 0) options.lifeline_fd = lifeline_fd;
+
+  try {
+    auto sink = log_file.empty() ? spdlog::sink_ptr(std::make_shared<spdlog::sinks::stderr_sink_mt>())
+                                 : std::make_shared<spdlog::sinks::basic_file_sink_mt>(log_file);
+    auto logger = std::make_shared<spdlog::logger>("worker", std::move(sink));
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l [job=" + options.job.name() +
+                        " worker=" + std::to_string(options.partition) + "] %v");
+    logger->flush_on(spdlog::level::info);
+    spdlog::set_default_logger(std::move(logger));
+  } catch (const spdlog::spdlog_ex& error) {
+    return Fail(error.what());
+  }
+
+  // Signals go to a thread that waits for them; a launcher that stopped reading is not worth dying for.
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  auto* app = new App(std::move(options));  // never deleted: the thread below may use it until the end
+  std::thread([app, signals] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    app->Stop(std::string("stopped by ") + (signal == SIGINT ? "SIGINT" : "SIGTERM"));
+  }).detach();
+  const ExitStatus status = app->Run();
+  spdlog::shutdown();
+  std::_Exit(static_cast<int>(status));
+}

@@ -1,0 +1,17 @@
+// A net's parameters in a file that other tools read: safetensors, whose names and layouts here are PyTorch's.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "worker/net.h"
+
+namespace downpour::worker {
+
+// Writes beside `path` and renames, so that a reader finds a whole file or none. `values` is the flat vector.
+absl::Status WriteModel(const std::string& path, const std::vector<Parameter>& parameters,
+                        std::span<const float> values);
+
+}  // namespace downpour::worker

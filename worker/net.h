@@ -1,0 +1,109 @@
+// A chain of layers, from the samples to the loss, whose parameters are one flat vector.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/device.h"
+#include "proto/job.pb.h"
+#include "worker/batch.h"
+
+namespace downpour::worker {
+
+class Layer;
+
+// A tensor within the flat vector of parameters.
+struct Parameter {
+  std::string name;  // "conv1.weight"
+  std::vector<std::uint32_t>
+      shape;               // convolution {out, in, height, width}, inner product {out, in}, bias {out}
+  std::size_t offset = 0;  // in floats, a multiple of 16
+  std::size_t size = 0;    // in floats
+};
+
+struct Evaluation {
+  double loss_sum = 0;
+  std::uint64_t correct = 0;
+  std::uint64_t samples = 0;
+
+  void Add(const Evaluation& other) {
+    loss_sum += other.loss_sum;
+    correct += other.correct;
+    samples += other.samples;
+  }
+};
+
+// Owns its layers and all activations, sized at creation for batches of up to `max_batch`: later calls
+// allocate nothing. Parameters and gradients are the caller's: parameter_count() floats, best aligned to 64
+// bytes. One thread at a time may compute; the const members may be called from any.
+class Net {
+ public:
+  // Fails with kInvalidArgument where the layers do not fit each other, naming both. The device must outlive
+  // the net.
+  static absl::StatusOr<std::unique_ptr<Net>> Create(
+      const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
+      const std::vector<std::uint32_t>& sample_shape, int max_batch, kernels::Device& device);
+  ~Net();
+
+  Net(const Net&) = delete;
+  Net& operator=(const Net&) = delete;
+
+  // Fills the vector by each layer's filler: biases and padding zero. The same seed gives the same bits
+  // anywhere.
+  void Initialize(std::uint64_t seed, std::span<float> parameters) const;
+
+  // The mean loss over the batch; overwrites `gradient` with its derivative (zero in the padding). Labels
+  // must lie in [0, classes()) and batch.size in [1, max_batch()]. What is not finite passes through: check
+  // the result.
+  float ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient);
+
+  // The loss summed over the batch and how many samples have their label as the likeliest class.
+  Evaluation Evaluate(std::span<const float> parameters, const Batch& batch);
+
+  // Floats in the flat vector, padding included.
+  std::size_t parameter_count() const { return parameter_count_; }
+  // In the order of the vector, which is the order in which a forward pass reads them.
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  int classes() const { return classes_; }
+  // Values in one sample.
+  std::size_t sample_size() const { return sample_shape_.size(); }
+  int max_batch() const { return max_batch_; }
+
+ private:
+  struct Stage;        // a layer, its place in the vector and its output
+  struct Activations;  // the loss, and the gradients on their way back
+
+  Net(kernels::Shape sample_shape, int max_batch);
+  absl::Status AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
+                         kernels::Device& device);
+  void AddStage(const std::string& name, std::unique_ptr<Layer> layer);
+
+  void Forward(std::span<const float> parameters, const Batch& batch);
+  // The input of a stage; of the loss, for the number after the last.
+  kernels::ConstTensorView InputOf(std::size_t stage, const Batch& batch) const;
+  void ZeroPadding(std::span<float> values) const;
+
+  // Constant after creation.
+  const kernels::Shape sample_shape_;
+  const int max_batch_;
+  int classes_ = 0;
+  std::size_t parameter_count_ = 0;
+  std::vector<Parameter> parameters_;
+  std::size_t first_with_parameters_ = 0;  // the stage
+
+  // Written by each call.
+  std::vector<Stage> stages_;
+  std::unique_ptr<Activations> activations_;
+};
+
+// The name of the tensor that holds index `index` of the flat vector, as "conv1.weight[17]"; "padding"
+// between two.
+std::string TensorAt(const std::vector<Parameter>& parameters, std::size_t index);
+
+}  // namespace downpour::worker

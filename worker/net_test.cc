@@ -1,0 +1,369 @@
+#include "worker/net.h"
+
+#include <google/protobuf/text_format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <new>
+#include <random>
+#include <set>
+
+#include "proto/key.pb.h"
+#include "worker/layers/table.h"
+
+namespace {
+
+std::atomic<std::size_t> allocations{0};
+
+void* Allocate(std::size_t size, std::size_t alignment) {
+  ++allocations;
+  void* p = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+// Counts what the process allocates through C++, in the libraries too.
+void* operator new(std::size_t size) { return Allocate(size, alignof(std::max_align_t)); }
+void* operator new[](std::size_t size) { return Allocate(size, alignof(std::max_align_t)); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return Allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return Allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return ++allocations, std::malloc(size);
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return ++allocations, std::malloc(size);
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace downpour::worker {
+namespace {
+
+using Layers = google::protobuf::RepeatedPtrField<downpour::Layer>;
+using Sides = std::vector<std::uint32_t>;
+
+Layers Parse(const std::string& text) {
+  Job job;
+  REQUIRE(google::protobuf::TextFormat::ParseFromString(text, &job));
+  return job.net();
+}
+
+const char kLeNet[] = R"(
+  net { name: "conv1" type: "convolution" outputs: 20 kernel: 5 }
+  net { name: "pool1" type: "pooling" kernel: 2 stride: 2 }
+  net { name: "conv2" type: "convolution" outputs: 50 kernel: 5 }
+  net { name: "pool2" type: "pooling" kernel: 2 stride: 2 }
+  net { name: "ip1" type: "inner_product" outputs: 500 }
+  net { name: "relu1" type: "relu" }
+  net { name: "ip2" type: "inner_product" outputs: 10 }
+  net { name: "loss" type: "softmax_loss" })";
+
+// A small net around each type of layer, and the shape of its samples. Each has at least one parameter before
+// the layer, so that the gradient with respect to the layer's input is checked too.
+struct Example {
+  const char* net;
+  Sides shape;
+};
+
+const std::multimap<std::string, Example>& Examples() {
+  static const auto& examples = *new std::multimap<std::string, Example>{
+      {"convolution",
+       {R"(net { name: "c1" type: "convolution" outputs: 3 kernel: 3 pad: 1 }
+           net { name: "c2" type: "convolution" outputs: 2 kernel: 2 stride: 2 pad: 1 filler: "msra" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {2, 5, 4}}},
+      {"pooling",
+       {R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 }
+           net { name: "p" type: "pooling" kernel: 2 stride: 2 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 6, 8}}},
+      {"pooling",
+       {R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 }
+           net { name: "p" type: "pooling" kernel: 3 stride: 2 method: "max" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 6, 8}}},
+      {"inner_product",
+       {R"(net { name: "ip1" type: "inner_product" outputs: 5 }
+           net { name: "ip2" type: "inner_product" outputs: 4 }
+           net { name: "loss" type: "softmax_loss" })",
+        {3, 2, 2}}},
+      {"relu",
+       {R"(net { name: "r0" type: "relu" }
+           net { name: "ip1" type: "inner_product" outputs: 8 } net { name: "r" type: "relu" }
+           net { name: "ip2" type: "inner_product" outputs: 4 } net { name: "loss" type: "softmax_loss" })",
+        {6}}},
+      {"softmax_loss",
+       {R"(net { name: "ip" type: "inner_product" outputs: 2 } net { name: "loss" type: "softmax_loss" })",
+        {4}}},
+  };
+  return examples;
+}
+
+struct Data {
+  Data(const Net& net, int batch_size, int seed)
+      : features(batch_size * net.sample_size()), labels(batch_size) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (float& value : features) value = uniform(random);
+    for (std::int32_t& label : labels) label = static_cast<std::int32_t>(random() % net.classes());
+    batch.size = batch_size;
+    batch.features = features;
+    batch.labels = labels;
+  }
+
+  std::vector<float> features;
+  std::vector<std::int32_t> labels;
+  Batch batch;
+};
+
+template <typename Body>
+void ForEachDevice(Body body) {
+  for (const kernels::DeviceType& type : kernels::DeviceTypes()) {
+    auto device = type.make({});
+    if (!device.ok()) continue;
+    INFO(type.name);
+    body(**device);
+  }
+}
+
+std::string ErrorOf(const std::string& net, const Sides& shape, int max_batch = 4) {
+  auto device = *kernels::MakeDevice("cpu", {});
+  const auto made = Net::Create(Parse(net), shape, max_batch, *device);
+  REQUIRE_FALSE(made.ok());
+  CHECK(made.status().code() == absl::StatusCode::kInvalidArgument);
+  return std::string(made.status().message());
+}
+
+TEST_CASE("the table of layers has what the job file offers, and each has an example here") {
+  std::set<std::string> table, offered, examples;
+  for (const LayerType& type : LayerTypes()) table.insert(std::string(type.type));
+  const auto* field = downpour::Layer::descriptor()->FindFieldByName("type");
+  for (const std::string& choice : field->options().GetExtension(downpour::key).choices())
+    offered.insert(choice);
+  for (const auto& [type, example] : Examples()) examples.insert(type);
+  CHECK(table == offered);
+  CHECK(table == examples);
+}
+
+TEST_CASE("each layer's gradient is the slope of the loss") {
+  ForEachDevice([](kernels::Device& device) {
+    for (const auto& [type, example] : Examples()) {
+      INFO(type);
+      auto made = Net::Create(Parse(example.net), example.shape, 4, device);
+      REQUIRE(made.ok());
+      Net& net = **made;
+      const Data data(net, 3, 5);
+      std::vector<float> parameters(net.parameter_count()), gradient(net.parameter_count(), std::nanf(""));
+      net.Initialize(11, parameters);
+      net.ForwardBackward(parameters, data.batch, gradient);
+      for (const Parameter& tensor : net.parameters()) {
+        for (std::size_t i = tensor.offset; i < tensor.offset + tensor.size; ++i) {
+          const auto slope = [&](float step) {
+            std::vector<float> moved = parameters;
+            moved[i] = parameters[i] + step;
+            const double above = net.Evaluate(moved, data.batch).loss_sum;
+            moved[i] = parameters[i] - step;
+            return (above - net.Evaluate(moved, data.batch).loss_sum) / (2.0 * step * data.batch.size);
+          };
+          // Where a step crosses a kink, a smaller one may not.
+          const bool close =
+              std::ranges::any_of(std::initializer_list<float>{1e-2f, 2e-3f, 5e-4f},
+                                  [&](float step) { return std::abs(slope(step) - gradient[i]) < 2e-3; });
+          if (!close)
+            FAIL(tensor.name << "[" << i - tensor.offset << "]: " << slope(2e-3f) << " and " << gradient[i]);
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("LeNet on every device gives the reference's loss and gradient") {
+  auto reference_device = *kernels::MakeDevice("reference", {});
+  auto reference = *Net::Create(Parse(kLeNet), {1, 28, 28}, 4, *reference_device);
+  std::vector<float> parameters(reference->parameter_count());
+  reference->Initialize(3, parameters);
+  const Data data(*reference, 4, 9);
+  std::vector<float> expected(parameters.size());
+  const float loss = reference->ForwardBackward(parameters, data.batch, expected);
+  ForEachDevice([&](kernels::Device& device) {
+    auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 64, device);
+    std::vector<float> gradient(parameters.size(), std::nanf(""));
+    CHECK(net->ForwardBackward(parameters, data.batch, gradient) == Approx(loss).epsilon(1e-5));
+    for (std::size_t i = 0; i < gradient.size(); ++i) {
+      if (!(std::abs(gradient[i] - expected[i]) < 1e-5)) FAIL(TensorAt(net->parameters(), i));
+    }
+    const Evaluation evaluation = net->Evaluate(parameters, data.batch);
+    CHECK(evaluation.loss_sum == Approx(4 * loss).epsilon(1e-5));
+    CHECK(evaluation.samples == 4);
+    CHECK(evaluation.correct <= 4);
+  });
+}
+
+TEST_CASE("parameters lie in one vector in forward order, on cache lines") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 2, *device);
+  const std::vector<std::pair<std::string, Sides>> expected = {
+      {"conv1.weight", {20, 1, 5, 5}},  {"conv1.bias", {20}},
+      {"conv2.weight", {50, 20, 5, 5}}, {"conv2.bias", {50}},
+      {"ip1.weight", {500, 800}},       {"ip1.bias", {500}},
+      {"ip2.weight", {10, 500}},        {"ip2.bias", {10}}};
+  REQUIRE(net->parameters().size() == expected.size());
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const Parameter& parameter = net->parameters()[i];
+    CHECK(parameter.name == expected[i].first);
+    CHECK(parameter.shape == expected[i].second);
+    CHECK(parameter.offset % 16 == 0);
+    CHECK(parameter.offset >= end);
+    CHECK(parameter.offset < end + 16);
+    end = parameter.offset + parameter.size;
+  }
+  CHECK(net->parameter_count() % 16 == 0);
+  CHECK(net->parameter_count() - end < 16);
+  CHECK(net->classes() == 10);
+  CHECK(TensorAt(net->parameters(), net->parameters()[2].offset + 7) == "conv2.weight[7]");
+  CHECK(TensorAt(net->parameters(), net->parameters()[1].offset + 20) == "padding");
+
+  // Padding stays zero.
+  std::vector<float> parameters(net->parameter_count()), gradient(net->parameter_count(), 5);
+  net->Initialize(1, parameters);
+  const Data data(*net, 2, 1);
+  net->ForwardBackward(parameters, data.batch, gradient);
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    if (TensorAt(net->parameters(), i) != "padding") continue;
+    REQUIRE(gradient[i] == 0);
+    REQUIRE(parameters[i] == 0);
+  }
+}
+
+TEST_CASE("initial parameters depend on the seed alone") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  auto net = *Net::Create(Parse(R"(net { name: "a" type: "inner_product" outputs: 100 }
+                                   net { name: "b" type: "inner_product" outputs: 200 filler: "msra" }
+                                   net { name: "loss" type: "softmax_loss" })"),
+                          {300}, 1, *device);
+  std::vector<float> first(net->parameter_count()), second(first.size(), 1), other(first.size());
+  net->Initialize(42, first);
+  net->Initialize(42, second);
+  net->Initialize(43, other);
+  CHECK(first == second);
+  CHECK(first != other);
+  // On any machine: these bits are part of what a seed means.
+  CHECK(first[0] == -0x1.90c560p-5f);
+  CHECK(first[net->parameters()[2].offset] == -0x1.3d0390p-3f);
+  const auto moments = [&](const Parameter& tensor) {
+    double sum = 0, squares = 0;
+    for (std::size_t i = 0; i < tensor.size; ++i) {
+      sum += first[tensor.offset + i];
+      squares += first[tensor.offset + i] * first[tensor.offset + i];
+    }
+    return std::pair(sum / tensor.size, std::sqrt(squares / tensor.size));
+  };
+  const auto [xavier_mean, xavier_deviation] = moments(net->parameters()[0]);
+  CHECK(xavier_mean == Approx(0).margin(2e-3));
+  CHECK(xavier_deviation == Approx(std::sqrt(1.0 / 300)).epsilon(0.02));
+  const auto [msra_mean, msra_deviation] = moments(net->parameters()[2]);
+  CHECK(msra_mean == Approx(0).margin(4e-3));
+  CHECK(msra_deviation == Approx(std::sqrt(2.0 / 100)).epsilon(0.02));
+  CHECK(moments(net->parameters()[1]) == std::pair(0.0, 0.0));
+}
+
+TEST_CASE("a step allocates nothing, and repeats to the bit") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 16, *device);
+  std::vector<float> parameters(net->parameter_count()), gradient(parameters.size()),
+      again(parameters.size());
+  net->Initialize(1, parameters);
+  const Data data(*net, 16, 1);
+  net->ForwardBackward(parameters, data.batch, gradient);
+  const std::size_t before = allocations;
+  net->ForwardBackward(parameters, data.batch, again);
+  net->Evaluate(parameters, data.batch);
+  CHECK(allocations == before);
+  CHECK(std::memcmp(gradient.data(), again.data(), gradient.size() * sizeof(float)) == 0);
+}
+
+TEST_CASE("samples of a batch do not touch each other") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 8, *device);
+  std::vector<float> parameters(net->parameter_count());
+  net->Initialize(1, parameters);
+  const Data data(*net, 8, 3);
+  double sum = 0;
+  for (int n = 0; n < 8; ++n) {
+    const Batch one{.size = 1,
+                    .features = data.batch.features.subspan(n * net->sample_size(), net->sample_size()),
+                    .labels = data.batch.labels.subspan(n, 1)};
+    sum += net->Evaluate(parameters, one).loss_sum;
+  }
+  CHECK(net->Evaluate(parameters, data.batch).loss_sum == Approx(sum).epsilon(1e-5));
+}
+
+TEST_CASE("what does not fit is named") {
+  using Catch::Contains;
+  const std::string loss = R"(net { name: "loss" type: "softmax_loss" })";
+  const std::string ip = R"(net { name: "ip" type: "inner_product" outputs: 3 })";
+  CHECK_THAT(
+      ErrorOf(R"(net { name: "c" type: "convolution" outputs: 2 kernel: 5 }
+                        net { name: "p" type: "pooling" kernel: 9 })" +
+                  loss,
+              {1, 9, 9}),
+      Contains("layer p (pooling)") && Contains("layer c") && Contains("2x5x5") && Contains("kernel 9"));
+  CHECK_THAT(ErrorOf(R"(net { name: "c" type: "convolution" outputs: 2 kernel: 7 })" + loss, {1, 5, 9}),
+             Contains("layer c") && Contains("the input") && Contains("1x5x9"));
+  CHECK_THAT(ErrorOf(R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 })" + loss, {1, 5, 5}),
+             Contains("layer loss (softmax_loss)") && Contains("layer c") && Contains("inner_product"));
+  CHECK_THAT(ErrorOf(ip + ip + loss, {4}), Contains("two layers are called ip"));
+  CHECK_THAT(ErrorOf(ip, {4}), Contains("layer ip") && Contains("softmax_loss"));
+  CHECK_THAT(ErrorOf(loss + ip, {4}), Contains("layer ip") && Contains("after the loss"));
+  CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
+  CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropout" })" + loss, {4}),
+             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, softmax_loss"));
+  CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
+             Contains("'he'") && Contains("xavier, msra"));
+  CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),
+             Contains("'mean'"));
+  CHECK_THAT(ErrorOf(R"(net { type: "relu" })" + loss, {4}), Contains("no name"));
+  CHECK_THAT(
+      ErrorOf(R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 stride: 0 })" + loss, {1, 4, 4}),
+      Contains("stride is 0"));
+  CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 4000000000 })" + loss, {4}),
+             Contains("2^31"));
+  CHECK_THAT(
+      ErrorOf(R"(net { name: "c" type: "convolution" outputs: 4000000000 kernel: 1 })" + loss, {1, 4, 4}),
+      Contains("2^31"));
+  CHECK_THAT(ErrorOf(ip + loss, {}), Contains("data.shape"));
+  CHECK_THAT(ErrorOf(ip + loss, {1, 0, 3}), Contains("data.shape"));
+  CHECK_THAT(ErrorOf(ip + loss, {65536, 65536, 65536}), Contains("data.shape"));
+  CHECK_THAT(ErrorOf(ip + loss, {4}, 0), Contains("batches of 0"));
+}
+
+TEST_CASE("a net that no memory can hold is refused") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  const auto made = Net::Create(Parse(R"(net { name: "ip" type: "inner_product" outputs: 1000000000 }
+                                         net { name: "loss" type: "softmax_loss" })"),
+                                {1}, 1 << 30, *device);
+  CHECK(made.status().code() == absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace downpour::worker

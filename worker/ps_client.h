@@ -1,0 +1,148 @@
+// A worker's side of the parameter servers: takes the partition's lease, fetches parameters, pushes gradients.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/aligned_buffer.h"
+#include "proto/frame.h"
+#include "proto/job.pb.h"
+#include "proto/service.pb.h"
+
+namespace downpour::worker {
+
+// Who calls. An observer reads parameters and is no member of the job.
+struct Identity {
+  uint32_t partition = 0;
+  Attempt attempt;
+  Role role = WORKER;
+};
+
+// What one push is made of. The client owns it; a trainer fills it between AcquireBuffer and Push.
+struct GradientBuffer {
+  explicit GradientBuffer(size_t elements) : gradient(elements) {}
+
+  kernels::AlignedBuffer gradient;
+  std::vector<uint64_t> versions;  // by part: what the gradient was computed from
+  uint64_t clock = 0;              // the step that it completes
+  uint64_t position = 0;           // the samples that it completes
+  uint32_t samples = 0;            // behind it; 0 where the gradient is zero because the real one was not finite
+};
+
+// Errors of all methods: Unavailable (a server was lost or could not be found: names it), Aborted (a newer attempt
+// holds the partition), FailedPrecondition (job and server disagree), DeadlineExceeded (no answer in time), Cancelled.
+// The first of these is final: from then on every method returns it.
+//
+// One compute thread calls everything but Heartbeat, Leave and Cancel, which any thread may call.
+class PsClient {
+ public:
+  // Registers with every server in `job.servers.addresses` and opens the streams. Tries for
+  // worker.connect_timeout_ms; `on_wait` is called now and then with a sentence that says what it waits for.
+  static absl::StatusOr<std::unique_ptr<PsClient>> Connect(const Job& job, const Identity& identity,
+                                                           const TableSpec& table,
+                                                           std::function<void(const std::string&)> on_wait);
+  // Closes the streams. Leave() before, or the lease has to run out.
+  ~PsClient();
+
+  PsClient(const PsClient&) = delete;
+  PsClient& operator=(const PsClient&) = delete;
+
+  // How far earlier attempts at this partition got, on all servers.
+  const Progress& progress() const { return progress_; }
+  // Whether a server has parts without values: SetInitial is owed.
+  bool needs_initial() const { return !unset_parts_.empty(); }
+
+  // Sets the parts that have no values, and waits for it. Where another worker was first, its values stand.
+  absl::Status SetInitial(std::span<const float> values);
+
+  // Starts fetching all parameters, as of `clock` or later. One fetch at a time.
+  void StartFetch(uint64_t clock);
+  bool fetch_in_flight() const { return fetch_started_; }
+  // Whether the fetch has arrived and Install would not wait.
+  bool FetchArrived();
+  // Waits for the fetch and makes what it brought the parameters.
+  absl::Status Install();
+
+  // The worker's own copy: what was installed last, and what the trainer did to it since.
+  std::span<float> parameters() { return {current_->data(), elements_}; }
+  // By part, the version that was installed last.
+  const std::vector<uint64_t>& versions() const { return current_versions_; }
+
+  // A buffer that nobody reads any more; waits for one. The gradient in it is old.
+  absl::StatusOr<std::shared_ptr<GradientBuffer>> AcquireBuffer();
+  // Starts pushing to all servers.
+  void Push(std::shared_ptr<GradientBuffer> buffer);
+  // Waits until at most `in_flight` pushes are unacknowledged.
+  absl::Status WaitForPushes(uint32_t in_flight);
+  // Pushes that a server did not take, of those acknowledged since the last call; such a gradient is lost.
+  uint64_t TakeRefusedPushes();
+
+  // Renews the lease on every server without waiting; skips one whose last answer is still due. Where one does not
+  // answer within worker.call_timeout_ms, or refuses, the client fails.
+  void Heartbeat(const WorkerReport& report);
+  // Gives the lease back on every server; the first error, after all were tried.
+  absl::Status Leave(Outcome outcome, const std::string& reason, const WorkerReport& report);
+  // Makes what waits, and everything after, fail with `status`.
+  void Cancel(absl::Status status);
+  absl::Status status();
+
+ private:
+  class Server;
+  struct HeartbeatCall;
+  struct Fetch;
+  struct PushInFlight;
+
+  PsClient(const Job& job, const Identity& identity, uint64_t elements);
+
+  absl::Status Register(const TableSpec& table, std::function<void(const std::string&)> on_wait);
+  FrameHeader HeaderFor(FrameKind kind, uint32_t part) const;
+  void OnMessage(uint32_t server, Message message);
+  void OnValues(uint32_t server, const Message& message);
+  void OnAck(uint32_t server, const FrameHeader& header);
+  void OnRefused(uint32_t server, const Message& message);
+  void Fail(absl::Status status);
+  // Waits for `done`, but no longer than call_timeout_ms without any frame.
+  template <typename Predicate>
+  absl::Status WaitFor(std::unique_lock<std::mutex>& lock, const std::string& what, Predicate done);
+
+  // Constant after Connect.
+  const Job job_;
+  const Identity identity_;
+  const uint64_t elements_;
+  // In a strong mode an answer may wait for other workers, and there is no telling how long they take: the servers
+  // give up on workers that are gone, and heartbeats on servers that are.
+  const bool waits_for_workers_;
+  ShardMap map_;
+  Progress progress_;
+  std::vector<uint32_t> unset_parts_;
+  std::vector<std::unique_ptr<Server>> servers_;
+
+  // The compute thread's.
+  std::unique_ptr<kernels::AlignedBuffer> current_;
+  std::vector<uint64_t> current_versions_;
+  uint64_t next_sequence_ = 1;
+  uint64_t next_fetch_ = 1;
+  bool fetch_started_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Protected by mutex_.
+  absl::Status failure_;
+  std::unique_ptr<Fetch> fetch_;  // its buffer is written without the lock, by whoever received the part
+  std::vector<PushInFlight> pushes_;
+  std::vector<std::shared_ptr<GradientBuffer>> buffers_;
+  uint32_t sets_in_flight_ = 0;
+  uint64_t refused_pushes_ = 0;
+  uint64_t frames_received_ = 0;
+};
+
+}  // namespace downpour::worker

@@ -1,0 +1,129 @@
+#include "worker/server_stream.h"
+
+#include <utility>
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/support/client_callback.h>
+
+#include "absl/strings/str_cat.h"
+#include "proto/frame_grpc.h"
+
+namespace downpour::worker {
+
+class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  Reactor(std::shared_ptr<grpc::Channel> channel, const FrameHeader& hello, Callbacks callbacks)
+      : callbacks_(std::move(callbacks)), stub_(std::move(channel)) {
+    stub_.PrepareBidiStreamingCall(&context_, kExchangeMethod, {}, this);
+    outgoing_.push_back({hello, {}});
+    {
+      std::lock_guard lock(mutex_);
+      WriteNext();
+    }
+    StartRead(&incoming_);
+    StartCall();
+  }
+
+  void Send(Message message) {
+    std::lock_guard lock(mutex_);
+    if (ended_) return;
+    outgoing_.push_back(std::move(message));
+    WriteNext();
+  }
+
+  void Acknowledged(uint64_t bytes) {
+    std::lock_guard lock(mutex_);
+    credit_ += bytes;
+    WriteNext();
+  }
+
+  void Close() {
+    std::unique_lock lock(mutex_);
+    closing_ = true;
+    context_.TryCancel();
+    done_.wait(lock, [this] { return finished_; });
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;  // OnDone says why.
+    absl::StatusOr<Message> message = FromByteBuffer(incoming_);
+    if (!message.ok()) {
+      {
+        std::lock_guard lock(mutex_);
+        broken_ = absl::InternalError(absl::StrCat("it sent a broken frame: ", message.status().message()));
+      }
+      context_.TryCancel();
+      return;
+    }
+    if (message->header.kind == FrameKind::kWelcome) Acknowledged(message->header.sequence);
+    callbacks_.on_message(*std::move(message));
+    incoming_.Clear();
+    StartRead(&incoming_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    if (ok) WriteNext();
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    absl::Status end;
+    bool tell;
+    {
+      std::lock_guard lock(mutex_);
+      ended_ = true;
+      outgoing_.clear();
+      tell = !closing_;
+      end = !broken_.ok() ? broken_
+            : status.ok() ? absl::UnavailableError("it closed the stream")
+                          : absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+    }
+    if (tell) callbacks_.on_end(std::move(end));
+    std::lock_guard lock(mutex_);
+    finished_ = true;
+    done_.notify_all();
+  }
+
+ private:
+  // Needs mutex_.
+  void WriteNext() {
+    if (writing_ || ended_ || outgoing_.empty()) return;
+    const uint64_t bytes = outgoing_.front().header.payload_bytes;
+    if (bytes > credit_) return;
+    credit_ -= bytes;
+    writing_ = true;
+    sending_ = ToByteBuffer(outgoing_.front());
+    outgoing_.pop_front();
+    StartWrite(&sending_);
+  }
+
+  const Callbacks callbacks_;
+  grpc::ClientContext context_;
+  grpc::GenericStub stub_;
+  grpc::ByteBuffer incoming_;  // the read in progress
+
+  std::mutex mutex_;
+  std::condition_variable done_;
+  // Protected by mutex_.
+  std::deque<Message> outgoing_;
+  grpc::ByteBuffer sending_;
+  uint64_t credit_ = 0;
+  bool writing_ = false;
+  bool closing_ = false;
+  bool ended_ = false;
+  bool finished_ = false;
+  absl::Status broken_;
+};
+
+ServerStream::ServerStream(std::shared_ptr<grpc::Channel> channel, const FrameHeader& hello, Callbacks callbacks)
+    : reactor_(std::make_unique<Reactor>(std::move(channel), hello, std::move(callbacks))) {}
+
+ServerStream::~ServerStream() { Close(); }
+
+void ServerStream::Send(Message message) { reactor_->Send(std::move(message)); }
+void ServerStream::Acknowledged(uint64_t bytes) { reactor_->Acknowledged(bytes); }
+void ServerStream::Close() { reactor_->Close(); }
+
+}  // namespace downpour::worker

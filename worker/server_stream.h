@@ -1,0 +1,52 @@
+// The data plane's stream to one server.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include <grpcpp/channel.h>
+
+#include "absl/status/status.h"
+#include "proto/frame.h"
+
+namespace downpour::worker {
+
+// Sends and receives frames; bounds what is unacknowledged by the credit that the server grants. Threads: Send and
+// Acknowledged may be called from any; the callbacks come from gRPC's threads, one at a time, and must not block.
+class ServerStream {
+ public:
+  struct Callbacks {
+    std::function<void(Message)> on_message;
+    // Once, when the stream has ended, for whatever reason. Not called by Close().
+    std::function<void(absl::Status)> on_end;
+  };
+
+  // Opens the stream and sends `hello`.
+  ServerStream(std::shared_ptr<grpc::Channel> channel, const FrameHeader& hello, Callbacks callbacks);
+  // Closes.
+  ~ServerStream();
+
+  ServerStream(const ServerStream&) = delete;
+  ServerStream& operator=(const ServerStream&) = delete;
+
+  // Sends in order; a payload waits here until the credit allows it. Never blocks. After the end: dropped.
+  void Send(Message message);
+
+  // `bytes` of payload that were sent have been acknowledged.
+  void Acknowledged(uint64_t bytes);
+
+  // Ends the stream and waits until gRPC is done with it; no callback runs afterwards.
+  void Close();
+
+ private:
+  class Reactor;
+
+  std::unique_ptr<Reactor> reactor_;
+};
+
+}  // namespace downpour::worker

@@ -1,0 +1,28 @@
+#include "tools/ps_run/check.h"
+
+#include <filesystem>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/device.h"
+#include "worker/net.h"
+
+namespace downpour::run {
+
+absl::Status CheckJob(const Job& job) {
+  auto device = kernels::MakeDevice(job.worker().device(), {.threads = 1});
+  if (!device.ok()) return device.status();
+  const auto net = worker::Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()}, 1, **device);
+  if (!net.ok()) return net.status();
+  for (const Samples* samples : {&job.data().train(), &job.data().test()}) {
+    for (const std::string* path : {&samples->images(), &samples->labels()}) {
+      std::error_code error;
+      if (!path->empty() && !std::filesystem::exists(*path, error)) {
+        return absl::NotFoundError(absl::StrCat("no file at ", *path, ", which the job's data names"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace downpour::run

@@ -1,0 +1,77 @@
+#include "tools/ps_run/evaluator.h"
+
+#include <chrono>
+#include <utility>
+
+#include "kernels/device.h"
+#include "worker/app.h"
+#include "worker/data/batcher.h"
+#include "worker/data/format.h"
+
+namespace downpour::run {
+namespace {
+
+constexpr int kBatch = 250;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Create(const Job& job) {
+  std::unique_ptr<Evaluator> evaluator(new Evaluator(job));
+  auto device = kernels::MakeDevice(job.worker().device(), {.threads = 1});
+  if (!device.ok()) return device.status();
+  evaluator->device_ = *std::move(device);
+  const std::vector<uint32_t> shape(job.data().shape().begin(), job.data().shape().end());
+  auto net = worker::Net::Create(job.net(), shape, kBatch, *evaluator->device_);
+  if (!net.ok()) return net.status();
+  evaluator->net_ = *std::move(net);
+  if (job.data().test().has_images()) {
+    auto samples = worker::ReadSamples(job.data().format(), {.images = job.data().test().images(),
+                                                             .labels = job.data().test().labels(),
+                                                             .shape = shape,
+                                                             .classes = evaluator->net_->classes()});
+    if (!samples.ok()) return samples.status();
+    evaluator->samples_ = *std::move(samples);
+  }
+  return evaluator;
+}
+
+Evaluator::~Evaluator() {
+  {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+    if (client_) client_->Cancel(absl::CancelledError("the run ends"));
+  }
+  if (result_.valid()) result_.wait();
+}
+
+void Evaluator::Start() {
+  result_ = std::async(std::launch::async, [this] { return Measure(); });
+}
+
+std::optional<absl::StatusOr<Measured>> Evaluator::Take() {
+  if (!result_.valid() || result_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return std::nullopt;
+  return result_.get();
+}
+
+absl::StatusOr<Measured> Evaluator::Measure() {
+  if (client_ == nullptr) {
+    auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, worker::TableOf(*net_), nullptr);
+    if (!client.ok()) return client.status();
+    std::lock_guard lock(mutex_);
+    if (stopped_) return absl::CancelledError("the run ends");
+    client_ = *std::move(client);
+  }
+  client_->StartFetch(0);
+  if (absl::Status status = client_->Install(); !status.ok()) return status;
+  Measured measured;
+  measured.values.assign(client_->parameters().begin(), client_->parameters().end());
+  if (!samples_) return measured;
+  worker::Batcher batcher(*samples_, {.batch_size = kBatch, .shuffle = false, .scale = job_.data().scale()});
+  for (worker::Batch batch; batcher.Next(&batch);) {
+    measured.held_out.Add(net_->Evaluate(client_->parameters(), batch));
+    if (absl::Status status = client_->status(); !status.ok()) return status;
+  }
+  return measured;
+}
+
+}  // namespace downpour::run

@@ -1,0 +1,57 @@
+// Measures a job's parameters on the held-out samples while the job runs.
+#pragma once
+
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/job.pb.h"
+#include "worker/data/sample_store.h"
+#include "worker/net.h"
+#include "worker/ps_client.h"
+
+namespace downpour::run {
+
+struct Measured {
+  worker::Evaluation held_out;  // no samples where the job has no data.test
+  std::vector<float> values;    // the parameters that were measured
+};
+
+// Reads parameters as an observer and is no member of the job. One thread uses it; the work is done on another, one
+// measurement at a time.
+class Evaluator {
+ public:
+  // Reads data.test, where the job has one. Fails as ReadSamples and Net::Create do.
+  static absl::StatusOr<std::unique_ptr<Evaluator>> Create(const Job& job);
+  // Gives up what is under way.
+  ~Evaluator();
+
+  bool has_samples() const { return samples_.has_value(); }
+  const std::vector<worker::Parameter>& parameters() const { return net_->parameters(); }
+
+  // Starts measuring. Not while a measurement is under way.
+  void Start();
+  bool under_way() const { return result_.valid(); }
+  // The result, if it is there; does not wait.
+  std::optional<absl::StatusOr<Measured>> Take();
+
+ private:
+  explicit Evaluator(const Job& job) : job_(job) {}
+  absl::StatusOr<Measured> Measure();
+
+  const Job job_;
+  std::unique_ptr<kernels::Device> device_;
+  std::unique_ptr<worker::Net> net_;
+  std::optional<worker::SampleStore> samples_;
+  std::future<absl::StatusOr<Measured>> result_;
+
+  std::mutex mutex_;
+  std::unique_ptr<worker::PsClient> client_;  // set once, under mutex_, by the measuring thread
+  bool stopped_ = false;                      // protected by mutex_
+};
+
+}  // namespace downpour::run

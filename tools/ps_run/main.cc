@@ -1,0 +1,109 @@
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <google/protobuf/util/json_util.h>
+#include <nlohmann/json.hpp>
+
+#include "proto/job_config.h"
+#include "tools/ps_run/check.h"
+#include "tools/ps_run/supervisor.h"
+
+namespace {
+
+using downpour::run::RunExit;
+
+int Usage(const std::string& message) {
+  std::cerr << "ps-run: " << message << "\n";
+  return static_cast<int>(RunExit::kUsage);
+}
+
+int ShowSummary(const std::string& path, bool json) {
+  const auto summary = downpour::run::ReadSummary(path);
+  if (!summary.ok()) return Usage(std::string(summary.status().message()));
+  if (json) {
+    std::cout << summary->dump(2) << "\n";
+  } else {
+    std::cout << downpour::run::SummaryText(*summary);
+  }
+  return 0;
+}
+
+int Check(const std::string& path, bool json) {
+  const auto job = downpour::LoadJob(path);
+  const absl::Status status = job.ok() ? downpour::run::CheckJob(*job) : job.status();
+  if (json) {
+    nlohmann::ordered_json answer = {{"ok", status.ok()}};
+    if (status.ok()) {
+      google::protobuf::util::JsonPrintOptions options;
+      options.preserve_proto_field_names = true;
+      options.always_print_primitive_fields = false;
+      std::string text;
+      (void)google::protobuf::util::MessageToJsonString(*job, &text, options);
+      answer["job"] = nlohmann::ordered_json::parse(text);
+    } else {
+      answer["error"] = std::string(status.message());
+    }
+    std::cout << answer.dump() << "\n";
+    return status.ok() ? 0 : static_cast<int>(RunExit::kUsage);
+  }
+  if (!status.ok()) {
+    std::cerr << status.message() << "\n";
+    return static_cast<int>(RunExit::kUsage);
+  }
+  std::cout << path << ": ok\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App cli("Runs a job on this machine, or shows the summary of a run.\n\n"
+               "  ps-run JOB.yaml            servers, workers, progress, summary\n"
+               "  ps-run --check JOB.yaml    only looks the job over\n"
+               "  ps-run RUN_FOLDER          the summary of a finished run\n",
+               "ps-run");
+  std::string target;
+  std::string launcher = "local";
+  bool check = false;
+  bool json = false;
+  int lifeline_fd = -1;
+  downpour::run::SupervisorOptions options;
+  cli.add_option("job", target, "A job file, or the folder of a finished run")->required();
+  cli.add_flag("--check", check, "Look the job over and start nothing");
+  cli.add_flag("--json", json, "Speak JSON, an object a line");
+  cli.add_option("--run-dir", options.run_dir, "The run's folder, empty or not there yet; default: a new one");
+  cli.add_option("--launcher", launcher, "local: start the workers here; external: others start and feed them")
+      ->check(CLI::IsMember({"local", "external"}));
+  cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
+  cli.add_option("--lifeline-fd", lifeline_fd, "Descriptor at whose end the run stops");
+  CLI11_PARSE(cli, argc, argv);
+
+  std::error_code error;
+  if (std::filesystem::is_directory(target, error)) return ShowSummary(target, json);
+  if (check) return Check(target, json);
+
+  auto job = downpour::LoadJob(target);
+  if (!job.ok()) {
+    std::cerr << job.status().message() << "\n";
+    return static_cast<int>(RunExit::kUsage);
+  }
+  options.job = *std::move(job);
+  options.launcher = launcher == "local" ? downpour::run::Launcher::kLocal : downpour::run::Launcher::kExternal;
+  options.binaries = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  options.voice = downpour::run::ChooseVoice(json);
+  if (lifeline_fd >= 0) options.lifeline_fd = lifeline_fd;
+
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&signals, signal);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  options.signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+
+  downpour::run::Supervisor supervisor(std::move(options));
+  return static_cast<int>(supervisor.Run());
+}

@@ -1,0 +1,63 @@
+#include "tools/ps_run/plot.h"
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include <sys/wait.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+
+namespace downpour::run {
+namespace {
+
+// Within gnuplot's double quotes.
+std::string Quoted(const std::string& text) {
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}, {"_", "\\\\_"}}), "\"");
+}
+
+}  // namespace
+
+std::string PlotScript(const Series& series, const std::string& title, const std::string& path) {
+  std::string script = "$loss << END\n";
+  for (const Point& point : series.points) {
+    if (point.loss > 0) absl::StrAppend(&script, absl::StrFormat("%.5f %.6f\n", point.epoch, point.loss));
+  }
+  absl::StrAppend(&script, "END\n$accuracy << END\n");
+  for (const Evaluation& e : series.evaluations) {
+    absl::StrAppend(&script, absl::StrFormat("%.5f %.4f\n", e.epoch, e.accuracy * 100));
+  }
+  absl::StrAppend(&script, "END\n",
+                  "set terminal pngcairo size 960,540 font 'sans,11'\n"
+                  "set output '", absl::StrReplaceAll(path, {{"'", "''"}}), "'\n",
+                  "set title ", Quoted(title), "\n",
+                  "set xlabel 'epoch'\nset xrange [0:*]\n"
+                  "set ylabel 'training loss'\nset yrange [0:*]\nset ytics nomirror\n"
+                  "set y2label 'held-out accuracy, %'\nset y2tics\n"
+                  "set grid xtics ytics lc rgb '#dddddd'\nset border 11\nset key bottom center horizontal outside\n"
+                  "plot $loss using 1:2 with lines lw 2 lc rgb '#4477aa' title 'training loss'");
+  if (!series.evaluations.empty()) {
+    absl::StrAppend(&script, ", $accuracy using 1:2 axes x1y2 with linespoints lw 2 pt 7 lc rgb '#cc6677' ",
+                    "title 'held-out accuracy'");
+  }
+  absl::StrAppend(&script, "\n");
+  return script;
+}
+
+absl::Status DrawPlot(const Series& series, const std::string& title, const std::string& path) {
+  if (series.points.empty()) return absl::NotFoundError("nothing to plot: the run ended before its first report");
+  FILE* gnuplot = popen("exec gnuplot 2>/dev/null", "w");
+  if (gnuplot == nullptr) return absl::NotFoundError("can't start gnuplot");
+  const std::string script = PlotScript(series, title, path);
+  std::fwrite(script.data(), 1, script.size(), gnuplot);
+  const int status = pclose(gnuplot);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+    return absl::NotFoundError("gnuplot is not installed (Debian: gnuplot-nox)");
+  }
+  if (status != 0) return absl::InternalError(absl::StrCat("gnuplot failed with status ", WEXITSTATUS(status)));
+  return absl::OkStatus();
+}
+
+}  // namespace downpour::run

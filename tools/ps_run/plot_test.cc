@@ -1,0 +1,39 @@
+#include "tools/ps_run/plot.h"
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <fstream>
+
+namespace downpour::run {
+namespace {
+
+Series Sample() {
+  Series series;
+  for (int i = 1; i <= 5; ++i) series.points.push_back({.epoch = i / 5.0, .loss = 1.0 / i});
+  series.evaluations.push_back({.epoch = 1, .accuracy = 0.9});
+  return series;
+}
+
+TEST_CASE("the script carries every point and quotes what it is given") {
+  const std::string script = PlotScript(Sample(), "a \"job\"", "it's.png");
+  CHECK_THAT(script, Catch::Contains("0.20000 1.000000\n") && Catch::Contains("1.00000 90.0000\n"));
+  CHECK_THAT(script, Catch::Contains("set title \"a \\\"job\\\"\"") && Catch::Contains("'it''s.png'"));
+}
+
+TEST_CASE("gnuplot draws it") {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/plot.png";
+  const absl::Status status = DrawPlot(Sample(), "job_1", path);
+  INFO(status.message());
+  REQUIRE(status.ok());
+  std::ifstream in(path, std::ios::binary);
+  char magic[4] = "";
+  in.read(magic, 4);
+  CHECK(std::string(magic + 1, 3) == "PNG");
+}
+
+TEST_CASE("nothing to plot is said, not drawn") {
+  CHECK(DrawPlot({}, "job", "/nowhere/plot.png").code() == absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace downpour::run

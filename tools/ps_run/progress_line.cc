@@ -1,0 +1,31 @@
+#include "tools/ps_run/progress_line.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace downpour::run {
+
+std::string FormatCount(uint64_t count) {
+  std::string digits = absl::StrCat(count);
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(at, 1, ',');
+  return digits;
+}
+
+std::string FormatDuration(double seconds) {
+  const auto whole = static_cast<uint64_t>(std::llround(std::max(0.0, seconds)));
+  if (whole >= 3600) return absl::StrFormat("%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60);
+  return absl::StrFormat("%d:%02d", whole / 60, whole % 60);
+}
+
+std::string FormatProgress(const ProgressView& view) {
+  std::string line = absl::StrFormat("epoch %.1f of %.0f", view.point.epoch, view.epochs);
+  absl::StrAppend(&line, "   ", FormatCount(std::llround(view.point.images_per_second)), " images/s");
+  absl::StrAppend(&line, absl::StrFormat("   loss %.3f   staleness %.1f", view.point.loss, view.point.staleness));
+  if (view.accuracy) absl::StrAppend(&line, absl::StrFormat("   accuracy %.1f %%", *view.accuracy * 100));
+  if (view.seconds_left) absl::StrAppend(&line, "   ", FormatDuration(*view.seconds_left), " left");
+  return line;
+}
+
+}  // namespace downpour::run

@@ -1,0 +1,28 @@
+// The line that says how far a run is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tools/ps_run/series.h"
+
+namespace downpour::run {
+
+struct ProgressView {
+  Point point;
+  double epochs = 0;
+  std::optional<double> accuracy;      // the last measured
+  std::optional<double> seconds_left;  // none where there is no telling yet
+};
+
+// "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   accuracy 89.1 %   0:42 left"
+std::string FormatProgress(const ProgressView& view);
+
+// 83.4 -> "1:23", 3700 -> "1:01:40".
+std::string FormatDuration(double seconds);
+
+// 5210 -> "5,210".
+std::string FormatCount(uint64_t count);
+
+}  // namespace downpour::run

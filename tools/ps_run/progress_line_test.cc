@@ -1,0 +1,28 @@
+#include "tools/ps_run/progress_line.h"
+
+#include <catch2/catch.hpp>
+
+namespace downpour::run {
+namespace {
+
+TEST_CASE("the progress line says epoch, rate, loss, staleness, accuracy and time left") {
+  const Point point{.epoch = 3.21, .images_per_second = 5210.4, .loss = 0.3124, .staleness = 1.94};
+  CHECK(FormatProgress({.point = point, .epochs = 8, .accuracy = 0.891, .seconds_left = 42}) ==
+        "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   accuracy 89.1 %   0:42 left");
+  CHECK(FormatProgress({.point = point, .epochs = 8}) ==
+        "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9");
+}
+
+TEST_CASE("durations and counts read as people write them") {
+  CHECK(FormatDuration(0) == "0:00");
+  CHECK(FormatDuration(83.4) == "1:23");
+  CHECK(FormatDuration(3700) == "1:01:40");
+  CHECK(FormatDuration(-3) == "0:00");
+  CHECK(FormatCount(0) == "0");
+  CHECK(FormatCount(999) == "999");
+  CHECK(FormatCount(1000) == "1,000");
+  CHECK(FormatCount(1234567) == "1,234,567");
+}
+
+}  // namespace
+}  // namespace downpour::run

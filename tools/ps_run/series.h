@@ -1,0 +1,31 @@
+// What a run has shown so far, over time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace downpour::run {
+
+struct Point {
+  double seconds = 0;    // since training began
+  double epoch = 0;      // mean over workers
+  uint64_t samples = 0;  // of all workers
+  double images_per_second = 0;
+  double loss = 0;       // mean over the steps since the last point
+  double staleness = 0;  // mean over all pushes so far, in updates
+};
+
+struct Evaluation {
+  double seconds = 0;
+  double epoch = 0;
+  uint64_t samples = 0;
+  double loss = 0;
+  double accuracy = 0;  // 0 to 1, held out
+};
+
+struct Series {
+  std::vector<Point> points;
+  std::vector<Evaluation> evaluations;
+};
+
+}  // namespace downpour::run

@@ -1,0 +1,96 @@
+#include "tools/ps_run/summary.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tools/ps_run/progress_line.h"
+
+namespace downpour::run {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string ResultName(RunResult result) {
+  switch (result) {
+    case RunResult::kDone: return "done";
+    case RunResult::kIncomplete: return "incomplete";
+    case RunResult::kFailed: return "failed";
+    case RunResult::kStopped: return "stopped";
+  }
+  return "failed";
+}
+
+std::string Lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+}  // namespace
+
+ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOutcome& outcome) {
+  const Advance advance = AdvanceOf(job, outcome.status);
+  ordered_json summary = {{"job", job.name()}, {"result", ResultName(outcome.result)}, {"problems", outcome.problems}};
+  summary["seconds"] = outcome.seconds;
+  summary["epochs"] = advance.epoch;
+  summary["samples"] = advance.samples;
+  summary["images_per_second"] =
+      outcome.seconds > 0 ? ordered_json(static_cast<double>(advance.samples) / outcome.seconds) : ordered_json(nullptr);
+  const bool measured = !outcome.series.evaluations.empty();
+  summary["accuracy"] = measured ? ordered_json(outcome.series.evaluations.back().accuracy) : ordered_json(nullptr);
+  summary["held_out_loss"] = measured ? ordered_json(outcome.series.evaluations.back().loss) : ordered_json(nullptr);
+  summary["training_loss"] =
+      outcome.series.points.empty() ? ordered_json(nullptr) : ordered_json(outcome.series.points.back().loss);
+  summary["mean_staleness"] = outcome.status.MeanStaleness();
+  summary["part_pushes"] = outcome.status.pushes;
+  summary["refused"] = ordered_json::object();
+  for (const auto& [reason, count] : outcome.status.refused) summary["refused"][reason] = count;
+  summary["workers"] = ordered_json::array();
+  for (const WorkerStatus& worker : outcome.status.workers) {
+    summary["workers"].push_back({{"partition", worker.partition()},
+                                  {"state", Lower(WorkerStatus::State_Name(worker.state()))},
+                                  {"steps", worker.report().step()},
+                                  {"samples", worker.report().samples()},
+                                  {"bad_gradients", worker.report().bad_gradients()},
+                                  {"reason", worker.reason()}});
+  }
+  summary["files"] = {{"folder", folder},
+                      {"job", absl::StrCat(folder, "/job.yaml")},
+                      {"metrics", absl::StrCat(folder, "/metrics.jsonl")},
+                      {"logs", absl::StrCat(folder, "/logs")}};
+  if (outcome.model) summary["files"]["model"] = *outcome.model;
+  if (outcome.plot) summary["files"]["plot"] = *outcome.plot;
+  return summary;
+}
+
+std::string SummaryText(const ordered_json& summary) {
+  const std::string result = summary.value("result", "failed");
+  std::string text = absl::StrCat(summary.value("job", "?"), ": ", result);
+  if (summary.contains("accuracy") && summary["accuracy"].is_number()) {
+    absl::StrAppend(&text,
+                    absl::StrFormat(", %.2f %% held-out accuracy", summary["accuracy"].get<double>() * 100));
+  }
+  absl::StrAppend(&text, " after ", FormatCount(summary.value("samples", uint64_t{0})), " images in ",
+                  FormatDuration(summary.value("seconds", 0.0)));
+  if (summary.contains("images_per_second") && summary["images_per_second"].is_number()) {
+    absl::StrAppend(&text, " (",
+                    FormatCount(std::llround(summary["images_per_second"].get<double>())), " images/s)");
+  }
+  absl::StrAppend(&text, "\n");
+  if (summary.contains("problems")) {
+    for (const auto& problem : summary["problems"]) absl::StrAppend(&text, "  ! ", problem.get<std::string>(), "\n");
+  }
+  if (summary.contains("files")) {
+    for (const char* name : {"model", "plot", "metrics", "job", "logs"}) {
+      if (summary["files"].contains(name)) {
+        absl::StrAppend(&text, absl::StrFormat("  %-8s %s\n", name, summary["files"][name].get<std::string>()));
+      }
+    }
+  }
+  return text;
+}
+
+}  // namespace downpour::run

@@ -1,0 +1,401 @@
+#include "tools/ps_run/supervisor.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "proto/sync/mode.h"
+#include "tools/ps_run/plot.h"
+#include "worker/model_file.h"
+
+namespace downpour::run {
+namespace {
+
+using nlohmann::ordered_json;
+using std::chrono::milliseconds;
+
+constexpr int kLogLines = 10;
+constexpr milliseconds kServerStart{30000};
+constexpr milliseconds kStopGrace{5000};
+
+bool WillGoOn(const WorkerStatus& worker) {
+  return worker.state() == WorkerStatus::ABSENT || worker.state() == WorkerStatus::LIVE;
+}
+
+std::string LogTail(const Child& child) {
+  const std::string tail = TailOf(child.log_path(), kLogLines);
+  return tail.empty() ? "" : absl::StrCat("\n", tail);
+}
+
+}  // namespace
+
+Supervisor::Supervisor(SupervisorOptions options) : options_(std::move(options)), terminal_(options_.voice) {}
+
+Supervisor::~Supervisor() { StopChildren(); }
+
+RunExit Supervisor::Run() {
+  absl::Status status = Prepare();
+  if (!status.ok()) {
+    terminal_.Say(absl::StrCat("ps-run: ", status.message()),
+                  {{"event", "failed"}, {"reason", std::string(status.message())}});
+    return RunExit::kUsage;
+  }
+  if (status = StartServers(); !status.ok()) {
+    return Finish(status);
+  }
+  if (status = StartWorkers(); !status.ok()) return Finish(status);
+  while (stop_signal_ == 0 && !orphaned_ && !server_lost_ && !WorkersEnded()) Turn();
+  outcome_.seconds = Seconds();
+  if (stop_signal_ == 0 && !orphaned_ && !server_lost_) FinalEvaluation();
+  return Finish(absl::OkStatus());
+}
+
+absl::Status Supervisor::Prepare() {
+  auto evaluator = Evaluator::Create(options_.job);
+  if (!evaluator.ok()) return evaluator.status();
+  auto folder = RunFolder::Make(options_.job, options_.run_dir);
+  if (!folder.ok()) return folder.status();
+  folder_.emplace(*std::move(folder));
+  reasons_.resize(options_.job.workers());
+  told_.resize(options_.job.workers());
+  terminal_.Say(absl::StrCat("run folder ", folder_->path()), {{"event", "folder"}, {"path", folder_->path()}});
+  return folder_->WriteJob(options_.job);
+}
+
+absl::Status Supervisor::StartServers() {
+  const auto& servers = options_.job.servers();
+  for (int i = 0; i < servers.addresses_size(); ++i) {
+    const std::string name = absl::StrCat("server-", i);
+    const std::string metrics = i < servers.metrics_addresses_size() ? servers.metrics_addresses(i) : "127.0.0.1:0";
+    auto child = Child::Start(name,
+                              {absl::StrCat(options_.binaries, "/ps-server"), "--config", folder_->File("job.yaml"),
+                               "--index", absl::StrCat(i), "--listen", servers.addresses(i), "--metrics", metrics,
+                               "--lifeline-fd", absl::StrCat(kLifelineFd), "--log-file", folder_->LogFile(name)},
+                              folder_->LogFile(name));
+    if (!child.ok()) return child.status();
+    servers_.push_back(*std::move(child));
+  }
+  return AwaitServers();
+}
+
+absl::Status Supervisor::AwaitServers() {
+  const auto deadline = Clock::now() + kServerStart;
+  std::vector<std::string> metrics(servers_.size());
+  size_t listening = 0;
+  while (listening < servers_.size()) {
+    Turn();
+    if (stop_signal_ != 0 || orphaned_) return absl::CancelledError("stopped");
+    for (size_t i = 0; i < servers_.size(); ++i) {
+      for (const std::string& line : servers_[i].Lines()) {
+        const auto event = ordered_json::parse(line, nullptr, false);
+        if (!event.is_object() || event.value("event", "") != "listening") continue;
+        options_.job.mutable_servers()->set_addresses(static_cast<int>(i), event.value("address", ""));
+        metrics[i] = event.value("metrics", "");
+        ++listening;
+      }
+      if (const auto ended = servers_[i].Ended()) {
+        return absl::UnavailableError(absl::StrCat("ps-server ", i, " did not start (", DescribeEnd(*ended), ")",
+                                                   LogTail(servers_[i])));
+      }
+      if (Clock::now() > deadline) {
+        return absl::UnavailableError(absl::StrCat("ps-server ", i, " does not listen after ",
+                                                   kServerStart.count() / 1000, " s; its log: ",
+                                                   servers_[i].log_path(), LogTail(servers_[i])));
+      }
+    }
+  }
+  const auto& addresses = options_.job.servers().addresses();
+  terminal_.Say(absl::StrCat(servers_.size(), " servers listen on ", absl::StrJoin(addresses, ", "),
+                             "; metrics on ", absl::StrJoin(metrics, ", ")),
+                {{"event", "servers"}, {"addresses", std::vector<std::string>(addresses.begin(), addresses.end())},
+                 {"metrics", metrics}});
+  reader_ = std::make_unique<JobStatusReader>(std::vector<std::string>(addresses.begin(), addresses.end()));
+  auto evaluator = Evaluator::Create(options_.job);  // now with the servers' real addresses
+  if (!evaluator.ok()) return evaluator.status();
+  evaluator_ = *std::move(evaluator);
+  return folder_->WriteJob(options_.job);
+}
+
+absl::Status Supervisor::StartWorkers() {
+  if (options_.launcher == Launcher::kExternal) return WriteCluster();
+  for (uint32_t i = 0; i < options_.job.workers(); ++i) {
+    const std::string name = absl::StrCat("worker-", i);
+    auto child = Child::Start(name,
+                              {absl::StrCat(options_.binaries, "/ps-worker"), "--config", folder_->File("job.yaml"),
+                               "--partition", absl::StrCat(i), "--lifeline-fd", absl::StrCat(kLifelineFd),
+                               "--log-file", folder_->LogFile(name)},
+                              folder_->LogFile(name));
+    if (!child.ok()) return child.status();
+    workers_.push_back(*std::move(child));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::WriteCluster() const {
+  if (options_.cluster_file.empty()) return absl::OkStatus();
+  const auto mode = FindSyncMode(options_.job.sync().mode());
+  const auto& addresses = options_.job.servers().addresses();
+  const ordered_json cluster = {{"servers", std::vector<std::string>(addresses.begin(), addresses.end())},
+                                {"job_file", folder_->File("job.yaml")},
+                                {"run_dir", folder_->path()},
+                                {"workers", options_.job.workers()},
+                                {"strong", mode.ok() && (*mode)->strong}};
+  return WriteWhole(options_.cluster_file, cluster.dump(2) + "\n");
+}
+
+void Supervisor::Turn() {
+  std::vector<pollfd> fds = {{options_.signal_fd, POLLIN, 0}};
+  if (options_.lifeline_fd) fds.push_back({*options_.lifeline_fd, 0, 0});
+  const size_t first_child = fds.size();
+  for (auto* children : {&servers_, &workers_}) {
+    for (const Child& child : *children) {
+      if (child.output_fd() >= 0) fds.push_back({child.output_fd(), POLLIN, 0});
+    }
+  }
+  const auto until = Clock::now() + milliseconds(options_.job.run().progress_ms());
+  while (Clock::now() < until) {
+    const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+    if (poll(fds.data(), fds.size(), static_cast<int>(left.count())) <= 0) break;
+    if (fds[0].revents != 0) {
+      signalfd_siginfo info{};
+      while (read(options_.signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo != SIGCHLD) stop_signal_ = static_cast<int>(info.ssi_signo);
+      }
+      break;
+    }
+    if (options_.lifeline_fd && fds[1].revents != 0) {
+      orphaned_ = true;
+      break;
+    }
+    // Before training the first line of a server is waited for; later, lines can wait for their turn.
+    if (reader_ == nullptr) break;
+    for (size_t i = first_child; i < fds.size(); ++i) {
+      if (fds[i].revents != 0) fds[i].fd = -1;
+    }
+  }
+  if (reader_ == nullptr || stop_signal_ != 0 || orphaned_) return;
+  WatchServers();
+  WatchWorkers();
+  if (!server_lost_) ReadStatus();
+  WatchEvaluation();
+  StartEvaluationIfDue();
+}
+
+void Supervisor::WatchServers() {
+  for (Child& server : servers_) {
+    server.Lines();
+    if (const auto ended = server.Ended(); ended && !server_lost_) {
+      server_lost_ = true;
+      Problem(absl::StrCat("ps-", server.name(), " ended (", DescribeEnd(*ended), "), and its parameters with it; log: ",
+                           server.log_path(), LogTail(server)));
+    }
+  }
+}
+
+void Supervisor::WatchWorkers() {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    for (const std::string& line : workers_[i].Lines()) {
+      const auto event = ordered_json::parse(line, nullptr, false);
+      if (event.is_object() && event.value("event", "") == "failed") reasons_[i] = event.value("reason", "");
+    }
+    const auto ended = workers_[i].Ended();
+    if (!ended || told_[i]) continue;
+    told_[i] = true;
+    if (*ended == 0) continue;
+    Problem(absl::StrCat("worker ", i, " ended (", DescribeEnd(*ended), ")",
+                         reasons_[i].empty() ? "" : absl::StrCat(": ", reasons_[i]), "; log: ",
+                         workers_[i].log_path()));
+  }
+}
+
+void Supervisor::ReadStatus() {
+  absl::StatusOr<JobStatus> status = reader_->Read();
+  if (!status.ok()) {
+    // A server that is merely busy answers the next time; one that ended is noticed as a child.
+    if (++unanswered_ == 10) Problem(std::string(status.status().message()));
+    return;
+  }
+  unanswered_ = 0;
+  outcome_.status = *std::move(status);
+  advance_ = AdvanceOf(options_.job, outcome_.status);
+  for (const WorkerStatus& worker : outcome_.status.workers) {
+    const uint32_t partition = worker.partition();
+    if (options_.launcher == Launcher::kLocal || partition >= told_.size()) continue;
+    const bool gone = !WillGoOn(worker) && worker.state() != WorkerStatus::FINISHED;
+    if (gone && !told_[partition]) Problem(absl::StrCat("worker ", partition, " is gone: ", worker.reason()));
+    told_[partition] = gone;
+  }
+  if (advance_.samples == 0) return;
+  if (!training_began_) training_began_ = Clock::now();
+  Point point{.seconds = Seconds(),
+              .epoch = advance_.epoch,
+              .samples = advance_.samples,
+              .images_per_second = advance_.images_per_second,
+              .loss = advance_.loss,
+              .staleness = outcome_.status.MeanStaleness()};
+  const ordered_json event = {{"event", "progress"},
+                              {"seconds", point.seconds},
+                              {"epoch", point.epoch},
+                              {"samples", point.samples},
+                              {"images_per_second", point.images_per_second},
+                              {"loss", point.loss},
+                              {"staleness", point.staleness}};
+  if (!outcome_.series.points.empty() && outcome_.series.points.back().samples == point.samples) return;
+  outcome_.series.points.push_back(point);
+  folder_->AddMetrics(event);
+  ProgressView view{.point = point, .epochs = static_cast<double>(options_.job.training().epochs()),
+                    .seconds_left = SecondsLeft(advance_)};
+  if (!outcome_.series.evaluations.empty()) view.accuracy = outcome_.series.evaluations.back().accuracy;
+  terminal_.Progress(view, event);
+}
+
+void Supervisor::StartEvaluationIfDue() {
+  const uint32_t wanted = options_.job.run().evaluations();
+  if (wanted == 0 || !evaluator_->has_samples() || evaluator_->under_way() || !training_began_) return;
+  // The last of them is the one at the end.
+  const auto due = static_cast<uint32_t>(advance_.fraction * wanted);
+  if (due <= evaluations_started_ || due >= wanted) return;
+  evaluations_started_ = due;
+  evaluator_->Start();
+}
+
+void Supervisor::WatchEvaluation() {
+  auto measured = evaluator_->Take();
+  if (!measured) return;
+  if (!measured->ok()) {
+    if (!server_lost_) Problem(absl::StrCat("evaluation: ", measured->status().message()));
+    return;
+  }
+  values_ = std::move((*measured)->values);
+  const worker::Evaluation& held_out = (*measured)->held_out;
+  if (held_out.samples == 0) return;
+  const Evaluation evaluation{.seconds = Seconds(),
+                              .epoch = advance_.epoch,
+                              .samples = advance_.samples,
+                              .loss = held_out.loss_sum / static_cast<double>(held_out.samples),
+                              .accuracy = static_cast<double>(held_out.correct) / static_cast<double>(held_out.samples)};
+  outcome_.series.evaluations.push_back(evaluation);
+  const ordered_json event = {{"event", "evaluation"},
+                              {"seconds", evaluation.seconds},
+                              {"epoch", evaluation.epoch},
+                              {"samples", evaluation.samples},
+                              {"loss", evaluation.loss},
+                              {"accuracy", evaluation.accuracy}};
+  folder_->AddMetrics(event);
+  terminal_.Say(absl::StrFormat("held out, epoch %.1f: accuracy %.2f %%, loss %.4f", evaluation.epoch,
+                                evaluation.accuracy * 100, evaluation.loss),
+                event);
+}
+
+bool Supervisor::WorkersEnded() const {
+  if (options_.launcher == Launcher::kLocal) return std::all_of(told_.begin(), told_.end(), [](bool b) { return b; });
+  const auto& workers = outcome_.status.workers;
+  return !workers.empty() && std::all_of(workers.begin(), workers.end(), [](const WorkerStatus& worker) {
+    return worker.state() == WorkerStatus::FINISHED;
+  });
+}
+
+void Supervisor::FinalEvaluation() {
+  if (reader_) ReadStatus();
+  const bool anything = std::any_of(outcome_.status.workers.begin(), outcome_.status.workers.end(),
+                                    [](const WorkerStatus& worker) { return worker.report().step() > 0; });
+  if (!anything) return;
+  const auto turn_until_measured = [this] {
+    while (evaluator_->under_way() && stop_signal_ == 0 && !orphaned_ && !server_lost_) Turn();
+  };
+  turn_until_measured();
+  evaluations_started_ = options_.job.run().evaluations();
+  evaluator_->Start();
+  turn_until_measured();
+}
+
+RunExit Supervisor::Finish(const absl::Status& status) {
+  evaluator_.reset();
+  StopChildren();
+  WatchWorkers();
+  if (!status.ok() && stop_signal_ == 0 && !orphaned_) Problem(std::string(status.message()));
+
+  const auto finished = std::count_if(outcome_.status.workers.begin(), outcome_.status.workers.end(),
+                                      [](const auto& worker) { return worker.state() == WorkerStatus::FINISHED; });
+  if (stop_signal_ != 0 || orphaned_) {
+    outcome_.result = RunResult::kStopped;
+    outcome_.problems.push_back(orphaned_ ? "whoever started the run is gone"
+                                          : absl::StrCat("stopped by ", strsignal(stop_signal_)));
+  } else if (status.ok() && !server_lost_ && finished > 0) {
+    outcome_.result = finished == options_.job.workers() ? RunResult::kDone : RunResult::kIncomplete;
+  }
+  if (!folder_) return RunExit::kUsage;
+  if (!values_.empty()) {
+    const auto evaluator = Evaluator::Create(options_.job);
+    const std::string path = folder_->File("model.safetensors");
+    const absl::Status written =
+        evaluator.ok() ? worker::WriteModel(path, (*evaluator)->parameters(), values_) : evaluator.status();
+    if (written.ok()) outcome_.model = path;
+    else Problem(std::string(written.message()));
+  }
+  if (!outcome_.series.points.empty()) {
+    const std::string path = folder_->File("plot.png");
+    const absl::Status drawn = DrawPlot(outcome_.series, options_.job.name(), path);
+    if (drawn.ok()) outcome_.plot = path;
+    else Problem(absl::StrCat("no plot: ", drawn.message()));
+  }
+  ordered_json summary = MakeSummary(options_.job, folder_->path(), outcome_);
+  if (absl::Status written = folder_->WriteSummary(summary); !written.ok()) Problem(std::string(written.message()));
+  terminal_.Text(SummaryText(summary));
+  if (options_.voice == Voice::kJson) {
+    summary["event"] = "summary";
+    terminal_.Say("", summary);
+  }
+  switch (outcome_.result) {
+    case RunResult::kDone: return RunExit::kDone;
+    case RunResult::kStopped: return stop_signal_ == SIGINT ? RunExit::kInterrupted : RunExit::kStopped;
+    default: return status.ok() ? RunExit::kFailed : RunExit::kServer;
+  }
+}
+
+void Supervisor::StopChildren() {
+  // Workers first: they leave the job in order. All are told before any is waited for.
+  for (auto* children : {&workers_, &servers_}) {
+    for (Child& child : *children) {
+      if (!child.Ended()) child.Signal(SIGTERM);
+    }
+    const auto deadline = Clock::now() + kStopGrace;
+    for (Child& child : *children) {
+      while (!child.Ended() && Clock::now() < deadline) usleep(10000);
+      if (!child.Ended()) {
+        child.Signal(SIGKILL);
+        while (!child.Ended()) usleep(10000);
+      }
+    }
+  }
+}
+
+void Supervisor::Problem(const std::string& sentence) {
+  outcome_.problems.push_back(sentence);
+  const ordered_json event = {{"event", "problem"}, {"sentence", sentence}};
+  if (folder_) folder_->AddMetrics(event);
+  terminal_.Say(absl::StrCat("! ", sentence), event);
+}
+
+double Supervisor::Seconds() const {
+  return training_began_ ? std::chrono::duration<double>(Clock::now() - *training_began_).count() : 0;
+}
+
+std::optional<double> Supervisor::SecondsLeft(const Advance& advance) const {
+  constexpr double kTooEarly = 0.01;
+  if (advance.fraction < kTooEarly) return std::nullopt;
+  return Seconds() * (1 - advance.fraction) / advance.fraction;
+}
+
+}  // namespace downpour::run

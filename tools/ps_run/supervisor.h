@@ -1,0 +1,101 @@
+// Runs one job on this machine: servers, workers or a place for others' workers, progress, evaluation, the end.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "proto/job.pb.h"
+#include "tools/ps_run/child.h"
+#include "tools/ps_run/evaluator.h"
+#include "tools/ps_run/job_status.h"
+#include "tools/ps_run/run_folder.h"
+#include "tools/ps_run/summary.h"
+#include "tools/ps_run/terminal.h"
+
+namespace downpour::run {
+
+enum class Launcher {
+  kLocal,     // workers are started here and read the job's data.train
+  kExternal,  // somebody else starts and feeds them
+};
+
+struct SupervisorOptions {
+  Job job;
+  Launcher launcher = Launcher::kLocal;
+  std::string binaries;              // folder of ps-server and ps-worker
+  std::string run_dir;               // empty: a new folder under job.run.dir
+  std::string cluster_file;          // where external launchers learn the servers; empty: nowhere
+  std::optional<int> lifeline_fd;    // the run stops when its other end closes
+  int signal_fd = -1;                // a signalfd of SIGINT, SIGTERM and SIGCHLD, which are blocked
+  Voice voice = Voice::kPlain;
+};
+
+// Exit statuses of ps-run.
+enum class RunExit : int {
+  kDone = 0,
+  kFailed = 1,    // or incomplete; the summary says what
+  kUsage = 64,
+  kServer = 69,   // servers could not be started
+  kStopped = 75,  // whoever started it is gone, or SIGTERM
+  kInterrupted = 130,
+};
+
+// Run() is called once. One thread.
+class Supervisor {
+ public:
+  explicit Supervisor(SupervisorOptions options);
+  ~Supervisor();
+
+  RunExit Run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  absl::Status Prepare();
+  absl::Status StartServers();
+  absl::Status AwaitServers();
+  absl::Status StartWorkers();
+  absl::Status WriteCluster() const;
+
+  // One round: waits for something to happen, at most progress_ms.
+  void Turn();
+  void ReadStatus();
+  void WatchServers();
+  void WatchWorkers();
+  void WatchEvaluation();
+  void StartEvaluationIfDue();
+  bool WorkersEnded() const;
+  void FinalEvaluation();
+  void StopChildren();
+  RunExit Finish(const absl::Status& status);
+
+  void Problem(const std::string& sentence);
+  double Seconds() const;
+  std::optional<double> SecondsLeft(const Advance& advance) const;
+
+  SupervisorOptions options_;
+  Terminal terminal_;
+  std::optional<RunFolder> folder_;
+  std::vector<Child> servers_;
+  std::vector<Child> workers_;
+  std::unique_ptr<Evaluator> evaluator_;
+  std::unique_ptr<JobStatusReader> reader_;
+
+  std::optional<Clock::time_point> training_began_;
+  Advance advance_;
+  RunOutcome outcome_;
+  std::vector<float> values_;          // the parameters measured last
+  std::vector<std::string> reasons_;   // by worker, what it said when it failed
+  std::vector<bool> told_;             // by worker, whether its end was told
+  uint32_t evaluations_started_ = 0;
+  uint64_t unanswered_ = 0;            // status reads in a row that failed
+  int stop_signal_ = 0;
+  bool orphaned_ = false;
+  bool server_lost_ = false;
+};
+
+}  // namespace downpour::run

@@ -54,24 +54,36 @@ std::optional<absl::StatusOr<Measured>> Evaluator::Take() {
 }
 
 absl::StatusOr<Measured> Evaluator::Measure() {
-  if (client_ == nullptr) {
-    auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, worker::TableOf(*net_), nullptr);
-    if (!client.ok()) return client.status();
-    std::lock_guard lock(mutex_);
-    if (stopped_) return absl::CancelledError("the run ends");
-    client_ = *std::move(client);
-  }
-  client_->StartFetch(0);
-  if (absl::Status status = client_->Install(); !status.ok()) return status;
   Measured measured;
-  measured.values.assign(client_->parameters().begin(), client_->parameters().end());
+  auto values = Fetch();
+  if (!values.ok()) return values.status();
+  measured.values = *std::move(values);
   if (!samples_) return measured;
   worker::Batcher batcher(*samples_, {.batch_size = kBatch, .shuffle = false, .scale = job_.data().scale()});
-  for (worker::Batch batch; batcher.Next(&batch);) {
-    measured.held_out.Add(net_->Evaluate(client_->parameters(), batch));
-    if (absl::Status status = client_->status(); !status.ok()) return status;
+  for (worker::Batch batch; batcher.Next(&batch) && !stopped_;) {
+    measured.held_out.Add(net_->Evaluate(measured.values, batch));
   }
   return measured;
+}
+
+absl::StatusOr<std::vector<float>> Evaluator::Fetch() {
+  auto connected = worker::PsClient::Connect(job_, {.role = OBSERVER}, worker::TableOf(*net_), nullptr);
+  if (!connected.ok()) return connected.status();
+  worker::PsClient* const client = connected->get();
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_) client->Cancel(absl::CancelledError("the run ends"));
+    client_ = client;
+  }
+  client->StartFetch(0);
+  absl::Status status = client->Install();
+  if (status.ok()) status = client->Leave(DONE, "", {});
+  {
+    std::lock_guard lock(mutex_);
+    client_ = nullptr;
+  }
+  if (!status.ok()) return status;
+  return std::vector<float>(client->parameters().begin(), client->parameters().end());
 }
 
 }  // namespace downpour::run

@@ -1,6 +1,7 @@
 // Measures a job's parameters on the held-out samples while the job runs.
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,7 @@ class Evaluator {
  private:
   explicit Evaluator(const Job& job) : job_(job) {}
   absl::StatusOr<Measured> Measure();
+  absl::StatusOr<std::vector<float>> Fetch();
 
   const Job job_;
   std::unique_ptr<kernels::Device> device_;
@@ -49,9 +51,9 @@ class Evaluator {
   std::optional<worker::SampleStore> samples_;
   std::future<absl::StatusOr<Measured>> result_;
 
+  std::atomic<bool> stopped_ = false;
   std::mutex mutex_;
-  std::unique_ptr<worker::PsClient> client_;  // set once, under mutex_, by the measuring thread
-  bool stopped_ = false;                      // protected by mutex_
+  worker::PsClient* client_ = nullptr;  // while a fetch is under way; protected by mutex_
 };
 
 }  // namespace downpour::run

@@ -1,0 +1,164 @@
+#include "tests/cluster/cluster.h"
+
+#include <random>
+#include <thread>
+#include <utility>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/device.h"
+#include "kernels/vector_ops.h"
+#include "proto/job_config.h"
+#include "proto/schedule.h"
+#include "proto/sync/mode.h"
+#include "worker/app.h"
+#include "worker/data/batcher.h"
+#include "worker/net.h"
+#include "worker/ps_client.h"
+#include "worker/trainer.h"
+
+namespace downpour::tests {
+namespace {
+
+constexpr size_t kSampleSize = 12 * 12;
+constexpr int kClasses = 4;
+
+struct NetOnDevice {
+  explicit NetOnDevice(const Job& job) : device(*kernels::MakeDevice("cpu", {.threads = 1})) {
+    auto made = worker::Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()},
+                                    static_cast<int>(job.training().batch()), *device);
+    REQUIRE(made.ok());
+    net = *std::move(made);
+  }
+
+  std::unique_ptr<kernels::Device> device;
+  std::unique_ptr<worker::Net> net;
+};
+
+worker::BatcherOptions BatcherOptionsOf(const Job& job, uint32_t partition, uint64_t start) {
+  return {.batch_size = static_cast<int>(job.training().batch()),
+          .epochs = job.training().epochs(),
+          .shuffle = job.training().shuffle(),
+          .scale = job.data().scale(),
+          .seed = job.seed(),
+          .partition = partition,
+          .start_position = start};
+}
+
+std::vector<float> WithoutPadding(const worker::Net& net, std::span<const float> flat) {
+  std::vector<float> values;
+  for (const worker::Parameter& parameter : net.parameters()) {
+    const auto tensor = flat.subspan(parameter.offset, parameter.size);
+    values.insert(values.end(), tensor.begin(), tensor.end());
+  }
+  return values;
+}
+
+}  // namespace
+
+Job SmallJob(const std::string& settings) {
+  auto job = ParseJob(R"(name: small
+net:
+  - {name: conv, type: convolution, outputs: 6, kernel: 3}
+  - {name: pool, type: pooling, kernel: 2, stride: 2}
+  - {name: relu, type: relu}
+  - {name: ip, type: inner_product, outputs: 4}
+  - {name: loss, type: softmax_loss}
+data: {shape: [1, 12, 12], scale: 0.00390625}
+)" + settings, "small.yaml");
+  INFO(job.status().message());
+  REQUIRE(job.ok());
+  return *std::move(job);
+}
+
+worker::SampleStore SmallSamples(size_t rows, uint32_t partition, uint32_t partitions) {
+  worker::SampleStore store(worker::FeatureType::kU8, kSampleSize, 1 << 30);
+  std::mt19937 random(7);
+  for (size_t row = 0; row < rows; ++row) {
+    const int label = static_cast<int>(random() % kClasses);
+    std::vector<std::byte> values(kSampleSize);
+    for (size_t i = 0; i < kSampleSize; ++i) {
+      // A class is brighter in its own quarter of the image.
+      const bool bright = static_cast<int>(i / (kSampleSize / kClasses)) == label;
+      values[i] = static_cast<std::byte>(random() % 128 + (bright ? 64 : 0));
+    }
+    if (row % partitions != partition) continue;
+    REQUIRE(store.Append(1).ok());
+    std::copy(values.begin(), values.end(), store.FeatureRun(store.size() - 1, 1).features);
+    store.mutable_labels()[store.size() - 1] = label;
+  }
+  return store;
+}
+
+Cluster::Cluster(const Job& job) : job_(job) {
+  for (int i = 0; i < job.servers().addresses_size(); ++i) {
+    auto server = ps::Server::Start(job, i, "127.0.0.1:0", "127.0.0.1:0");
+    INFO(server.status().message());
+    REQUIRE(server.ok());
+    servers_.push_back(*std::move(server));
+    job_.mutable_servers()->set_addresses(i, servers_.back()->address());
+  }
+}
+
+absl::Status Cluster::Train(size_t rows) {
+  std::vector<absl::Status> statuses(job_.workers());
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < job_.workers(); ++i) {
+    threads.emplace_back([this, rows, i, &statuses] {
+      statuses[i] = TrainPartition(i, SmallSamples(rows, i, job_.workers()));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleStore& samples,
+                                     const AttemptOptions& attempt) {
+  Job job = job_;
+  if (attempt.vanish_after_steps > 0) job.mutable_training()->set_max_steps(attempt.vanish_after_steps);
+  NetOnDevice on(job);
+  worker::Identity identity{.partition = partition};
+  identity.attempt.set_task(attempt.task_attempt);
+  auto client = worker::PsClient::Connect(job, identity, worker::TableOf(*on.net), nullptr);
+  if (!client.ok()) return client.status();
+  if ((*client)->needs_initial()) {
+    std::vector<float> initial(on.net->parameter_count());
+    on.net->Initialize(job.seed(), initial);
+    if (absl::Status status = (*client)->SetInitial(initial); !status.ok()) return status;
+  }
+  worker::Batcher batcher(samples, BatcherOptionsOf(job, partition, (*client)->progress().position()));
+  worker::Trainer trainer(job, **FindSyncMode(job.sync().mode()), samples.size(), on.net.get(), &batcher,
+                          client->get());
+  if (absl::Status status = trainer.Run(); !status.ok()) return status;
+  if (attempt.vanish_after_steps > 0) return absl::OkStatus();
+  return (*client)->Leave(DONE, "", trainer.TakeReport());
+}
+
+std::vector<float> Cluster::Parameters() {
+  NetOnDevice on(job_);
+  auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, worker::TableOf(*on.net), nullptr);
+  REQUIRE(client.ok());
+  (*client)->StartFetch(0);
+  REQUIRE((*client)->Install().ok());
+  return WithoutPadding(*on.net, (*client)->parameters());
+}
+
+std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples) {
+  NetOnDevice on(job);
+  std::vector<float> parameters(on.net->parameter_count());
+  std::vector<float> gradient(on.net->parameter_count());
+  on.net->Initialize(job.seed(), parameters);
+  worker::Batcher batcher(samples, BatcherOptionsOf(job, 0, 0));
+  worker::Batch batch;
+  for (uint64_t step = 0; batcher.Next(&batch); ++step) {
+    if (job.training().max_steps() > 0 && step >= job.training().max_steps()) break;
+    on.net->ForwardBackward(parameters, batch, gradient);
+    kernels::Axpy(-LearningRate(job, step), gradient, parameters);
+  }
+  return WithoutPadding(*on.net, parameters);
+}
+
+}  // namespace downpour::tests

@@ -1,0 +1,55 @@
+// A whole cluster in one process: real servers on loopback, workers as threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "proto/job.pb.h"
+#include "ps/server.h"
+#include "worker/data/sample_store.h"
+
+namespace downpour::tests {
+
+// A small convolutional net on 1x12x12 samples in 4 classes; `settings` is YAML that overrides or adds top-level
+// keys other than name, net and data.
+Job SmallJob(const std::string& settings);
+
+// `rows` random samples for SmallJob, the same for a seed: partition `partition` of `partitions` of them.
+worker::SampleStore SmallSamples(size_t rows, uint32_t partition, uint32_t partitions);
+
+// One try at a partition.
+struct AttemptOptions {
+  uint32_t task_attempt = 0;
+  uint64_t vanish_after_steps = 0;  // ends there without a word, as a killed worker does; 0 for not
+};
+
+class Cluster {
+ public:
+  // Starts the job's servers on free ports.
+  explicit Cluster(const Job& job);
+
+  // The job with the servers' addresses.
+  const Job& job() const { return job_; }
+  ps::Server& server(int index) { return *servers_[index]; }
+
+  // Trains all partitions of `rows` samples, one thread each, and leaves. The first worker's error, if any.
+  absl::Status Train(size_t rows);
+  // One partition, on the caller's thread.
+  absl::Status TrainPartition(uint32_t partition, const worker::SampleStore& samples,
+                              const AttemptOptions& attempt = {});
+
+  // The parameters on the servers, without padding.
+  std::vector<float> Parameters();
+
+ private:
+  Job job_;
+  std::vector<std::unique_ptr<ps::Server>> servers_;
+};
+
+// The same training with no server at all: plain SGD on one machine.
+std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples);
+
+}  // namespace downpour::tests

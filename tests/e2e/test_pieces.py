@@ -1,0 +1,204 @@
+"""ps-server and ps-worker by hand, and what they say when something is wrong."""
+
+import gzip
+import json
+import signal
+import socket
+import struct
+import subprocess
+import urllib.request
+
+import pytest
+
+from tests.e2e.harness import FASHION, LONG, data_section
+
+
+def one_server(**changes):
+    changes.setdefault("servers", "{addresses: ['127.0.0.1:0']}")
+    changes.setdefault("workers", "1")
+    return changes
+
+
+def worker_events(result):
+    return {event["event"]: event for event in map(json.loads, result.stdout.splitlines())}
+
+
+def failure(result):
+    return worker_events(result)["failed"]["reason"]
+
+
+def test_the_pieces_by_hand(place):
+    job = place.job(**one_server())
+    server, listening = place.serve(job)
+    result = place.run("ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0)
+    assert result.returncode == 0, result.stderr
+    events = worker_events(result)
+    assert events["loaded"]["samples"] == 4000
+    assert events["done"]["samples"] == 8000
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(15) == 0
+
+
+def test_metrics_are_as_prometheus_wants_them(place):
+    job = place.job(**one_server())
+    _, listening = place.serve(job)
+    place.run("ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0)
+    text = urllib.request.urlopen(f"http://{listening['metrics']}/metrics", timeout=10).read().decode()
+    assert "downpour_pushes_total" in text
+    lint = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
+    assert lint.returncode == 0, lint.stdout + lint.stderr
+    assert lint.stderr == "" and lint.stdout == ""
+
+
+def test_a_port_in_use_is_named(place):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        address = "127.0.0.1:%d" % holder.getsockname()[1]
+        job = place.job(**one_server(servers="{addresses: ['%s']}" % address))
+        result = place.run("ps-server", "--config", job, "--index", 0)
+    assert result.returncode == 69
+    assert address in result.stderr and "in use" in result.stderr
+    assert result.stdout == ""
+
+
+def test_ps_run_says_which_port_is_in_use(place):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        address = "127.0.0.1:%d" % holder.getsockname()[1]
+        result, events, _ = place.ps_run(place.job(**one_server(servers="{addresses: ['%s']}" % address)))
+    assert result.returncode == 69
+    assert any(address in problem for problem in events[-1]["problems"])
+    assert not place.wait_until_quiet()
+
+
+def test_a_server_that_is_not_there(place):
+    with socket.socket() as holder:  # a port that nobody listens on
+        holder.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:%d" % holder.getsockname()[1]
+    job = place.job(**one_server(servers="{addresses: ['%s']}" % address, worker="{connect_timeout_ms: 700}"))
+    result = place.run("ps-worker", "--config", job, "--partition", 0)
+    assert result.returncode == 69
+    reason = failure(result)
+    assert address in reason and "tried for 0.7 s" in reason and "servers.addresses" in reason
+
+
+def test_a_server_that_goes_away(place):
+    job = place.job(**one_server(training=LONG))
+    server, listening = place.serve(job)
+    worker = place.start("ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0)
+    place.wait_for_event(worker, "progress")
+    server.kill()
+    out, _ = worker.communicate(timeout=30)
+    assert worker.returncode == 69
+    assert listening["address"] in json.loads(out.splitlines()[-1])["reason"]
+
+
+def test_a_server_that_is_told_to_stop_drains(place):
+    job = place.job(**one_server(training=LONG))
+    server, listening = place.serve(job)
+    worker = place.start("ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0)
+    place.wait_for_event(worker, "progress")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(15) == 0
+    worker.communicate(timeout=30)
+    assert worker.returncode == 69
+
+
+def test_job_and_server_that_disagree_on_the_net(place):
+    server_job = place.job(**one_server())
+    _, listening = place.serve(server_job)
+    other = place.folder / "other.yaml"
+    other.write_text(server_job.read_text().replace("outputs: 32", "outputs: 33"))
+    result = place.run("ps-worker", "--config", other, "--servers", listening["address"], "--partition", 0)
+    assert result.returncode == 78
+    assert "net[0].outputs: 32 -> 33" in failure(result)
+
+
+def test_a_partition_beyond_the_jobs(place):
+    result = place.run("ps-worker", "--config", place.job(), "--partition", 2)
+    assert result.returncode == 64 and "partition 2" in failure(result)
+
+
+def test_flags_that_are_missing(place):
+    result = place.run("ps-worker", "--config", place.job())
+    assert result.returncode == 64 and "--partition" in result.stderr
+    result = place.run("ps-server", "--index", 0)
+    assert result.returncode == 64 and "--config" in result.stderr
+    result = place.run("ps-server", "--config", place.job(), "--index", 7)
+    assert result.returncode == 64 and "7" in result.stderr
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """Fashion-MNIST's first 1000 test images and labels, as bytes."""
+    images = gzip.open(FASHION / "t10k-images-idx3-ubyte.gz").read()
+    labels = gzip.open(FASHION / "t10k-labels-idx1-ubyte.gz").read()
+    return (struct.pack(">4i", 0x803, 1000, 28, 28) + images[16 : 16 + 784000],
+            struct.pack(">2i", 0x801, 1000) + labels[8:1008])
+
+
+def run_on(place, images, labels):
+    (place.folder / "images").write_bytes(images)
+    (place.folder / "labels").write_bytes(labels)
+    job = place.job(**one_server(data=data_section(0, place.folder / "images", place.folder / "labels")))
+    _, listening = place.serve(job)
+    return place.run("ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0)
+
+
+def test_good_files_are_taken(place, plain):
+    assert run_on(place, *plain).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda images, labels: (images[:-10], labels), ["images"]),
+        (lambda images, labels: (labels, images), ["swapped"]),
+        (lambda images, labels: (images, labels[:-1]), ["labels"]),
+        (lambda images, labels: (images, labels[:500] + b"\x0a" + labels[501:]), ["labels", "10", "492"]),
+        (lambda images, labels: (images + b"x", labels), ["images"]),
+        (lambda images, labels: (b"", labels), ["images"]),
+        (lambda images, labels: (struct.pack(">4i", 0x803, 2**31 - 1, 28, 28) + images[16:], labels), ["images"]),
+        (lambda images, labels: (images, struct.pack(">2i", 0x801, 999) + labels[8:1007]), ["1000", "999"]),
+    ],
+    ids=["truncated", "swapped", "short labels", "label", "trailing", "empty", "absurd count", "counts differ"],
+)
+def test_damaged_files_are_refused_and_named(place, plain, damage, words):
+    result = run_on(place, *damage(*plain))
+    assert result.returncode == 65, result.stdout
+    for word in words:
+        assert word in failure(result)
+
+
+def test_garbage_on_the_port_does_not_end_the_server(place):
+    job = place.job(**one_server())
+    server, listening = place.serve(job)
+    host, port = listening["address"].split(":")
+    for garbage in (b"\0" * 4096, b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 5000):
+        with socket.create_connection((host, int(port))) as peer:
+            peer.settimeout(0.5)
+            try:
+                peer.sendall(garbage)
+                peer.recv(4096)
+            except OSError:
+                pass
+    result = place.run("ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0)
+    assert result.returncode == 0, result.stderr
+    assert server.poll() is None
+
+
+def test_an_older_attempt_is_superseded(place):
+    job = place.job(**one_server(training=LONG))
+    _, listening = place.serve(job)
+    flags = ["--config", job, "--servers", listening["address"], "--partition", 0]
+    old = place.start("ps-worker", *flags)
+    place.wait_for_event(old, "progress")
+    new = place.start("ps-worker", *flags, "--task-attempt", 1)
+    place.wait_for_event(new, "progress")
+    out, _ = old.communicate(timeout=30)
+    assert old.returncode == 76, out
+    new.send_signal(signal.SIGTERM)
+    new.communicate(timeout=30)
+    assert new.returncode == 75

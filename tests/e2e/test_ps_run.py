@@ -1,0 +1,215 @@
+"""ps-run as its users know it: what it leaves, what it says, how it ends."""
+
+import json
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.harness import BINARIES, LONG, REPOSITORY, data_section
+
+
+def test_a_job_leaves_a_run_folder_with_everything_in_it(place):
+    result, events, run = place.ps_run(place.job())
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["result"] == "done"
+    assert summary["samples"] == 2 * 4000
+    assert summary["accuracy"] > 0.6
+    assert [worker["state"] for worker in summary["workers"]] == ["finished"] * 2
+    assert (run / "plot.png").read_bytes()[1:4] == b"PNG"
+    assert sorted(path.name for path in (run / "logs").iterdir()) == [
+        "server-0.log", "server-1.log", "worker-0.log", "worker-1.log",
+    ]
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"progress", "evaluation"} <= {line["event"] for line in metrics}
+    assert events[-1]["event"] == "summary"
+    assert not list(run.glob("*.part"))
+    assert not place.wait_until_quiet()
+
+
+def test_the_model_is_safetensors_of_the_nets_shape(place):
+    result, _, run = place.ps_run(place.job())
+    assert result.returncode == 0
+    data = (run / "model.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    assert header["ip1.weight"]["shape"] == [32, 784]
+    assert header["ip2.bias"]["shape"] == [10]
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    assert len(data) == 8 + length + max(ends) == 8 + length + 4 * (32 * 784 + 32 + 10 * 32 + 10)
+
+
+def test_the_resolved_job_runs_again_as_it_is(place):
+    _, _, run = place.ps_run(place.job())
+    again = place.run("ps-run", "--check", run / "job.yaml")
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_run_folder_gives_its_summary_again(place):
+    _, _, run = place.ps_run(place.job())
+    as_json = place.run("ps-run", run, "--json")
+    assert json.loads(as_json.stdout) == json.loads((run / "summary.json").read_text())
+    as_text = place.run("ps-run", run)
+    assert "small: done" in as_text.stdout and "model.safetensors" in as_text.stdout
+
+
+def test_a_folder_that_is_no_run_is_refused(place):
+    result = place.run("ps-run", place.folder)
+    assert result.returncode == 64
+    assert "is not a run folder" in result.stderr
+
+
+def test_a_run_folder_that_is_in_use_is_not_written_to(place):
+    (place.folder / "run").mkdir()
+    (place.folder / "run" / "mine").write_text("precious")
+    result, _, run = place.ps_run(place.job())
+    assert result.returncode == 64
+    assert [path.name for path in run.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_is_a_job(place, path):
+    result = place.run("ps-run", "--check", path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_check_names_file_line_key_and_the_nearest_known_one(place):
+    result = place.run("ps-run", "--check", place.job(sync="{mode: downpour, n_fech: 5}"))
+    assert result.returncode == 64
+    assert f"{place.folder}/job.yaml:4: sync.n_fech: unknown key; did you mean sync.n_fetch?" in result.stderr
+
+
+def test_check_as_json(place):
+    good = place.run("ps-run", "--check", "--json", place.job())
+    assert json.loads(good.stdout)["job"]["workers"] == 2
+    bad = place.run("ps-run", "--check", "--json", place.job(workers="0"))
+    assert bad.returncode == 64 and "workers" in json.loads(bad.stdout)["error"]
+
+
+def test_layers_that_do_not_fit_are_named(place):
+    net = "net:\n- {name: c, type: convolution, outputs: 4, kernel: 99}\n- {name: loss, type: softmax_loss}\n"
+    result = place.run("ps-run", "--check", place.job(net=net))
+    assert result.returncode == 64 and "layer c" in result.stderr and "kernel 99" in result.stderr
+
+
+def test_a_terminal_gets_one_live_line(place):
+    controller, terminal = pty.openpty()
+    process = place.start("ps-run", place.job(), "--run-dir", place.folder / "run", stdout=terminal)
+    os.close(terminal)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(controller, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(controller)
+    assert process.wait(60) == 0
+    assert b"\r\x1b[Kepoch " in seen and b"images/s" in seen
+    assert b"small: done" in seen
+
+
+@pytest.mark.parametrize("mode", ["downpour", "asp", "bsp"])
+def test_every_mode_runs(place, mode):
+    result, events, _ = place.ps_run(place.job(sync="{mode: %s}" % mode))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert events[-1]["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("moment", [0, 0.05, 0.2, 0.5, 1.5])
+def test_an_interrupt_at_any_moment_leaves_nobody(place, moment):
+    process = place.start("ps-run", place.job(training=LONG), "--run-dir", place.folder / "run")
+    time.sleep(moment)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    # Before it can handle a signal it just dies of it.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert not place.wait_until_quiet()
+
+
+def test_an_interrupted_run_keeps_what_it_has(place):
+    process = place.start("ps-run", place.job(training=LONG), "--json", "--run-dir", place.folder / "run")
+    place.wait_for_event(process, "progress")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    summary = json.loads((place.folder / "run" / "summary.json").read_text())
+    assert summary["result"] == "stopped" and summary["samples"] > 0
+    assert {worker["state"] for worker in summary["workers"]} <= {"left", "live"}
+
+
+def test_a_killed_ps_run_takes_its_children_along(place):
+    process = place.start("ps-run", place.job(training=LONG), "--json", "--run-dir", place.folder / "run")
+    place.wait_for_event(process, "progress")
+    assert len(place.pids_of("ps-worker")) == 2
+    process.kill()
+    process.wait()
+    assert not place.wait_until_quiet()
+
+
+def test_a_worker_killed_in_the_middle_is_told_and_the_other_goes_on(place):
+    job = place.job(training="{batch: 16, epochs: 40}", worker="{heartbeat_ms: 50, lease_ms: 1000}")
+    process = place.start("ps-run", job, "--json", "--run-dir", place.folder / "run")
+    place.wait_for_event(process, "progress")
+    victim = next(pid for pid, command in place.processes().items() if "--partition 1" in command)
+    os.kill(victim, signal.SIGKILL)
+    events = []
+    summary = place.wait_for_event(process, "summary", events)
+    assert process.wait(30) == 1
+    problems = [event["sentence"] for event in events if event["event"] == "problem"]
+    assert any("worker 1 ended (killed by signal 9" in problem for problem in problems)
+    assert summary["result"] == "incomplete"
+    assert summary["workers"][0]["state"] == "finished"
+    assert summary["workers"][0]["samples"] == 40 * 2000
+    assert summary["accuracy"] > 0.6
+    assert not place.wait_until_quiet()
+
+
+def test_bsp_goes_on_without_a_killed_worker(place):
+    job = place.job(training="{batch: 16, epochs: 20}", sync="{mode: bsp}",
+                    worker="{heartbeat_ms: 50, lease_ms: 1000}")
+    process = place.start("ps-run", job, "--json", "--run-dir", place.folder / "run")
+    place.wait_for_event(process, "progress")
+    victim = next(pid for pid, command in place.processes().items() if "--partition 1" in command)
+    os.kill(victim, signal.SIGKILL)
+    summary = place.wait_for_event(process, "summary")
+    assert process.wait(30) == 1
+    assert summary["workers"][0]["samples"] == 20 * 2000
+    assert summary["workers"][1]["state"] == "lost"
+
+
+def test_a_killed_server_ends_the_run_and_is_named(place):
+    process = place.start("ps-run", place.job(training=LONG), "--json", "--run-dir", place.folder / "run")
+    place.wait_for_event(process, "progress")
+    victim = next(pid for pid, command in place.processes().items() if "--index 1" in command)
+    os.kill(victim, signal.SIGKILL)
+    summary = place.wait_for_event(process, "summary")
+    assert process.wait(30) == 1
+    assert any("ps-server-1 ended (killed by signal 9" in problem for problem in summary["problems"])
+    assert not place.wait_until_quiet()
+
+
+def test_gradients_that_explode_are_refused_counted_and_named(place):
+    # No local step: with one the loss would be spoilt before the first push.
+    job = place.job(optimizer="{name: sgd, learning_rate: 1.0e+30}", worker="{max_bad_gradients: 3}",
+                    sync="{mode: asp, wait: true}")
+    result, events, _ = place.ps_run(job)
+    assert result.returncode == 1
+    summary = events[-1]
+    assert any("gradients in a row were not finite, the last in ip" in problem for problem in summary["problems"])
+
+
+def test_more_than_one_run_in_a_second_have_folders_of_their_own(place):
+    job = place.job(run="{dir: %s/runs, evaluations: 0}" % place.folder, training="{batch: 64, max_steps: 5}")
+    results = [place.start("ps-run", job) for _ in range(2)]
+    for process in results:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert len(list((place.folder / "runs").iterdir())) == 2

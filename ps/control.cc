@@ -1,0 +1,292 @@
+#include "ps/control.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "proto/job_config.h"
+#include "proto/shard_map.h"
+#include "ps/table_spec.h"
+
+namespace downpour::ps {
+namespace {
+
+constexpr auto kShardTimeout = std::chrono::seconds(20);
+constexpr auto kLogTimeout = std::chrono::seconds(1);
+constexpr uint64_t kMaxParts = 1 << 20;
+
+std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t server) {
+  auto directory = std::make_shared<Directory>();
+  directory->map_version = map.version();
+  directory->table = map.tables(0).id();
+  for (const ShardMap::Part& part : map.tables(0).parts()) {
+    Directory::Place place;
+    place.elements = static_cast<uint32_t>(part.end() - part.begin());
+    if (part.server() == server) {
+      place.shard = static_cast<int32_t>(part.shard());
+      ++directory->parts_here;
+    }
+    directory->parts.push_back(place);
+  }
+  return directory;
+}
+
+}  // namespace
+
+Control::Control(const Job& job, uint32_t server, std::vector<Shard*> shards, EdgeStats* stats, Log log,
+                 ClockMs clock)
+    : job_(job),
+      server_(server),
+      shards_(std::move(shards)),
+      stats_(stats),
+      log_(std::move(log)),
+      clock_(std::move(clock)),
+      membership_(job.workers(), job.worker().lease_ms()) {}
+
+absl::Status Control::EnsureTable(const TableSpec& spec) {
+  std::lock_guard creating(table_mutex_);
+  {
+    std::lock_guard lock(mutex_);
+    if (table_.elements() != 0) return CompareTableSpecs(table_, spec);
+  }
+  if (absl::Status status = ValidateTableSpec(spec); !status.ok()) return status;
+
+  const auto rule = FindUpdateRule(job_.optimizer().name());
+  if (!rule.ok()) return rule.status();
+  const uint64_t bytes_an_element = sizeof(float) * (1 + (*rule)->slots);
+  const uint64_t servers = job_.servers().addresses_size();
+  const uint64_t limit = job_.servers().memory_limit_bytes();
+  const uint64_t elements_here = spec.elements() / servers;
+  if (elements_here > limit / bytes_an_element) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the net's ", spec.elements(), " parameters with ", (*rule)->slots, " slots each need ",
+                     absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element),
+                     " bytes on each of ", servers, " servers; servers.memory_limit_bytes is ", limit));
+  }
+  const uint64_t part_elements = std::max<uint64_t>(1, job_.servers().part_bytes() / sizeof(float));
+  if (spec.elements() / part_elements > kMaxParts) {
+    return absl::ResourceExhaustedError(absl::StrCat("the net's ", spec.elements(),
+                                                     " parameters make more than ", kMaxParts,
+                                                     " parts; raise servers.part_bytes"));
+  }
+
+  const ShardMap map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes());
+  std::vector<CreateTable> tables(shards_.size());
+  const uint64_t ticket = created_.Ask(shards_.size());
+  for (CreateTable& table : tables) table = {ticket, map.tables(0).id(), {}};
+  for (int i = 0; i < map.tables(0).parts_size(); ++i) {
+    const ShardMap::Part& part = map.tables(0).parts(i);
+    if (part.server() != server_) continue;
+    tables[part.shard()].parts.push_back({static_cast<uint32_t>(i), part.begin(), part.end()});
+  }
+  for (size_t i = 0; i < shards_.size(); ++i) shards_[i]->Post(std::move(tables[i]));
+  const auto created = created_.Wait(ticket, kShardTimeout);
+  if (!created)
+    return absl::UnavailableError("the server's shards are too busy to make the table; try again");
+  if (!std::all_of(created->begin(), created->end(), [](bool ok) { return ok; })) {
+    return absl::ResourceExhaustedError("the server has no memory left for the table");
+  }
+  log_.Info(absl::StrCat("table of ", spec.elements(), " parameters in ", map.tables(0).parts_size(),
+                         " parts over ", servers, " servers of ", shards_.size(), " shards"));
+  std::lock_guard lock(mutex_);
+  table_ = spec;
+  map_ = map;
+  directory_ = MakeDirectory(map, server_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RegisterReply> Control::Register(const RegisterRequest& request) {
+  ++stats_->registrations;
+  auto reply = RegisterChecked(request);
+  if (!reply.ok()) {
+    ++stats_->registrations_refused;
+    log_.Worker(request.partition()).Warn(absl::StrCat("registration refused: ", reply.status().message()));
+  }
+  return reply;
+}
+
+absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& request) {
+  if (request.job().name() != job_.name()) {
+    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(),
+                                                      "', the worker for '", request.job().name(), "'"));
+  }
+  if (absl::Status status = CheckAgreement(job_, request.job()); !status.ok()) return status;
+  {
+    std::lock_guard lock(mutex_);
+    if (draining_) return absl::UnavailableError("the server is shutting down");
+  }
+  const bool observer = request.role() == OBSERVER;
+  // An observer need not know the net.
+  if (!observer || request.table().elements() != 0) {
+    if (absl::Status status = EnsureTable(request.table()); !status.ok()) return status;
+  }
+
+  RegisterReply reply;
+  uint64_t ticket = 0;
+  {
+    std::lock_guard lock(mutex_);
+    const Candidate candidate{request.partition(),
+                              {request.attempt().stage(), request.attempt().task()},
+                              observer,
+                              request.host().substr(0, 256),
+                              request.pid()};
+    const auto fence = membership_.Register(candidate, clock_());
+    if (!fence.ok()) return fence.status();
+    reply.set_fence(*fence);
+    *reply.mutable_map() = map_;
+    // Under the lock, so that all shards see joins in the order of their fences.
+    ticket = reports_.Ask(shards_.size());
+    for (Shard* shard : shards_) shard->Post(Join{ticket, request.partition(), *fence, observer});
+    if (!observer)
+      log_.Info(absl::StrCat(membership_.Describe(request.partition()), " joined, fence ", *fence));
+  }
+  const auto reports = reports_.Wait(ticket, kShardTimeout);
+  if (!reports) return absl::UnavailableError("the server's shards are too busy to answer; try again");
+
+  reply.set_lease_ms(job_.worker().lease_ms());
+  reply.set_server(server_);
+  std::optional<PartitionProgress> least;
+  for (const Report& report : *reports) {
+    for (const uint32_t part : report.unset_parts) reply.add_unset_parts(part);
+    if (!report.progress) continue;
+    if (!least || std::pair(report.progress->sequence, report.progress->clock) <
+                      std::pair(least->sequence, least->clock)) {
+      least = report.progress;
+    }
+  }
+  std::sort(reply.mutable_unset_parts()->begin(), reply.mutable_unset_parts()->end());
+  if (least) {
+    reply.mutable_progress()->set_sequence(least->sequence);
+    reply.mutable_progress()->set_clock(least->clock);
+    reply.mutable_progress()->set_position(least->position);
+  }
+  return reply;
+}
+
+absl::Status Control::Heartbeat(const HeartbeatRequest& request) {
+  if (request.job() != job_.name()) {
+    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(), "'"));
+  }
+  std::lock_guard lock(mutex_);
+  return membership_.Heartbeat(request.partition(), request.fence(), request.report(), clock_());
+}
+
+absl::Status Control::Leave(const LeaveRequest& request) {
+  if (request.job() != job_.name()) {
+    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(), "'"));
+  }
+  std::lock_guard lock(mutex_);
+  if (absl::Status status = membership_.Leave(request, clock_()); !status.ok()) return status;
+  for (Shard* shard : shards_) shard->Post(downpour::ps::Leave{0, request.partition(), request.fence()});
+  log_.Worker(request.partition())
+      .Info(absl::StrCat("left: ", Outcome_Name(request.outcome()), request.reason().empty() ? "" : ": ",
+                         request.reason().substr(0, 1000)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const Directory>> Control::Admit(const FrameHeader& hello) const {
+  if (hello.job != JobId(job_.name())) {
+    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(), "'"));
+  }
+  std::lock_guard lock(mutex_);
+  if (draining_) return absl::UnavailableError("the server is shutting down");
+  if (absl::Status status = membership_.Check(hello.worker, hello.fence); !status.ok()) return status;
+  if (directory_ == nullptr) return absl::FailedPreconditionError("no worker has described the net yet");
+  return directory_;
+}
+
+void Control::Tick() {
+  std::vector<std::pair<LostWorker, uint64_t>> lost;
+  {
+    std::lock_guard lock(mutex_);
+    for (LostWorker& worker : membership_.Expire(clock_())) {
+      const uint64_t ticket = worker.observer ? 0 : reports_.Ask(shards_.size());
+      for (Shard* shard : shards_) shard->Post(downpour::ps::Leave{ticket, worker.partition, worker.fence});
+      if (!worker.observer) lost.emplace_back(std::move(worker), ticket);
+    }
+  }
+  LogLost(lost);
+}
+
+void Control::LogLost(const std::vector<std::pair<LostWorker, uint64_t>>& lost) {
+  for (const auto& [worker, ticket] : lost) {
+    ++stats_->leases_lost;
+    std::string last;
+    if (const auto reports = reports_.Wait(ticket, kLogTimeout)) {
+      uint64_t sequence = 0;
+      for (const Report& report : *reports) {
+        if (report.progress) sequence = std::max(sequence, report.progress->sequence);
+      }
+      last =
+          sequence == 0 ? "; it had pushed nothing" : absl::StrCat("; its last push was sequence ", sequence);
+    }
+    log_.Worker(worker.partition)
+        .Warn(absl::StrFormat("%s lost: silent for %.1f s%s", worker.who,
+                              static_cast<double>(worker.silent_ms) / 1000, last));
+  }
+}
+
+void Control::Drain() {
+  std::lock_guard lock(mutex_);
+  draining_ = true;
+}
+
+void Control::Hangup(uint64_t stream) {
+  for (Shard* shard : shards_) shard->Post(downpour::ps::Hangup{stream});
+}
+
+StatusReply Control::Status() const {
+  StatusReply reply;
+  reply.set_job(job_.name());
+  reply.set_server(server_);
+  {
+    std::lock_guard lock(mutex_);
+    for (WorkerStatus& worker : membership_.Status(clock_())) *reply.add_workers() = std::move(worker);
+  }
+  std::array<uint64_t, kRefusals> refused{};
+  for (size_t i = 0; i < kRefusals; ++i) refused[i] = stats_->refused[i];
+  uint64_t received_bytes = 0;
+  uint64_t sent_bytes = 0;
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    const ShardStats stats = shards_[i]->stats();
+    ShardStatus* shard = reply.add_shards();
+    shard->set_shard(i);
+    shard->set_parts(stats.core.parts);
+    shard->set_elements(stats.core.elements);
+    shard->set_updates(stats.core.updates);
+    shard->set_pushes(stats.core.pushes);
+    shard->set_pulls(stats.core.pulls);
+    shard->set_staleness_sum(stats.core.staleness_sum);
+    for (const uint64_t count : stats.core.staleness) {
+      shard->set_staleness_count(shard->staleness_count() + count);
+    }
+    for (size_t r = 1; r < kRefusals; ++r) {
+      refused[r] += stats.core.refused[r];
+      if (stats.core.refused[r] != 0) {
+        (*shard->mutable_refused())[std::string(RefusalName(static_cast<Refusal>(r)))] =
+            stats.core.refused[r];
+      }
+    }
+    received_bytes += stats.core.received_bytes;
+    sent_bytes += stats.core.sent_bytes;
+  }
+  auto& counters = *reply.mutable_counters();
+  counters["streams_opened"] = stats_->streams_opened;
+  counters["streams_closed"] = stats_->streams_closed;
+  counters["streams_refused"] = stats_->streams_refused;
+  counters["frames_received"] = stats_->frames_received;
+  counters["frames_sent"] = stats_->frames_sent;
+  counters["registrations"] = stats_->registrations;
+  counters["registrations_refused"] = stats_->registrations_refused;
+  counters["leases_lost"] = stats_->leases_lost;
+  counters["payload_received_bytes"] = received_bytes;
+  counters["payload_sent_bytes"] = sent_bytes;
+  for (size_t r = 1; r < kRefusals; ++r) {
+    if (refused[r] != 0)
+      counters[absl::StrCat("refused_", std::string(RefusalName(static_cast<Refusal>(r))))] = refused[r];
+  }
+  return reply;
+}
+
+}  // namespace downpour::ps

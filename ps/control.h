@@ -1,0 +1,102 @@
+// The control plane's logic: who may join, what table the job has, and what everyone is told.
+//
+// All of it may be called from any thread; calls may wait for shards, which takes as long as their queues.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/job.pb.h"
+#include "proto/service.pb.h"
+#include "ps/edge_stats.h"
+#include "ps/gather.h"
+#include "ps/log.h"
+#include "ps/membership.h"
+#include "ps/shard.h"
+
+namespace downpour::ps {
+
+// What the transport must know to check a frame: where each part lives and how long it is. Never changes.
+struct Directory {
+  struct Place {
+    int32_t shard = -1;  // on this server; -1 where the part is another server's
+    uint32_t elements = 0;
+  };
+
+  uint32_t map_version = 0;
+  uint32_t table = 0;
+  std::vector<Place> parts;  // by part
+  uint32_t parts_here = 0;
+};
+
+class Control {
+ public:
+  using ClockMs = std::function<int64_t()>;
+
+  // Shards and stats outlive it. `clock` never goes back.
+  Control(const Job& job, uint32_t server, std::vector<Shard*> shards, EdgeStats* stats, Log log,
+          ClockMs clock);
+
+  // The four calls of ControlService; errors as in service.proto.
+  absl::StatusOr<RegisterReply> Register(const RegisterRequest& request);
+  absl::Status Heartbeat(const HeartbeatRequest& request);
+  absl::Status Leave(const LeaveRequest& request);
+  StatusReply Status() const;
+
+  // A stream's first frame. FailedPrecondition for another job, Aborted where the fence holds no lease.
+  absl::StatusOr<std::shared_ptr<const Directory>> Admit(const FrameHeader& hello) const;
+
+  // Looks for leases that have run out. To be called several times in the least lease.
+  void Tick();
+  // Registers nobody any more.
+  void Drain();
+  // Tells all shards that a stream is gone.
+  void Hangup(uint64_t stream);
+
+  // Answers of shards; on their threads.
+  void Deliver(Created created) { created_.Put(created.ticket, created.ok); }
+  void Deliver(Report report) {
+    const uint64_t ticket = report.ticket;
+    reports_.Put(ticket, std::move(report));
+  }
+
+  const Job& job() const { return job_; }
+  uint32_t server() const { return server_; }
+  std::span<Shard* const> shards() const { return shards_; }
+
+ private:
+  // Makes the tables if this is the first worker, or compares with the first one's.
+  absl::Status EnsureTable(const TableSpec& spec);
+  absl::StatusOr<RegisterReply> RegisterChecked(const RegisterRequest& request);
+  void LogLost(const std::vector<std::pair<LostWorker, uint64_t>>& lost);
+
+  // Constant after construction.
+  const Job job_;
+  const uint32_t server_;
+  const std::vector<Shard*> shards_;
+  EdgeStats* const stats_;
+  const Log log_;
+  const ClockMs clock_;
+
+  Gather<bool> created_;
+  Gather<Report> reports_;
+
+  // Held while tables are made, which waits for shards; taken before mutex_.
+  std::mutex table_mutex_;
+
+  mutable std::mutex mutex_;
+  Membership membership_ ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  TableSpec table_ ABSL_GUARDED_BY(mutex_);  // no elements until a worker has come
+  ShardMap map_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const Directory> directory_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace downpour::ps

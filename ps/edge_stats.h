@@ -1,0 +1,27 @@
+// What the transport counts, on any thread. Read without a lock, so that sums may be a moment apart.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "proto/frame.h"
+
+namespace downpour::ps {
+
+struct EdgeStats {
+  using Count = std::atomic<uint64_t>;
+
+  Count streams_opened{0};
+  Count streams_closed{0};
+  Count streams_refused{0};  // ended by the server for what the peer sent
+  Count frames_received{0};
+  Count frames_sent{0};
+  Count registrations{0};
+  Count registrations_refused{0};
+  Count leases_lost{0};
+  // Frames refused before they reached a shard, by Refusal.
+  std::array<Count, static_cast<size_t>(Refusal::kShuttingDown) + 1> refused{};
+};
+
+}  // namespace downpour::ps

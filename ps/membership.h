@@ -1,0 +1,91 @@
+// Who is in the job: one lease for each partition, and observers. Deterministic: time comes in with each
+// call.
+//
+// Not thread safe; whoever owns one guards it.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/service.pb.h"
+
+namespace downpour::ps {
+
+// Later stage, then later task, is newer.
+struct AttemptId {
+  uint32_t stage = 0;
+  uint32_t task = 0;
+
+  friend auto operator<=>(const AttemptId&, const AttemptId&) = default;
+};
+
+struct Candidate {
+  uint32_t partition = 0;
+  AttemptId attempt;
+  bool observer = false;
+  std::string host;
+  int64_t pid = 0;
+};
+
+struct LostWorker {
+  uint32_t partition = 0;
+  uint64_t fence = 0;
+  bool observer = false;
+  std::string who;  // "worker 1 (host, pid 123, attempt 0.0)"
+  int64_t silent_ms = 0;
+};
+
+class Membership {
+ public:
+  Membership(uint32_t workers, int64_t lease_ms) : lease_ms_(lease_ms), workers_(workers) {}
+
+  // Gives a lease, or the same one again to the same process. Fences grow, whoever gets them.
+  // Aborted: a newer attempt, or another process of the same one, holds the partition. InvalidArgument: there
+  // is no such partition. ResourceExhausted: too many observers.
+  absl::StatusOr<uint64_t> Register(const Candidate& candidate, int64_t now_ms);
+
+  // Renews. Aborted: the lease was superseded, given back, or has run out.
+  absl::Status Heartbeat(uint32_t partition, uint64_t fence, const WorkerReport& report, int64_t now_ms);
+
+  // Gives a lease back. Aborted as above. The report counts as the last one.
+  absl::Status Leave(const LeaveRequest& request, int64_t now_ms);
+
+  // Takes the leases that have run out. To be called several times in a lease's time: time in which nobody
+  // called does not count against the workers.
+  std::vector<LostWorker> Expire(int64_t now_ms);
+
+  // Whether the fence holds a lease now: who may open a stream. Aborted with the reason otherwise.
+  absl::Status Check(uint32_t partition, uint64_t fence) const;
+
+  std::string Describe(uint32_t partition) const;
+  // All partitions, the absent ones too.
+  std::vector<WorkerStatus> Status(int64_t now_ms) const;
+  size_t observers() const { return observers_.size(); }
+
+ private:
+  struct Entry {
+    Candidate holder;
+    WorkerStatus::State state = WorkerStatus::ABSENT;
+    uint64_t fence = 0;
+    int64_t heard_ms = 0;
+    WorkerReport report;
+    std::string reason;
+  };
+
+  static std::string Describe(const Entry& entry);
+  absl::Status Ended(uint32_t partition, uint64_t fence) const;
+
+  const int64_t lease_ms_;
+  uint64_t last_fence_ = 0;
+  int64_t last_look_ms_ = -1;
+  std::vector<Entry> workers_;
+  std::map<uint64_t, Entry> observers_;  // by fence
+};
+
+}  // namespace downpour::ps

@@ -1,0 +1,29 @@
+#include "ps/service/control_service.h"
+
+#include "ps/grpc_status.h"
+
+namespace downpour::ps {
+
+grpc::Status ControlServiceImpl::Register(grpc::ServerContext*, const RegisterRequest* request,
+                                          RegisterReply* reply) {
+  auto result = control_->Register(*request);
+  if (!result.ok()) return ToGrpcStatus(result.status());
+  *reply = *std::move(result);
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlServiceImpl::Heartbeat(grpc::ServerContext*, const HeartbeatRequest* request,
+                                           HeartbeatReply*) {
+  return ToGrpcStatus(control_->Heartbeat(*request));
+}
+
+grpc::Status ControlServiceImpl::Leave(grpc::ServerContext*, const LeaveRequest* request, LeaveReply*) {
+  return ToGrpcStatus(control_->Leave(*request));
+}
+
+grpc::Status ControlServiceImpl::Status(grpc::ServerContext*, const StatusRequest*, StatusReply* reply) {
+  *reply = control_->Status();
+  return grpc::Status::OK;
+}
+
+}  // namespace downpour::ps

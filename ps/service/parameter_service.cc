@@ -1,0 +1,332 @@
+#include "ps/service/parameter_service.h"
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "proto/frame_grpc.h"
+#include "ps/grpc_status.h"
+#include "ps/service/compact.h"
+
+namespace downpour::ps {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr auto kGreetingTimeout = std::chrono::seconds(10);
+
+// A stream's life: reading (hello first), then closing (answers still go out), then finished. gRPC calls
+// On...() one at a time for each kind of event; shards call Send(). All state is under one lock, and gRPC's
+// own calls are made under it too: none of them calls back from within.
+class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>, public Stream {
+ public:
+  Exchange(Control* control, Streams* streams, EdgeStats* stats, uint64_t credit_bytes, Log log,
+           std::string peer)
+      : control_(control),
+        streams_(streams),
+        stats_(stats),
+        credit_bytes_(credit_bytes),
+        log_(std::move(log)),
+        peer_(std::move(peer)),
+        opened_(SteadyClock::now()) {}
+
+  // Makes the stream known; gRPC's OnDone() ends its life.
+  static Exchange* Open(std::shared_ptr<Exchange> self) {
+    Exchange* const stream = self.get();
+    ++stream->stats_->streams_opened;
+    stream->id_ = stream->streams_->Add(self);
+    stream->self_ = std::move(self);
+    stream->StartRead(&stream->incoming_);
+    return stream;
+  }
+
+  // ---- From gRPC.
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      std::lock_guard lock(mutex_);
+      reading_ = false;
+      FinishIfDone();
+      return;
+    }
+    ++stats_->frames_received;
+    auto message = FromByteBuffer(incoming_);
+    incoming_.Clear();
+    if (message.ok()) message->payload = Compact(std::move(message->payload));
+    const bool go_on =
+        message.ok() ? OnMessage(*std::move(message)) : Refuse(message.status(), Refusal::kMalformed);
+    if (!go_on) return;
+    std::lock_guard lock(mutex_);
+    if (closing_ || broken_) {
+      reading_ = false;
+      return;
+    }
+    StartRead(&incoming_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    if (!ok) {
+      broken_ = true;
+      outgoing_.clear();
+    } else {
+      ++stats_->frames_sent;
+      // Only now: a peer that does not read its answers gets no credit for them.
+      Release(outgoing_.front());
+      outgoing_.pop_front();
+    }
+    WriteNext();
+    FinishIfDone();
+  }
+
+  void OnCancel() override {
+    std::lock_guard lock(mutex_);
+    broken_ = true;
+    if (!writing_) outgoing_.clear();
+    FinishIfDone();
+  }
+
+  void OnDone() override {
+    control_->Hangup(id_);
+    ++stats_->streams_closed;
+    streams_->Remove(id_);
+    self_.reset();
+  }
+
+  // ---- From the rest of the server.
+
+  void Send(Reply reply) override {
+    std::lock_guard lock(mutex_);
+    Enqueue({std::move(reply.message), reply.route.bytes});
+  }
+
+  void Drain() override {
+    std::lock_guard lock(mutex_);
+    Close(absl::UnavailableError("the server is shutting down"), Refusal::kShuttingDown);
+  }
+
+  void CheckGreeting(SteadyClock::time_point now) override {
+    std::lock_guard lock(mutex_);
+    if (directory_ != nullptr || now - opened_ < kGreetingTimeout) return;
+    Close(absl::DeadlineExceededError("no hello came"), Refusal::kMalformed);
+  }
+
+ private:
+  struct Outgoing {
+    Message message;
+    uint64_t releases = 0;  // bytes of credit
+  };
+
+  // Ends the stream because of what the peer sent. Always false: there is nothing more to read.
+  bool Refuse(const absl::Status& status, Refusal reason) {
+    ++stats_->streams_refused;
+    ++stats_->refused[static_cast<size_t>(reason)];
+    log_.Warn(absl::StrCat("stream from ", peer_, " ended, ", std::string(RefusalName(reason)), ": ",
+                           status.message()));
+    std::lock_guard lock(mutex_);
+    reading_ = false;
+    Close(status, reason);
+    FinishIfDone();
+    return false;
+  }
+
+  // Whether to read on.
+  bool OnMessage(Message message) {
+    const FrameHeader& header = message.header;
+    if (directory_ == nullptr) return OnHello(header);
+    if (header.kind != FrameKind::kSet && header.kind != FrameKind::kPush &&
+        header.kind != FrameKind::kPull) {
+      return Refuse(absl::InvalidArgumentError(absl::StrCat(
+                        "a frame of kind ", std::string(FrameKindName(header.kind)), " after hello")),
+                    Refusal::kMalformed);
+    }
+    if (header.job != hello_.job || header.worker != hello_.worker || header.fence != hello_.fence) {
+      return Refuse(absl::InvalidArgumentError("a frame of another job, worker or fence than the hello's"),
+                    Refusal::kMalformed);
+    }
+    const uint32_t bytes = header.payload_bytes;
+    if (!Reserve(header)) {
+      return Refuse(absl::ResourceExhaustedError(
+                        header.kind == FrameKind::kPull
+                            ? "more pulls in flight than parts allow"
+                            : absl::StrCat("more than ", credit_bytes_, " bytes unacknowledged")),
+                    Refusal::kOverload);
+    }
+    // From here on the frame has an answer, and the stream goes on.
+    const Route route{id_, bytes};
+    if (header.map_version != directory_->map_version) {
+      return Answer(
+          route, header, Refusal::kWrongMap,
+          absl::StrCat("map version ", header.map_version, "; here it is ", directory_->map_version));
+    }
+    const bool known = header.table == directory_->table && header.part < directory_->parts.size();
+    const Directory::Place place = known ? directory_->parts[header.part] : Directory::Place{};
+    if (place.shard < 0) {
+      return Answer(route, header, Refusal::kMalformed,
+                    absl::StrCat("part ", header.part, " of table ", header.table, " is not on this server"));
+    }
+    const bool pull = header.kind == FrameKind::kPull;
+    if (pull ? bytes != 0 : header.elements != place.elements) {
+      return Answer(route, header, Refusal::kMalformed,
+                    pull ? "a pull with a payload"
+                         : absl::StrCat("part ", header.part, " has ", place.elements,
+                                        " elements; the frame carries ", header.elements));
+    }
+    Shard* const shard = control_->shards()[place.shard];
+    const FrameHeader kept = header;
+    bool taken = false;
+    switch (kept.kind) {
+      case FrameKind::kSet: taken = shard->TryPost(Set{route, std::move(message)}); break;
+      case FrameKind::kPush: taken = shard->TryPost(Push{route, std::move(message)}); break;
+      default: taken = shard->TryPost(Pull{route, kept}); break;
+    }
+    return taken || Answer(route, kept, Refusal::kOverload, "the shard's queue is full");
+  }
+
+  bool OnHello(const FrameHeader& header) {
+    if (header.kind != FrameKind::kHello) {
+      return Refuse(
+          absl::InvalidArgumentError(absl::StrCat(
+              "the first frame is of kind ", std::string(FrameKindName(header.kind)), "; it must be hello")),
+          Refusal::kMalformed);
+    }
+    if (header.payload_bytes != 0) {
+      return Refuse(absl::InvalidArgumentError("a hello with a payload"), Refusal::kMalformed);
+    }
+    auto directory = control_->Admit(header);
+    if (!directory.ok()) {
+      const absl::StatusCode code = directory.status().code();
+      return Refuse(directory.status(), code == absl::StatusCode::kAborted       ? Refusal::kFenced
+                                        : code == absl::StatusCode::kUnavailable ? Refusal::kShuttingDown
+                                                                                 : Refusal::kMalformed);
+    }
+    FrameHeader welcome = header;
+    welcome.kind = FrameKind::kWelcome;
+    welcome.map_version = (*directory)->map_version;
+    welcome.sequence = credit_bytes_;
+    std::lock_guard lock(mutex_);
+    hello_ = header;
+    most_pulls_ = 16 + 4 * (*directory)->parts_here;
+    directory_ = *std::move(directory);
+    Enqueue({{welcome, {}}, 0});
+    return true;
+  }
+
+  // Refuses one frame; true, as the stream goes on.
+  bool Answer(const Route& route, const FrameHeader& frame, Refusal reason, std::string sentence) {
+    ++stats_->refused[static_cast<size_t>(reason)];
+    Send({route, MakeRefusal(frame, reason, std::move(sentence))});
+    return true;
+  }
+
+  bool Reserve(const FrameHeader& header) {
+    std::lock_guard lock(mutex_);
+    if (header.kind == FrameKind::kPull) {
+      if (pulls_ >= most_pulls_) return false;
+      ++pulls_;
+      return true;
+    }
+    if (unacknowledged_bytes_ + header.payload_bytes > credit_bytes_ || frames_ >= kMostFrames) return false;
+    unacknowledged_bytes_ += header.payload_bytes;
+    ++frames_;
+    return true;
+  }
+
+  void Release(const Outgoing& sent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const FrameKind kind = sent.message.header.kind;
+    if (kind == FrameKind::kAck) {
+      unacknowledged_bytes_ -= sent.releases;
+      --frames_;
+    } else if ((kind == FrameKind::kValues || kind == FrameKind::kRefused) && pulls_ > 0) {
+      --pulls_;
+    }
+  }
+
+  void Enqueue(Outgoing outgoing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (broken_ || closing_) return;
+    outgoing_.push_back(std::move(outgoing));
+    WriteNext();
+  }
+
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (writing_ || outgoing_.empty() || broken_ || finished_) return;
+    writing_ = true;
+    buffer_ = ToByteBuffer(outgoing_.front().message);
+    StartWrite(&buffer_);
+  }
+
+  // Says why, and ends the stream once that is sent.
+  void Close(const absl::Status& status, Refusal reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (closing_) return;
+    FrameHeader about = hello_;
+    about.kind = FrameKind::kHello;
+    Enqueue({MakeRefusal(about, reason, std::string(status.message())), 0});
+    closing_ = true;
+    end_ = status;
+    FinishIfDone();
+  }
+
+  void FinishIfDone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (finished_ || writing_) return;
+    if (!broken_) {
+      if (!outgoing_.empty()) return;
+      // A peer that has sent its last frame still gets its answers.
+      if (!closing_ && (reading_ || frames_ + pulls_ != 0)) return;
+    }
+    finished_ = true;
+    outgoing_.clear();
+    Finish(ToGrpcStatus(end_));
+  }
+
+  // So that answers to tiny frames can't pile up for a peer that does not read them.
+  static constexpr uint64_t kMostFrames = 1 << 16;
+
+  // Constant after Open().
+  Control* const control_;
+  Streams* const streams_;
+  EdgeStats* const stats_;
+  const uint64_t credit_bytes_;
+  const Log log_;
+  const std::string peer_;
+  const SteadyClock::time_point opened_;
+  uint64_t id_ = 0;
+  std::shared_ptr<Exchange> self_;
+
+  // Of the thread that reads.
+  grpc::ByteBuffer incoming_;
+
+  std::mutex mutex_;
+  // Written once, by the thread that reads.
+  std::shared_ptr<const Directory> directory_;
+  FrameHeader hello_;
+  uint64_t most_pulls_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t pulls_ ABSL_GUARDED_BY(mutex_) = 0;   // unanswered, or answered and not yet sent
+  uint64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;  // sets and pushes, likewise
+  uint64_t unacknowledged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<Outgoing> outgoing_ ABSL_GUARDED_BY(mutex_);  // the first is being written
+  grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool reading_ ABSL_GUARDED_BY(mutex_) = true;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;  // no more answers are taken
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;   // nobody reads what is written
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status end_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ParameterServiceImpl::Exchange(
+    grpc::CallbackServerContext* context) {
+  return ps::Exchange::Open(
+      std::make_shared<ps::Exchange>(control_, streams_, stats_, credit_bytes_, log_, context->peer()));
+}
+
+}  // namespace downpour::ps

@@ -1,0 +1,453 @@
+#include "ps/shard_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "proto/schedule.h"
+#include "ps/codec.h"
+
+namespace downpour::ps {
+namespace {
+
+constexpr char kDraining[] = "the server is shutting down";
+
+Payload Sentence(std::string text) {
+  if (text.empty()) return {};
+  auto owner = std::make_shared<const std::string>(std::move(text));
+  const auto bytes = std::as_bytes(std::span(*owner));
+  return Payload(owner, {bytes});
+}
+
+// The answer's header, with everything by which the worker knows what it is the answer to.
+FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
+  FrameHeader header = frame;
+  header.kind = kind;
+  header.codec = CodecId::kRaw;
+  header.reason = Refusal::kNone;
+  header.samples = 0;
+  header.elements = 0;
+  header.payload_bytes = 0;
+  return header;
+}
+
+}  // namespace
+
+Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string sentence) {
+  const bool acknowledged = frame.kind == FrameKind::kSet || frame.kind == FrameKind::kPush;
+  Message answer;
+  answer.header = AnswerTo(frame, acknowledged ? FrameKind::kAck : FrameKind::kRefused);
+  answer.header.reason = reason;
+  answer.payload = Sentence(std::move(sentence));
+  answer.header.payload_bytes = static_cast<uint32_t>(answer.payload.size());
+  return answer;
+}
+
+absl::StatusOr<std::unique_ptr<ShardCore>> ShardCore::Create(const Job& job) {
+  const auto mode = FindSyncMode(job.sync().mode());
+  if (!mode.ok()) return mode.status();
+  const auto rule = FindUpdateRule(job.optimizer().name());
+  if (!rule.ok()) return rule.status();
+  return std::unique_ptr<ShardCore>(new ShardCore(job, **mode, **rule));
+}
+
+ShardCore::ShardCore(const Job& job, const SyncMode& mode, const UpdateRule& rule)
+    : job_(job), mode_(mode), rule_(rule), hyper_(MakeHyper(job.optimizer())), leases_(job.workers()) {}
+
+void ShardCore::Handle(Event event, std::vector<Action>& actions) {
+  std::visit([&](auto&& e) { On(std::move(e), actions); }, std::move(event));
+}
+
+template <typename Function>
+void ShardCore::ForEachPart(Function function) {
+  for (auto& [id, table] : tables_) {
+    for (Table::Part& part : table->parts()) function(*table, part);
+  }
+}
+
+const Table* ShardCore::table(uint32_t id) const {
+  const auto found = tables_.find(id);
+  return found == tables_.end() ? nullptr : found->second.get();
+}
+
+uint64_t ShardCore::Checksum() const {
+  uint64_t sum = 0;
+  for (const auto& [id, table] : tables_) sum += table->Checksum();
+  return sum;
+}
+
+// ---- Tables and members.
+
+void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
+  std::sort(event.parts.begin(), event.parts.end(), [](auto& a, auto& b) { return a.part < b.part; });
+  auto& table = tables_[event.table];
+  if (table == nullptr) {
+    table = Table::Create(event.table, event.parts, rule_, job_.workers());
+    if (table == nullptr) {
+      tables_.erase(event.table);
+      actions.push_back(Created{event.ticket, false});
+      return;
+    }
+    stats_.parts += table->parts().size();
+    stats_.elements += table->elements();
+    stats_.table_bytes += table->bytes();
+    for (Table::Part& part : table->parts()) {
+      for (size_t i = 0; i < leases_.size(); ++i) {
+        if (leases_[i].fence != 0) {
+          part.views[i].membership = leases_[i].live ? Membership::kLive : Membership::kGone;
+        }
+      }
+    }
+  }
+  actions.push_back(Created{event.ticket, true});
+}
+
+void ShardCore::On(Join event, std::vector<Action>& actions) {
+  if (event.observer) {
+    observers_.insert(event.fence);
+  } else if (event.partition < leases_.size() && event.fence >= leases_[event.partition].fence) {
+    Lease& lease = leases_[event.partition];
+    const bool superseded = event.fence > lease.fence;
+    lease = {event.fence, true};
+    if (first_join_ms_ < 0) first_join_ms_ = now_ms_;
+    ForEachPart([&](Table&, Table::Part& part) {
+      part.views[event.partition].membership = Membership::kLive;
+      if (!superseded) return;
+      // What an earlier attempt has waiting was not acknowledged: this attempt sends it again, all of it.
+      stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
+        if (held.message.header.worker != event.partition) return false;
+        part.views[event.partition].clock = held.message.header.clock;
+        Acknowledge(held.route, held.message.header, Refusal::kFenced, "a newer attempt holds the partition",
+                    actions);
+        return true;
+      });
+      stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
+        if (parked.header.worker != event.partition || IsObserver(parked.header.fence)) return false;
+        RefusePull(parked.route, parked.header, Refusal::kFenced, "a newer attempt holds the partition",
+                   actions);
+        return true;
+      });
+    });
+  }
+  actions.push_back(MakeReport(event.ticket, event.partition));
+}
+
+void ShardCore::On(Leave event, std::vector<Action>& actions) {
+  if (observers_.erase(event.fence) != 0) {
+    actions.push_back(MakeReport(event.ticket, event.partition));
+    return;
+  }
+  if (event.partition < leases_.size() && leases_[event.partition].live &&
+      leases_[event.partition].fence == event.fence) {
+    leases_[event.partition].live = false;
+    ForEachPart([&](Table& table, Table::Part& part) {
+      part.views[event.partition].membership = Membership::kGone;
+      stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
+        if (parked.header.worker != event.partition || parked.header.fence != event.fence) return false;
+        RefusePull(parked.route, parked.header, Refusal::kFenced, "the lease has ended", actions);
+        return true;
+      });
+      CloseIfDue(table, part, actions);
+    });
+    if (Hopeless()) {
+      RefuseParked(Refusal::kNoMembers, "no worker is left that could complete what this fetch waits for",
+                   actions);
+    }
+  }
+  actions.push_back(MakeReport(event.ticket, event.partition));
+}
+
+void ShardCore::On(Hangup event, std::vector<Action>&) {
+  ForEachPart([&](Table&, Table::Part& part) {
+    stats_.parked -=
+        std::erase_if(part.parked, [&](const auto& p) { return p.route.stream == event.stream; });
+  });
+}
+
+Report ShardCore::MakeReport(uint64_t ticket, uint32_t partition) const {
+  Report report;
+  report.ticket = ticket;
+  for (const auto& [id, table] : tables_) {
+    for (const Table::Part& part : table->parts()) {
+      if (!part.set) report.unset_parts.push_back(part.index);
+      if (partition >= leases_.size()) continue;
+      // Whoever comes when others have gone on goes on with them.
+      const uint64_t clock = std::max(part.views[partition].clock, part.clock);
+      const PartitionProgress progress{part.members[partition].sequence, clock,
+                                       part.members[partition].position};
+      if (!report.progress || progress.sequence < report.progress->sequence ||
+          (progress.sequence == report.progress->sequence && progress.clock < report.progress->clock)) {
+        report.progress = progress;
+      }
+    }
+  }
+  return report;
+}
+
+// ---- Checks.
+
+Table::Part* ShardCore::Locate(const FrameHeader& header, const Payload* payload, Table** table,
+                               std::string* sentence) {
+  const auto found = tables_.find(header.table);
+  Table::Part* part = found == tables_.end() ? nullptr : found->second->Find(header.part);
+  if (part == nullptr) {
+    *sentence = absl::StrCat("part ", header.part, " of table ", header.table, " is not on this shard");
+    return nullptr;
+  }
+  *table = found->second.get();
+  if (payload == nullptr) return part;
+  const uint64_t elements = part->values.size();
+  const Codec* codec = FindCodec(header.codec);
+  if (codec == nullptr || header.elements != elements || payload->size() != codec->payload_bytes(elements)) {
+    *sentence = absl::StrCat("part ", header.part, " has ", elements, " elements; the frame carries ",
+                             header.elements, " in ", payload->size(), " bytes");
+    return nullptr;
+  }
+  return part;
+}
+
+bool ShardCore::HoldsLease(const FrameHeader& header) const {
+  return header.worker < leases_.size() && leases_[header.worker].live &&
+         leases_[header.worker].fence == header.fence && header.fence != 0;
+}
+
+std::string ShardCore::FenceSentence(const FrameHeader& header) const {
+  if (header.worker >= leases_.size()) return absl::StrCat("the job has no partition ", header.worker);
+  if (header.fence < leases_[header.worker].fence) {
+    return absl::StrCat("a newer attempt holds partition ", header.worker);
+  }
+  return absl::StrCat("fence ", header.fence, " holds no lease of partition ", header.worker);
+}
+
+PartView ShardCore::View(const Table::Part& part) const {
+  return {part.clock, static_cast<uint32_t>(part.held.size()), part.views};
+}
+
+// ---- Sets and pushes.
+
+void ShardCore::On(Set event, std::vector<Action>& actions) {
+  const FrameHeader& header = event.message.header;
+  stats_.received_bytes += event.message.payload.size();
+  Table* table = nullptr;
+  std::string sentence;
+  Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
+  if (part == nullptr) return Acknowledge(event.route, header, Refusal::kMalformed, sentence, actions);
+  if (!HoldsLease(header)) {
+    return Acknowledge(event.route, header, Refusal::kFenced, FenceSentence(header), actions);
+  }
+  if (draining_) return Acknowledge(event.route, header, Refusal::kShuttingDown, kDraining, actions);
+  if (!part->set) {
+    if (const auto bad = table->FirstNonFinite(event.message)) {
+      return Acknowledge(event.route, header, Refusal::kNotFinite,
+                         absl::StrCat("element ", part->begin + *bad, " of the first values is not finite"),
+                         actions);
+    }
+    table->Assign(*part, event.message);
+    ++stats_.sets;
+  }
+  Acknowledge(event.route, header, Refusal::kNone, "", actions);
+  AnswerParked(*table, *part, actions);
+}
+
+void ShardCore::On(Push event, std::vector<Action>& actions) {
+  const FrameHeader& header = event.message.header;
+  stats_.received_bytes += event.message.payload.size();
+  const auto refuse = [&](Refusal reason, std::string sentence) {
+    Acknowledge(event.route, header, reason, std::move(sentence), actions);
+  };
+  Table* table = nullptr;
+  std::string sentence;
+  Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
+  if (part == nullptr) return refuse(Refusal::kMalformed, sentence);
+  if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
+  if (!HoldsLease(header)) return refuse(Refusal::kFenced, FenceSentence(header));
+  if (header.sequence <= part->members[header.worker].sequence) return refuse(Refusal::kDuplicate, "");
+  if (draining_) return refuse(Refusal::kShuttingDown, kDraining);
+  if (!part->set) return refuse(Refusal::kNotSet, absl::StrCat("part ", header.part, " has no values yet"));
+
+  const PushDecision decision = mode_.on_push(View(*part), {header.worker, header.clock});
+  if (decision.action == PushAction::kRefuse) {
+    return refuse(decision.reason, absl::StrCat("a gradient of clock ", header.clock, " for part ",
+                                                header.part, ", which is at clock ", part->clock));
+  }
+  if (const auto bad = table->FirstNonFinite(event.message)) {
+    return refuse(Refusal::kNotFinite,
+                  absl::StrCat("element ", part->begin + *bad, " of the gradient of clock ", header.clock,
+                               " is not finite"));
+  }
+  if (decision.action == PushAction::kApply) {
+    Apply(*table, *part, std::move(event), actions);
+  } else {
+    // The same push again, after its stream broke: whoever sent it last waits for the answer.
+    stats_.held -= std::erase_if(
+        part->held, [&](const auto& held) { return held.message.header.worker == header.worker; });
+    part->views[header.worker].clock = header.clock + 1;
+    ++stats_.held;
+    part->held.push_back({event.route, std::move(event.message)});
+  }
+  CloseIfDue(*table, *part, actions);
+}
+
+void ShardCore::CountStaleness(const Table::Part& part, const FrameHeader& push) {
+  const uint64_t staleness = part.version - std::min(part.version, push.version);
+  const auto bucket = std::lower_bound(kStalenessBounds.begin(), kStalenessBounds.end(), staleness);
+  ++stats_.staleness[bucket - kStalenessBounds.begin()];
+  stats_.staleness_sum += staleness;
+  ++stats_.pushes;
+  stats_.clock = std::max(stats_.clock, push.clock + 1);
+}
+
+void ShardCore::Apply(Table& table, Table::Part& part, Push push, std::vector<Action>& actions) {
+  const FrameHeader& header = push.message.header;
+  CountStaleness(part, header);
+  Hyper hyper = hyper_;
+  hyper.learning_rate = LearningRate(job_, header.clock);
+  const Table::Gradient gradient{&push.message, 1};
+  table.Apply(part, hyper, {&gradient, 1});
+  ++stats_.updates;
+  part.members[header.worker] = {header.sequence, header.position};
+  part.views[header.worker].clock = std::max(part.views[header.worker].clock, header.clock + 1);
+  Acknowledge(push.route, header, Refusal::kNone, "", actions);
+}
+
+void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions) {
+  if (!mode_.closes(View(part))) return;
+  // In the order of partitions, whatever the order of arrival: the same bits each time.
+  std::sort(part.held.begin(), part.held.end(),
+            [](const auto& a, const auto& b) { return a.message.header.worker < b.message.header.worker; });
+  uint64_t samples = 0;
+  for (const Table::Held& held : part.held) samples += held.message.header.samples;
+  std::vector<Table::Gradient> gradients;
+  for (const Table::Held& held : part.held) {
+    const double weight =
+        samples == 0 ? 1.0 / part.held.size() : static_cast<double>(held.message.header.samples) / samples;
+    gradients.push_back({&held.message, static_cast<float>(weight)});
+    CountStaleness(part, held.message.header);
+  }
+  if (!gradients.empty()) {
+    Hyper hyper = hyper_;
+    hyper.learning_rate = LearningRate(job_, part.clock);
+    table.Apply(part, hyper, gradients);
+    ++stats_.updates;
+  }
+  ++part.clock;
+  stats_.held -= part.held.size();
+  for (const Table::Held& held : std::exchange(part.held, {})) {
+    const FrameHeader& header = held.message.header;
+    part.members[header.worker] = {header.sequence, header.position};
+    Acknowledge(held.route, header, Refusal::kNone, "", actions);
+  }
+  AnswerParked(table, part, actions);
+}
+
+// ---- Pulls.
+
+void ShardCore::On(Pull event, std::vector<Action>& actions) {
+  Table* table = nullptr;
+  std::string sentence;
+  Table::Part* part = Locate(event.header, nullptr, &table, &sentence);
+  if (part == nullptr) return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
+  if (!HoldsLease(event.header) && !IsObserver(event.header.fence)) {
+    return RefusePull(event.route, event.header, Refusal::kFenced, FenceSentence(event.header), actions);
+  }
+  if (draining_) return RefusePull(event.route, event.header, Refusal::kShuttingDown, kDraining, actions);
+  part->parked.push_back({event.route, event.header});
+  ++stats_.parked;
+  AnswerParked(*table, *part, actions);
+  if (!part->parked.empty() && Hopeless()) {
+    RefuseParked(Refusal::kNoMembers, "no worker is left that could complete what this fetch waits for",
+                 actions);
+  }
+}
+
+void ShardCore::AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions) {
+  if (!part.set) return;
+  std::erase_if(part.parked, [&](const Table::Parked& parked) {
+    if (mode_.may_read(View(part), parked.header.clock) != ReadAction::kNow) return false;
+    --stats_.parked;
+    SendValues(table, part, parked.route, parked.header, actions);
+    return true;
+  });
+}
+
+void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,
+                           std::vector<Action>& actions) {
+  const Payload& values = table.Snapshot(part);
+  if (values.size() == 0) {
+    ++stats_.refused[static_cast<size_t>(Refusal::kOverload)];
+    actions.push_back(Reply{route, MakeRefusal(pull, Refusal::kOverload, "the server is out of memory")});
+    return;
+  }
+  FrameHeader header = AnswerTo(pull, FrameKind::kValues);
+  header.clock = part.clock;
+  header.version = part.version;
+  header.elements = static_cast<uint32_t>(part.values.size());
+  header.payload_bytes = static_cast<uint32_t>(values.size());
+  ++stats_.pulls;
+  stats_.sent_bytes += values.size();
+  actions.push_back(Reply{route, {header, values}});
+}
+
+bool ShardCore::Hopeless() const {
+  // Someone who has not come yet may still come; the join timeout sees to that.
+  return std::all_of(leases_.begin(), leases_.end(),
+                     [](const Lease& lease) { return lease.fence != 0 && !lease.live; });
+}
+
+void ShardCore::RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions) {
+  ForEachPart([&](Table&, Table::Part& part) {
+    for (const Table::Parked& parked : std::exchange(part.parked, {})) {
+      RefusePull(parked.route, parked.header, reason, sentence, actions);
+      --stats_.parked;
+    }
+  });
+}
+
+void ShardCore::On(Tick event, std::vector<Action>& actions) {
+  now_ms_ = std::max(now_ms_, event.now_ms);
+  const int64_t timeout_ms = job_.sync().join_timeout_ms();
+  if (stats_.parked == 0 || timeout_ms == 0 || first_join_ms_ < 0 || now_ms_ - first_join_ms_ < timeout_ms)
+    return;
+  std::vector<size_t> absent;
+  for (size_t i = 0; i < leases_.size(); ++i) {
+    if (leases_[i].fence == 0) absent.push_back(i);
+  }
+  if (absent.empty()) return;
+  constexpr size_t kNamed = 20;
+  const std::string more =
+      absent.size() > kNamed ? absl::StrCat(" and ", absent.size() - kNamed, " more") : "";
+  if (absent.size() > kNamed) absent.resize(kNamed);
+  RefuseParked(Refusal::kNoMembers,
+               absl::StrCat("after ", timeout_ms, " ms these of the job's ", leases_.size(),
+                            " partitions have no worker yet: ", absl::StrJoin(absent, ", "), more),
+               actions);
+}
+
+void ShardCore::On(Drain, std::vector<Action>& actions) {
+  draining_ = true;
+  RefuseParked(Refusal::kShuttingDown, kDraining, actions);
+  ForEachPart([&](Table&, Table::Part& part) {
+    for (const Table::Held& held : std::exchange(part.held, {})) {
+      part.views[held.message.header.worker].clock = held.message.header.clock;
+      Acknowledge(held.route, held.message.header, Refusal::kShuttingDown, kDraining, actions);
+      --stats_.held;
+    }
+  });
+}
+
+// ---- Answers.
+
+void ShardCore::Acknowledge(const Route& route, const FrameHeader& frame, Refusal reason,
+                            std::string sentence, std::vector<Action>& actions) {
+  if (reason != Refusal::kNone) ++stats_.refused[static_cast<size_t>(reason)];
+  actions.push_back(Reply{route, MakeRefusal(frame, reason, std::move(sentence))});
+}
+
+void ShardCore::RefusePull(const Route& route, const FrameHeader& pull, Refusal reason, std::string sentence,
+                           std::vector<Action>& actions) {
+  ++stats_.refused[static_cast<size_t>(reason)];
+  actions.push_back(Reply{route, MakeRefusal(pull, reason, std::move(sentence))});
+}
+
+}  // namespace downpour::ps

@@ -1,0 +1,134 @@
+// A shard's rules: a deterministic state machine. One event in, any number of actions out; the same events
+// give the same actions and the same bits. Inside there are no sockets, threads, clocks, random numbers,
+// files or logs, so a recorded sequence of events can be replayed, logged, sent to a backup or driven by
+// virtual time.
+//
+// Owned and used by one thread at a time. Events may say anything: what makes no sense is refused, never
+// trusted.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/job.pb.h"
+#include "proto/sync/mode.h"
+#include "ps/event.h"
+#include "ps/optimizer/update_rule.h"
+#include "ps/table.h"
+
+namespace downpour::ps {
+
+// Upper bounds of the staleness histogram, in updates that came between; what is above falls into one more
+// bucket.
+inline constexpr std::array<uint64_t, 11> kStalenessBounds = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
+inline constexpr size_t kRefusals = static_cast<size_t>(Refusal::kShuttingDown) + 1;
+
+// Counts since the start, and the state of the moment.
+struct CoreStats {
+  uint64_t pushes = 0;   // gradients applied
+  uint64_t updates = 0;  // of a part; a clock's held pushes are one
+  uint64_t sets = 0;
+  uint64_t pulls = 0;                                             // answered with values
+  uint64_t received_bytes = 0;                                    // payload of sets and pushes, taken or not
+  uint64_t sent_bytes = 0;                                        // payload of values
+  std::array<uint64_t, kRefusals> refused{};                      // by Refusal
+  std::array<uint64_t, kStalenessBounds.size() + 1> staleness{};  // gradients applied, by bucket
+  uint64_t staleness_sum = 0;
+  // Now:
+  uint64_t parts = 0;
+  uint64_t elements = 0;
+  uint64_t table_bytes = 0;  // values and slots
+  uint64_t clock = 0;        // the furthest step of which a gradient was applied
+  uint64_t held = 0;
+  uint64_t parked = 0;
+};
+
+class ShardCore {
+ public:
+  // InvalidArgument for an optimizer or a sync mode that does not exist.
+  static absl::StatusOr<std::unique_ptr<ShardCore>> Create(const Job& job);
+
+  // Appends what is to be done to `actions`, in order.
+  void Handle(Event event, std::vector<Action>& actions);
+
+  const CoreStats& stats() const { return stats_; }
+
+  // Of everything that events can change. The checksums of several shards add up (modulo 2^64) to one that
+  // does not depend on how parts were dealt to shards.
+  uint64_t Checksum() const;
+
+  // For tests and checkpoints.
+  const Table* table(uint32_t id) const;
+
+ private:
+  struct Lease {
+    uint64_t fence = 0;  // the newest, also when it has ended
+    bool live = false;
+  };
+
+  ShardCore(const Job& job, const SyncMode& mode, const UpdateRule& rule);
+
+  void On(CreateTable event, std::vector<Action>& actions);
+  void On(Join event, std::vector<Action>& actions);
+  void On(Leave event, std::vector<Action>& actions);
+  void On(Hangup event, std::vector<Action>& actions);
+  void On(Set event, std::vector<Action>& actions);
+  void On(Push event, std::vector<Action>& actions);
+  void On(Pull event, std::vector<Action>& actions);
+  void On(Tick event, std::vector<Action>& actions);
+  void On(Drain event, std::vector<Action>& actions);
+
+  // The part that a frame means, once everything but the fence is checked; null, with `sentence` set,
+  // otherwise.
+  Table::Part* Locate(const FrameHeader& header, const Payload* payload, Table** table,
+                      std::string* sentence);
+  bool HoldsLease(const FrameHeader& header) const;
+  bool IsObserver(uint64_t fence) const { return observers_.contains(fence); }
+  std::string FenceSentence(const FrameHeader& header) const;
+
+  PartView View(const Table::Part& part) const;
+  void CountStaleness(const Table::Part& part, const FrameHeader& push);
+  void Apply(Table& table, Table::Part& part, Push push, std::vector<Action>& actions);
+  // Applies what is held if the mode says so, and answers the pulls that waited for it.
+  void CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions);
+  void AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions);
+  // Whether a pull can be answered at all, ever, given who is left.
+  bool Hopeless() const;
+  void RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions);
+
+  void SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,
+                  std::vector<Action>& actions);
+  void Acknowledge(const Route& route, const FrameHeader& frame, Refusal reason, std::string sentence,
+                   std::vector<Action>& actions);
+  void RefusePull(const Route& route, const FrameHeader& pull, Refusal reason, std::string sentence,
+                  std::vector<Action>& actions);
+  Report MakeReport(uint64_t ticket, uint32_t partition) const;
+  template <typename Function>
+  void ForEachPart(Function function);
+
+  // Constant after construction.
+  const Job job_;
+  const SyncMode& mode_;
+  const UpdateRule& rule_;
+  const Hyper hyper_;
+
+  // Changed by events alone.
+  std::vector<Lease> leases_;     // by partition
+  std::set<uint64_t> observers_;  // their fences
+  std::map<uint32_t, std::unique_ptr<Table>> tables_;
+  int64_t now_ms_ = 0;
+  int64_t first_join_ms_ = -1;
+  bool draining_ = false;
+  CoreStats stats_;
+};
+
+// What a server answers to a frame it does not take: an ack for a set or a push, a refusal for anything else.
+Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string sentence);
+
+}  // namespace downpour::ps

@@ -1,0 +1,638 @@
+#include "ps/shard_core.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "proto/schedule.h"
+
+namespace downpour::ps {
+namespace {
+
+constexpr uint32_t kElements = 100;
+
+Job MakeJob(const std::string& mode, const std::string& optimizer = "sgd", uint32_t workers = 2) {
+  Job job;
+  job.set_name("test");
+  job.set_workers(workers);
+  job.mutable_sync()->set_mode(mode);
+  if (mode == "bsp") job.mutable_sync()->set_join_timeout_ms(1000);
+  auto* settings = job.mutable_optimizer();
+  settings->set_name(optimizer);
+  settings->set_learning_rate(0.5f);
+  settings->set_momentum(0.9f);
+  settings->set_beta1(0.9f);
+  settings->set_beta2(0.999f);
+  settings->set_epsilon(1e-8f);
+  job.mutable_schedule()->set_policy("fixed");
+  return job;
+}
+
+Payload MakePayload(const std::vector<float>& values) {
+  auto owner = std::make_shared<std::vector<float>>(values);
+  return Payload(owner, std::span<const float>(*owner));
+}
+
+// The same bytes, cut and placed where no float is aligned.
+Payload Shredded(const std::vector<float>& values, unsigned seed) {
+  auto bytes = std::make_shared<std::vector<std::byte>>(values.size() * sizeof(float) + 1);
+  std::memcpy(bytes->data() + 1, values.data(), values.size() * sizeof(float));
+  std::span<const std::byte> left(bytes->data() + 1, values.size() * sizeof(float));
+  std::mt19937 random(seed);
+  std::vector<Payload::Bytes> chunks;
+  while (!left.empty()) {
+    const size_t n = std::min<size_t>(left.size(), random() % 37);
+    chunks.push_back(left.first(n));
+    left = left.subspan(n);
+  }
+  return Payload(bytes, std::move(chunks));
+}
+
+std::vector<float> Values(const Payload& payload) {
+  std::vector<float> out(payload.size() / sizeof(float));
+  PayloadReader(payload).Read(std::as_writable_bytes(std::span(out)));
+  return out;
+}
+
+std::string Text(const Payload& payload) {
+  std::string out(payload.size(), '\0');
+  PayloadReader(payload).Read(std::as_writable_bytes(std::span(out)));
+  return out;
+}
+
+// A core with one table of `parts` equal parts, and frames for it. Partition p's fence is 10 * attempt + p.
+class Cluster {
+ public:
+  explicit Cluster(const Job& job, uint32_t parts = 1, bool set = true) : core_(*ShardCore::Create(job)) {
+    CreateTable create{.ticket = 1, .table = 0, .parts = {}};
+    for (uint32_t i = 0; i < parts; ++i) create.parts.push_back({i, i * kElements, (i + 1) * kElements});
+    Do(create);
+    for (uint32_t p = 0; p < job.workers(); ++p) Do(Join{.ticket = 2, .partition = p, .fence = 10 + p});
+    if (!set) return;
+    for (uint32_t i = 0; i < parts; ++i) Do(Set{{}, SetOf(0, i, std::vector<float>(kElements, 1.0f))});
+  }
+
+  std::vector<Action> Do(Event event) {
+    std::vector<Action> actions;
+    core_->Handle(std::move(event), actions);
+    return actions;
+  }
+
+  // The only answer to an event that has one.
+  Message One(Event event) {
+    auto actions = Do(std::move(event));
+    REQUIRE(actions.size() == 1);
+    return std::get<Reply>(actions[0]).message;
+  }
+
+  static FrameHeader Header(FrameKind kind, uint32_t worker, uint32_t part) {
+    FrameHeader header;
+    header.kind = kind;
+    header.worker = worker;
+    header.part = part;
+    header.fence = 10 + worker;
+    return header;
+  }
+
+  static Message SetOf(uint32_t worker, uint32_t part, const std::vector<float>& values) {
+    Message m{Header(FrameKind::kSet, worker, part), MakePayload(values)};
+    m.header.elements = values.size();
+    return m;
+  }
+
+  static Push PushOf(uint32_t worker, uint64_t sequence, uint64_t clock, std::vector<float> g,
+                     uint32_t part = 0) {
+    Push push{{.stream = worker, .bytes = 0}, {Header(FrameKind::kPush, worker, part), MakePayload(g)}};
+    push.message.header.sequence = sequence;
+    push.message.header.clock = clock;
+    push.message.header.position = sequence * 64;
+    push.message.header.samples = 64;
+    push.message.header.elements = g.size();
+    return push;
+  }
+
+  static Push PushOf(uint32_t worker, uint64_t sequence, uint64_t clock, float g, uint32_t part = 0) {
+    return PushOf(worker, sequence, clock, std::vector<float>(kElements, g), part);
+  }
+
+  static Pull PullOf(uint32_t worker, uint64_t clock, uint32_t part = 0) {
+    Pull pull{{.stream = worker, .bytes = 0}, Header(FrameKind::kPull, worker, part)};
+    pull.header.clock = clock;
+    return pull;
+  }
+
+  float First(uint32_t part = 0) { return core_->table(0)->parts()[part].values[0]; }
+
+  Report Rejoin(uint32_t partition, uint64_t fence) {
+    auto actions = Do(Join{.ticket = 3, .partition = partition, .fence = fence});
+    return std::get<Report>(actions.back());
+  }
+
+  ShardCore& core() { return *core_; }
+  const CoreStats& stats() { return core_->stats(); }
+  uint64_t Refused(Refusal reason) { return stats().refused[static_cast<size_t>(reason)]; }
+
+ private:
+  std::unique_ptr<ShardCore> core_;
+};
+
+TEST_CASE("a job with an unknown optimizer or mode is refused") {
+  CHECK(!ShardCore::Create(MakeJob("bsq")).ok());
+  CHECK(!ShardCore::Create(MakeJob("bsp", "sdg")).ok());
+}
+
+TEST_CASE("weak modes apply each push as it comes") {
+  for (const char* mode : {"downpour", "asp"}) {
+    Cluster cluster(MakeJob(mode));
+    const Message ack = cluster.One(Cluster::PushOf(0, 1, 4, 0.25f));
+    CHECK(ack.header.kind == FrameKind::kAck);
+    CHECK(ack.header.reason == Refusal::kNone);
+    CHECK(ack.header.sequence == 1);
+    CHECK(cluster.First() == 1.0f - 0.5f * 0.25f);
+    cluster.One(Cluster::PushOf(1, 1, 4, 0.5f));
+    const Message values = cluster.One(Cluster::PullOf(0, 9));
+    CHECK(values.header.kind == FrameKind::kValues);
+    CHECK(values.header.version == 2);
+    CHECK(values.header.elements == kElements);
+    CHECK(Values(values.payload) == std::vector<float>(kElements, 0.875f - 0.25f));
+    CHECK(cluster.stats().pushes == 2);
+    CHECK(cluster.stats().staleness_sum == 1);
+    CHECK(cluster.stats().staleness[0] == 1);
+    CHECK(cluster.stats().staleness[1] == 1);
+  }
+}
+
+TEST_CASE("the rate of a push is that of its clock") {
+  Job job = MakeJob("asp");
+  job.mutable_schedule()->set_policy("poly");
+  job.mutable_schedule()->set_power(1);
+  job.mutable_schedule()->set_steps(10);
+  Cluster cluster(job);
+  cluster.One(Cluster::PushOf(0, 1, 5, 1.0f));
+  CHECK(cluster.First() == 1.0f - LearningRate(job, 5));
+}
+
+TEST_CASE("bsp applies one update from all, weighted by samples, and then answers the pulls") {
+  Cluster cluster(MakeJob("bsp"));
+  Push first = Cluster::PushOf(1, 1, 0, 1.0f);
+  first.message.header.samples = 16;
+  CHECK(cluster.Do(first).empty());
+  CHECK(cluster.stats().held == 1);
+  CHECK(cluster.Do(Cluster::PullOf(1, 1)).empty());
+  CHECK(cluster.One(Cluster::PullOf(0, 0)).header.kind == FrameKind::kValues);
+  Push second = Cluster::PushOf(0, 1, 0, 3.0f);
+  second.message.header.samples = 48;
+  const auto actions = cluster.Do(second);
+  REQUIRE(actions.size() == 3);
+  CHECK(std::get<Reply>(actions[0]).message.header.kind == FrameKind::kAck);
+  CHECK(std::get<Reply>(actions[0]).route.stream == 0);
+  CHECK(std::get<Reply>(actions[1]).route.stream == 1);
+  const Message& values = std::get<Reply>(actions[2]).message;
+  CHECK(values.header.kind == FrameKind::kValues);
+  CHECK(values.header.clock == 1);
+  CHECK(Values(values.payload)[7] == 1.0f - 0.5f * (0.75f * 3.0f + 0.25f * 1.0f));
+  CHECK(cluster.stats().held == 0);
+  CHECK(cluster.stats().parked == 0);
+  CHECK(cluster.stats().updates == 1);
+  CHECK(cluster.stats().pushes == 2);
+
+  CHECK(cluster.One(Cluster::PushOf(0, 2, 0, 1.0f)).header.reason == Refusal::kClockClosed);
+  const Message ahead = cluster.One(Cluster::PushOf(0, 2, 5, 1.0f));
+  CHECK(ahead.header.reason == Refusal::kClockAhead);
+  CHECK(Text(ahead.payload).find("clock 5") != std::string::npos);
+}
+
+TEST_CASE("the order in which a clock's pushes arrive does not change the bits") {
+  std::vector<std::vector<float>> gradients(3, std::vector<float>(kElements));
+  std::mt19937 random(5);
+  for (auto& g : gradients) {
+    for (float& x : g) x = static_cast<float>(random()) / 4e9f - 0.5f;
+  }
+  std::vector<uint64_t> sums;
+  for (const std::array<int, 3>& order : {std::array{0, 1, 2}, std::array{2, 0, 1}, std::array{1, 2, 0}}) {
+    Cluster cluster(MakeJob("bsp", "adam", 3));
+    for (uint64_t clock = 0; clock < 3; ++clock) {
+      for (const int p : order) cluster.Do(Cluster::PushOf(p, clock + 1, clock, gradients[(p + clock) % 3]));
+    }
+    CHECK(cluster.stats().updates == 3);
+    sums.push_back(cluster.core().Checksum());
+  }
+  CHECK(sums[0] == sums[1]);
+  CHECK(sums[0] == sums[2]);
+}
+
+TEST_CASE("a push that was applied is acknowledged again and not applied again") {
+  Cluster cluster(MakeJob("downpour"));
+  cluster.One(Cluster::PushOf(0, 3, 14, 1.0f));
+  const float after = cluster.First();
+  CHECK(cluster.One(Cluster::PushOf(0, 3, 14, 1.0f)).header.reason == Refusal::kDuplicate);
+  CHECK(cluster.One(Cluster::PushOf(0, 2, 9, 1.0f)).header.reason == Refusal::kDuplicate);
+  CHECK(cluster.First() == after);
+  CHECK(cluster.Refused(Refusal::kDuplicate) == 2);
+}
+
+TEST_CASE("an older attempt is fenced, and the newer one learns where it got to") {
+  Cluster cluster(MakeJob("downpour"), 2);
+  cluster.One(Cluster::PushOf(0, 1, 4, 1.0f, 0));
+  cluster.One(Cluster::PushOf(0, 1, 4, 1.0f, 1));
+  cluster.One(Cluster::PushOf(0, 2, 9, 1.0f, 0));  // and dies before part 1 of it
+  const Report report = cluster.Rejoin(0, 99);
+  CHECK(report.ticket == 3);
+  CHECK(report.progress == PartitionProgress{1, 5, 64});
+  CHECK(report.unset_parts.empty());
+
+  const Message late = cluster.One(Cluster::PushOf(0, 2, 9, 1.0f, 1));
+  CHECK(late.header.reason == Refusal::kFenced);
+  CHECK(cluster.One(Cluster::PullOf(0, 0)).header.reason == Refusal::kFenced);
+
+  Push again = Cluster::PushOf(0, 2, 9, 1.0f, 0);
+  again.message.header.fence = 99;
+  CHECK(cluster.One(again).header.reason == Refusal::kDuplicate);
+  again.message.header.part = 1;
+  CHECK(cluster.One(again).header.reason == Refusal::kNone);
+  CHECK(cluster.First(0) == cluster.First(1));
+}
+
+TEST_CASE("a fence that was never given holds nothing") {
+  Cluster cluster(MakeJob("downpour"));
+  Push push = Cluster::PushOf(0, 1, 0, 1.0f);
+  for (const uint64_t fence : {uint64_t{0}, uint64_t{11}, uint64_t{5000}}) {
+    push.message.header.fence = fence;
+    CHECK(cluster.One(push).header.reason == Refusal::kFenced);
+  }
+  push.message.header.worker = 12345;
+  CHECK(cluster.One(push).header.reason == Refusal::kFenced);
+}
+
+TEST_CASE("bsp: what a dead attempt had waiting is sent again by the next") {
+  Cluster cluster(MakeJob("bsp"), 2);
+  CHECK(cluster.Do(Cluster::PushOf(0, 1, 0, 8.0f, 0)).empty());
+  const auto actions = cluster.Do(Join{.ticket = 4, .partition = 0, .fence = 99});
+  REQUIRE(actions.size() == 2);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kFenced);
+  CHECK(std::get<Report>(actions[1]).progress == PartitionProgress{0, 0, 0});
+  CHECK(cluster.stats().held == 0);
+  CHECK(cluster.Do(Cluster::PushOf(1, 1, 0, 1.0f, 0)).empty());
+  Push again = Cluster::PushOf(0, 1, 0, 3.0f, 0);
+  again.message.header.fence = 99;
+  CHECK(cluster.Do(again).size() == 2);
+  CHECK(cluster.First() == 1.0f - 0.5f * 2.0f);
+}
+
+TEST_CASE("bsp: a push repeated while it waits counts once, and the last sender gets the answer") {
+  Cluster cluster(MakeJob("bsp"));
+  CHECK(cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f)).empty());
+  Push again = Cluster::PushOf(0, 1, 0, 1.0f);
+  again.route.stream = 77;
+  CHECK(cluster.Do(again).empty());
+  CHECK(cluster.stats().held == 1);
+  const auto actions = cluster.Do(Cluster::PushOf(1, 1, 0, 1.0f));
+  CHECK(cluster.stats().updates == 1);
+  CHECK(cluster.First() == 0.5f);
+  bool told = false;
+  for (const Action& action : actions) told |= std::get<Reply>(action).route.stream == 77;
+  CHECK(told);
+}
+
+TEST_CASE("a gradient that is not finite is refused as a whole and named") {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()}) {
+    Cluster cluster(MakeJob("downpour"), 2);
+    const uint64_t before = cluster.core().Checksum();
+    std::vector<float> gradient(kElements, 1.0f);
+    gradient[61] = bad;
+    const Message ack = cluster.One(Cluster::PushOf(0, 1, 0, gradient, 1));
+    CHECK(ack.header.reason == Refusal::kNotFinite);
+    CHECK(Text(ack.payload).find("element 161 ") != std::string::npos);
+    CHECK(cluster.core().Checksum() == before);
+    CHECK(cluster.Refused(Refusal::kNotFinite) == 1);
+    CHECK(cluster.One(Cluster::PushOf(0, 1, 0, 1.0f, 1)).header.reason == Refusal::kNone);
+  }
+}
+
+TEST_CASE("frames that do not fit the table are refused") {
+  Cluster cluster(MakeJob("downpour"));
+  const uint64_t before = cluster.core().Checksum();
+  const auto reason = [&](Push push) { return cluster.One(std::move(push)).header.reason; };
+  CHECK(reason(Cluster::PushOf(0, 0, 0, 1.0f)) == Refusal::kMalformed);
+  CHECK(reason(Cluster::PushOf(0, 1, 0, 1.0f, 9)) == Refusal::kMalformed);
+  CHECK(reason(Cluster::PushOf(0, 1, 0, std::vector<float>(kElements + 1))) == Refusal::kMalformed);
+  CHECK(reason(Cluster::PushOf(0, 1, 0, std::vector<float>())) == Refusal::kMalformed);
+  Push lies = Cluster::PushOf(0, 1, 0, std::vector<float>(kElements - 1));
+  lies.message.header.elements = kElements;
+  CHECK(reason(lies) == Refusal::kMalformed);
+  Push other = Cluster::PushOf(0, 1, 0, 1.0f);
+  other.message.header.table = 3;
+  CHECK(reason(other) == Refusal::kMalformed);
+  other = Cluster::PushOf(0, 1, 0, 1.0f);
+  other.message.header.codec = static_cast<CodecId>(200);
+  CHECK(reason(other) == Refusal::kMalformed);
+  const Message refused = cluster.One(Cluster::PullOf(0, 0, 4000000000u));
+  CHECK(refused.header.kind == FrameKind::kRefused);
+  CHECK(refused.header.reason == Refusal::kMalformed);
+  CHECK(cluster.core().Checksum() == before);
+}
+
+TEST_CASE("first values: the first to come win; pulls wait for them and pushes are refused") {
+  Cluster cluster(MakeJob("downpour"), 1, false);
+  CHECK(cluster.Rejoin(0, 10).unset_parts == std::vector<uint32_t>{0});
+  CHECK(cluster.Do(Cluster::PullOf(1, 0)).empty());
+  CHECK(cluster.One(Cluster::PushOf(0, 1, 0, 1.0f)).header.reason == Refusal::kNotSet);
+  const auto actions = cluster.Do(Set{{}, Cluster::SetOf(0, 0, std::vector<float>(kElements, 4.0f))});
+  REQUIRE(actions.size() == 2);
+  CHECK(std::get<Reply>(actions[0]).message.header.kind == FrameKind::kAck);
+  CHECK(Values(std::get<Reply>(actions[1]).message.payload)[0] == 4.0f);
+  const Message second = cluster.One(Set{{}, Cluster::SetOf(1, 0, std::vector<float>(kElements, 9.0f))});
+  CHECK(second.header.reason == Refusal::kNone);
+  CHECK(cluster.First() == 4.0f);
+  CHECK(cluster.Rejoin(0, 10).unset_parts.empty());
+}
+
+TEST_CASE("bsp: a worker that leaves closes the clock that waited for it") {
+  Cluster cluster(MakeJob("bsp"));
+  CHECK(cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f)).empty());
+  CHECK(cluster.Do(Cluster::PullOf(0, 1)).empty());
+  CHECK(cluster.Do(Cluster::PullOf(1, 1)).empty());
+  const auto actions = cluster.Do(Leave{.ticket = 5, .partition = 1, .fence = 11});
+  // Its own pull is refused; the other's push is applied and its pull answered.
+  REQUIRE(actions.size() == 4);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kFenced);
+  CHECK(std::get<Reply>(actions[1]).message.header.kind == FrameKind::kAck);
+  CHECK(std::get<Reply>(actions[2]).message.header.kind == FrameKind::kValues);
+  CHECK(std::get<Report>(actions[3]).progress == PartitionProgress{0, 1, 0});
+  CHECK(cluster.First() == 0.5f);
+  CHECK(cluster.One(Cluster::PushOf(1, 1, 1, 1.0f)).header.reason == Refusal::kFenced);
+  CHECK(cluster.stats().parked == 0);
+  // Alone, it goes on.
+  CHECK(cluster.One(Cluster::PushOf(0, 2, 1, 1.0f)).header.reason == Refusal::kNone);
+
+  SECTION("and comes back for the clock that is open") {
+    CHECK(cluster.Rejoin(1, 50).progress == PartitionProgress{0, 2, 0});
+    CHECK(cluster.Do(Cluster::PushOf(0, 3, 2, 1.0f)).empty());
+    Push back = Cluster::PushOf(1, 1, 2, 1.0f);
+    back.message.header.fence = 50;
+    CHECK(cluster.Do(back).size() == 2);
+  }
+}
+
+TEST_CASE("a leave of a lease that is no longer held changes nothing") {
+  Cluster cluster(MakeJob("bsp"));
+  cluster.Rejoin(1, 50);
+  cluster.Do(Leave{.ticket = 0, .partition = 1, .fence = 11});
+  cluster.Do(Leave{.ticket = 0, .partition = 999, .fence = 11});
+  CHECK(cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f)).empty());
+}
+
+TEST_CASE("what nobody is left to answer is refused") {
+  Cluster cluster(MakeJob("bsp"));
+  cluster.Do(Join{.ticket = 0, .partition = 0, .fence = 70, .observer = true});
+  Pull pull = Cluster::PullOf(0, 5);
+  pull.header.fence = 70;
+  CHECK(cluster.Do(pull).empty());
+  cluster.Do(Leave{.ticket = 0, .partition = 0, .fence = 10});
+  const auto actions = cluster.Do(Leave{.ticket = 0, .partition = 1, .fence = 11});
+  REQUIRE(actions.size() == 2);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kNoMembers);
+  CHECK(cluster.One(pull).header.reason == Refusal::kNoMembers);
+  pull.header.clock = 0;
+  CHECK(cluster.One(pull).header.kind == FrameKind::kValues);
+}
+
+TEST_CASE("an observer reads, and neither sets nor pushes") {
+  Cluster cluster(MakeJob("downpour"));
+  cluster.Do(Join{.ticket = 0, .partition = 7, .fence = 70, .observer = true});
+  Pull pull = Cluster::PullOf(7, 0);
+  pull.header.fence = 70;
+  CHECK(cluster.One(pull).header.kind == FrameKind::kValues);
+  Push push = Cluster::PushOf(0, 1, 0, 1.0f);
+  push.message.header.fence = 70;
+  CHECK(cluster.One(push).header.reason == Refusal::kFenced);
+  cluster.Do(Leave{.ticket = 0, .partition = 7, .fence = 70});
+  CHECK(cluster.One(pull).header.reason == Refusal::kFenced);
+}
+
+TEST_CASE("bsp: workers that never come are named") {
+  Job job = MakeJob("bsp", "sgd", 2);
+  job.set_workers(4);
+  auto core = *ShardCore::Create(job);
+  std::vector<Action> actions;
+  core->Handle(CreateTable{1, 0, {{0, 0, kElements}}}, actions);
+  core->Handle(Tick{5000}, actions);
+  core->Handle(Join{.ticket = 1, .partition = 1, .fence = 11}, actions);
+  core->Handle(Set{{}, Cluster::SetOf(1, 0, std::vector<float>(kElements, 1.0f))}, actions);
+  core->Handle(Cluster::PushOf(1, 1, 0, 1.0f), actions);
+  core->Handle(Cluster::PullOf(1, 1), actions);
+  actions.clear();
+  core->Handle(Tick{5999}, actions);
+  CHECK(actions.empty());
+  core->Handle(Tick{6000}, actions);
+  REQUIRE(actions.size() == 1);
+  const Message& refused = std::get<Reply>(actions[0]).message;
+  CHECK(refused.header.reason == Refusal::kNoMembers);
+  CHECK(Text(refused.payload).find(": 0, 2, 3") != std::string::npos);
+}
+
+TEST_CASE("a stream that hangs up is forgotten") {
+  Cluster cluster(MakeJob("bsp"));
+  CHECK(cluster.Do(Cluster::PullOf(0, 3)).empty());
+  CHECK(cluster.stats().parked == 1);
+  cluster.Do(Hangup{0});
+  CHECK(cluster.stats().parked == 0);
+}
+
+TEST_CASE("a draining shard refuses what waits and what comes") {
+  Cluster cluster(MakeJob("bsp"));
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f));
+  cluster.Do(Cluster::PullOf(0, 1));
+  const auto actions = cluster.Do(Drain{});
+  REQUIRE(actions.size() == 2);
+  for (const Action& action : actions) {
+    CHECK(std::get<Reply>(action).message.header.reason == Refusal::kShuttingDown);
+  }
+  CHECK(cluster.One(Cluster::PushOf(1, 1, 0, 1.0f)).header.reason == Refusal::kShuttingDown);
+  CHECK(cluster.One(Cluster::PullOf(1, 0)).header.reason == Refusal::kShuttingDown);
+  CHECK(cluster.First() == 1.0f);
+}
+
+TEST_CASE("replies share one snapshot until the part changes") {
+  Cluster cluster(MakeJob("downpour"));
+  const Message a = cluster.One(Cluster::PullOf(0, 0));
+  const Message b = cluster.One(Cluster::PullOf(1, 0));
+  CHECK(a.payload.chunks()[0].data() == b.payload.chunks()[0].data());
+  cluster.One(Cluster::PushOf(0, 1, 0, 1.0f));
+  const Message c = cluster.One(Cluster::PullOf(0, 0));
+  CHECK(Values(a.payload)[0] == 1.0f);
+  CHECK(Values(c.payload)[0] == 0.5f);
+}
+
+// ---- The same events, the same bits.
+
+// Weak or strong, with pushes of parts in a random order, repeats, a death and garbage.
+std::vector<Event> RecordedRun(const std::string& mode, uint32_t parts) {
+  std::mt19937 random(11);
+  std::vector<Event> events;
+  std::vector<uint64_t> fence = {10, 11, 12};
+  for (uint64_t clock = 0; clock < 12; ++clock) {
+    std::vector<Event> round;
+    for (uint32_t p = 0; p < 3; ++p) {
+      for (uint32_t part = 0; part < parts; ++part) {
+        std::vector<float> g(kElements);
+        for (float& x : g) x = static_cast<float>(random()) / 4e9f - 0.5f;
+        if (random() % 17 == 0) g[3] = std::numeric_limits<float>::quiet_NaN();
+        Push push = Cluster::PushOf(p, clock + 1, clock, g, part);
+        push.message.payload = Shredded(g, random());
+        push.message.header.fence = fence[p];
+        push.message.header.version = clock;
+        round.push_back(push);
+        if (random() % 5 == 0) round.push_back(push);
+      }
+    }
+    std::shuffle(round.begin(), round.end(), random);
+    events.insert(events.end(), round.begin(), round.end());
+    // A NaN leaves bsp waiting for that worker: it sends another gradient.
+    for (uint32_t p = 0; p < 3 && mode == "bsp"; ++p) {
+      for (uint32_t part = 0; part < parts; ++part) {
+        Push push = Cluster::PushOf(p, clock + 1, clock, 0.125f, part);
+        push.message.header.fence = fence[p];
+        events.push_back(push);
+      }
+    }
+    if (clock == 5) {
+      events.push_back(Leave{.ticket = 1, .partition = 2, .fence = fence[2]});
+      fence[2] = 40;
+      events.push_back(Join{.ticket = 1, .partition = 2, .fence = fence[2]});
+    }
+    events.push_back(Tick{static_cast<int64_t>(clock) * 10});
+  }
+  return events;
+}
+
+// Replays on `cores` cores, among which the parts are dealt in turn.
+std::pair<uint64_t, std::vector<float>> Replay(const Job& job, const std::vector<Event>& events,
+                                               uint32_t parts, uint32_t cores) {
+  std::vector<std::unique_ptr<ShardCore>> shards;
+  std::vector<Action> actions;
+  for (uint32_t c = 0; c < cores; ++c) {
+    shards.push_back(*ShardCore::Create(job));
+    CreateTable create{.ticket = 1, .table = 0, .parts = {}};
+    for (uint32_t i = c; i < parts; i += cores)
+      create.parts.push_back({i, i * kElements, (i + 1) * kElements});
+    shards[c]->Handle(create, actions);
+    for (uint32_t p = 0; p < job.workers(); ++p) shards[c]->Handle(Join{1, p, 10 + p, false}, actions);
+    for (const PartRange& range : create.parts) {
+      shards[c]->Handle(Set{{}, Cluster::SetOf(0, range.part, std::vector<float>(kElements, 0.5f))}, actions);
+    }
+  }
+  for (const Event& event : events) {
+    if (const auto* push = std::get_if<Push>(&event)) {
+      shards[push->message.header.part % cores]->Handle(event, actions);
+    } else {
+      for (auto& shard : shards) shard->Handle(event, actions);
+    }
+  }
+  uint64_t checksum = 0;
+  std::vector<float> values(parts * kElements);
+  uint64_t updates = 0;
+  for (const auto& shard : shards) {
+    checksum += shard->Checksum();
+    updates += shard->stats().updates;
+    for (const Table::Part& part : shard->table(0)->parts()) {
+      std::copy(part.values.begin(), part.values.end(), values.begin() + part.begin);
+    }
+  }
+  CHECK(updates >= 12 * parts);
+  return {checksum, values};
+}
+
+TEST_CASE("a replay gives the same bits, on any number of shards") {
+  constexpr uint32_t kParts = 5;
+  for (const char* mode : {"downpour", "asp", "bsp"}) {
+    for (const UpdateRule* rule : UpdateRules()) {
+      DYNAMIC_SECTION(mode << " " << rule->name) {
+        const Job job = MakeJob(mode, std::string(rule->name), 3);
+        const std::vector<Event> events = RecordedRun(mode, kParts);
+        const auto first = Replay(job, events, kParts, 1);
+        for (const uint32_t cores : {1u, 2u, 3u, 5u}) {
+          const auto again = Replay(job, events, kParts, cores);
+          CHECK(again.first == first.first);
+          CHECK(std::memcmp(again.second.data(), first.second.data(), first.second.size() * sizeof(float)) ==
+                0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("parts cut elsewhere hold the same values") {
+  // One part of 200 against two of 100: the same gradients, whole and in halves.
+  std::mt19937 random(3);
+  const Job job = MakeJob("downpour", "adam");
+  auto whole = *ShardCore::Create(job);
+  Cluster halves(job, 2);
+  std::vector<Action> actions;
+  whole->Handle(CreateTable{1, 0, {{0, 0, 2 * kElements}}}, actions);
+  for (uint32_t p = 0; p < 2; ++p) whole->Handle(Join{1, p, 10 + p, false}, actions);
+  whole->Handle(Set{{}, Cluster::SetOf(0, 0, std::vector<float>(2 * kElements, 1.0f))}, actions);
+  for (uint64_t n = 1; n <= 10; ++n) {
+    std::vector<float> g(2 * kElements);
+    for (float& x : g) x = static_cast<float>(random()) / 4e9f - 0.5f;
+    const uint32_t worker = random() % 2;
+    whole->Handle(Cluster::PushOf(worker, n, n, g), actions);
+    halves.One(Cluster::PushOf(worker, n, n, std::vector<float>(g.begin(), g.begin() + kElements), 0));
+    halves.One(Cluster::PushOf(worker, n, n, std::vector<float>(g.begin() + kElements, g.end()), 1));
+  }
+  const auto& values = whole->table(0)->parts()[0].values;
+  for (uint32_t part = 0; part < 2; ++part) {
+    const auto& half = halves.core().table(0)->parts()[part].values;
+    CHECK(std::equal(half.begin(), half.end(), values.begin() + part * kElements));
+  }
+}
+
+TEST_CASE("the checksum sees each kind of state") {
+  Cluster cluster(MakeJob("downpour", "momentum"));
+  uint64_t last = cluster.core().Checksum();
+  const auto changed = [&] { return std::exchange(last, cluster.core().Checksum()) != last; };
+  CHECK(!changed());
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f));
+  CHECK(changed());
+  cluster.Do(Leave{.ticket = 0, .partition = 1, .fence = 11});
+  CHECK(changed());
+  cluster.Do(Cluster::PullOf(0, 0));
+  CHECK(!changed());
+}
+
+TEST_CASE("events of random content neither crash a shard nor change its values") {
+  std::mt19937_64 random(17);
+  Cluster cluster(MakeJob("bsp"));
+  const std::vector<float> before(cluster.core().table(0)->parts()[0].values.begin(),
+                                  cluster.core().table(0)->parts()[0].values.end());
+  for (int i = 0; i < 20000; ++i) {
+    FrameHeader header;
+    const auto pick = [&]() -> uint64_t { return random() % 3 == 0 ? random() : random() % 4; };
+    header.kind = static_cast<FrameKind>(pick());
+    header.codec = static_cast<CodecId>(pick());
+    header.table = pick();
+    header.part = pick();
+    header.worker = pick();
+    header.fence = pick();
+    header.clock = pick();
+    header.sequence = pick();
+    header.version = pick();
+    header.samples = pick();
+    header.elements = random() % 2 == 0 ? kElements : pick();
+    const Payload payload = MakePayload(std::vector<float>(random() % 2 == 0 ? kElements : random() % 300));
+    switch (random() % 4) {
+      case 0: cluster.Do(Push{{}, {header, payload}}); break;
+      case 1: cluster.Do(Set{{}, {header, payload}}); break;
+      case 2: cluster.Do(Pull{{}, header}); break;
+      case 3: cluster.Do(Leave{pick(), header.worker, header.fence}); break;
+    }
+  }
+  const auto& after = cluster.core().table(0)->parts()[0].values;
+  CHECK(std::equal(before.begin(), before.end(), after.begin()));
+}
+
+}  // namespace
+}  // namespace downpour::ps

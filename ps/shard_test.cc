@@ -1,0 +1,96 @@
+#include "ps/shard.h"
+
+#include <catch2/catch.hpp>
+#include <future>
+
+namespace downpour::ps {
+namespace {
+
+Job MakeJob() {
+  Job job;
+  job.set_name("test");
+  job.set_workers(1);
+  job.mutable_sync()->set_mode("asp");
+  job.mutable_optimizer()->set_name("sgd");
+  job.mutable_optimizer()->set_learning_rate(1);
+  job.mutable_schedule()->set_policy("fixed");
+  return job;
+}
+
+// Keeps what comes, and holds the shard's thread until told to go on.
+class Keeper : public Shard::Sink {
+ public:
+  void Deliver(Action action) override {
+    gate_.wait();
+    std::lock_guard lock(mutex_);
+    actions_.push_back(std::move(action));
+  }
+  void Open() { open_.set_value(); }
+  size_t count() {
+    std::lock_guard lock(mutex_);
+    return actions_.size();
+  }
+
+ private:
+  std::promise<void> open_;
+  std::shared_future<void> gate_ = open_.get_future().share();
+  std::mutex mutex_;
+  std::vector<Action> actions_;
+};
+
+Push PushOf(uint64_t sequence, size_t elements) {
+  auto values = std::make_shared<std::vector<float>>(elements, 1.0f);
+  Push push{{}, {{}, Payload(values, std::span<const float>(*values))}};
+  push.message.header.kind = FrameKind::kPush;
+  push.message.header.fence = 1;
+  push.message.header.sequence = sequence;
+  push.message.header.elements = elements;
+  return push;
+}
+
+TEST_CASE("events are handled in order and counted") {
+  Keeper keeper;
+  keeper.Open();
+  Shard shard(3, *ShardCore::Create(MakeJob()), 1 << 20, &keeper, {});
+  shard.Post(CreateTable{1, 0, {{0, 0, 16}}});
+  shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
+  Push set = PushOf(1, 16);
+  set.message.header.kind = FrameKind::kSet;
+  REQUIRE(shard.TryPost(Set{set.route, set.message}));
+  for (uint64_t n = 1; n <= 10; ++n) REQUIRE(shard.TryPost(PushOf(n, 16)));
+  shard.Flush();
+  CHECK(keeper.count() == 13);
+  const ShardStats stats = shard.stats();
+  CHECK(stats.core.pushes == 10);
+  CHECK(stats.queue_events == 0);
+  CHECK(stats.queue_bytes == 0);
+  CHECK(stats.apply_seconds > 0);
+}
+
+TEST_CASE("a full queue takes no more frames, but the server's own events") {
+  Keeper keeper;
+  Shard shard(0, *ShardCore::Create(MakeJob()), 64 << 10, &keeper, {});
+  shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
+  int taken = 0;
+  while (taken < 1000 && shard.TryPost(PushOf(1, 1024))) ++taken;
+  CHECK(taken >= 10);
+  CHECK(taken < 20);
+  shard.Post(Drain{});
+  CHECK(shard.stats().overloaded == 1);
+  keeper.Open();
+  shard.Flush();
+  CHECK(shard.TryPost(PushOf(1, 1024)));
+}
+
+TEST_CASE("a shard handles what is queued before it ends") {
+  Keeper keeper;
+  keeper.Open();
+  {
+    Shard shard(0, *ShardCore::Create(MakeJob()), 1 << 20, &keeper, {});
+    for (int i = 0; i < 100; ++i) shard.Post(Leave{.ticket = 1, .partition = 0, .fence = 1});
+  }
+  CHECK(keeper.count() == 100);
+}
+
+}  // namespace
+}  // namespace downpour::ps

@@ -1,0 +1,98 @@
+// A dense table's parts on one shard: values, the optimizer's slots, and what is known of each partition.
+//
+// Plain state with the arithmetic on it; the rules stand in shard_core.cc. Owned and used by one shard's
+// thread. A sparse table will be a sibling of this class.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "proto/sync/mode.h"
+#include "ps/aligned_buffer.h"
+#include "ps/buffer_pool.h"
+#include "ps/event.h"
+#include "ps/optimizer/update_rule.h"
+
+namespace downpour::ps {
+
+class Table {
+ public:
+  struct Member {
+    uint64_t sequence = 0;  // of the last push that was applied
+    uint64_t position = 0;  // samples that it completed
+  };
+
+  struct Held {
+    Route route;
+    Message message;
+  };
+
+  struct Parked {
+    Route route;
+    FrameHeader header;
+  };
+
+  struct Part {
+    uint32_t index = 0;  // in the shard map's table
+    uint64_t begin = 0;  // first element
+    std::span<float> values;
+    std::vector<float*> slots;
+    bool set = false;
+    uint64_t version = 0;           // updates applied
+    uint64_t clock = 0;             // clocks closed
+    std::vector<Member> members;    // by partition
+    std::vector<MemberView> views;  // by partition, as the sync mode sees them
+    std::vector<Held> held;         // at most one of each partition
+    std::vector<Parked> parked;
+    // The values as they were at `snapshot_version`, shared by the replies that carry them.
+    Payload snapshot;
+    uint64_t snapshot_version = 0;
+  };
+
+  // One gradient of an update and its weight in the mean.
+  struct Gradient {
+    const Message* message = nullptr;
+    float weight = 1;
+  };
+
+  // Null when the system has no memory left. `parts` are in ascending order of their index.
+  static std::unique_ptr<Table> Create(uint32_t id, std::span<const PartRange> parts, const UpdateRule& rule,
+                                       uint32_t workers);
+
+  uint32_t id() const { return id_; }
+  std::vector<Part>& parts() { return parts_; }
+  const std::vector<Part>& parts() const { return parts_; }
+  // Null for a part that is not here.
+  Part* Find(uint32_t index);
+  uint64_t elements() const { return elements_; }
+  uint64_t bytes() const { return arena_.size() * sizeof(float); }
+
+  // The index of the first NaN or infinity in a payload that has the part's length; none when all is well.
+  std::optional<uint64_t> FirstNonFinite(const Message& message);
+  // Takes a payload of the part's length as the part's values.
+  void Assign(Part& part, const Message& message);
+  // One update from the weighted sum of the gradients, added up in their order. Counts the version.
+  void Apply(Part& part, Hyper hyper, std::span<const Gradient> gradients);
+  // The part's values as they are now, shared with the replies before as long as nothing changes.
+  const Payload& Snapshot(Part& part);
+  // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.
+  uint64_t Checksum() const;
+
+ private:
+  Table(uint32_t id, const UpdateRule& rule, AlignedBuffer arena, size_t largest_part, size_t parts)
+      : id_(id), rule_(rule), arena_(std::move(arena)), pool_(largest_part, 2 * parts + 2) {}
+
+  const uint32_t id_;
+  const UpdateRule& rule_;
+  AlignedBuffer arena_;
+  BufferPool pool_;
+  uint64_t elements_ = 0;
+  std::vector<Part> parts_;
+  std::vector<int32_t> by_index_;  // into parts_, -1 where it is another shard's
+  std::vector<float> scratch_;
+  std::vector<float> sum_;
+};
+
+}  // namespace downpour::ps

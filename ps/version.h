@@ -1,0 +1,7 @@
+#pragma once
+
+namespace downpour::ps {
+
+inline constexpr char kVersion[] = "0.1.0";
+
+}  // namespace downpour::ps

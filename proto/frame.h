@@ -64,7 +64,8 @@ struct FrameHeader {
   uint64_t clock = 0;          // the worker's step; in kValues the part's clock
   uint64_t sequence = 0;       // of the push, from 1; echoed in its kAck. A pull's own number, echoed in kValues
   uint64_t position = 0;       // samples of the partition that this push completes
-  uint64_t version = 0;        // updates in the part: in kPush those the gradient was computed from
+  uint64_t version = 0;        // updates in the part: in kPush those the gradient was computed from, in its kAck
+                               // those that had been applied before it
   uint32_t samples = 0;        // samples behind a push
   uint32_t elements = 0;       // floats, decoded
   uint32_t payload_bytes = 0;  // bytes that follow the header

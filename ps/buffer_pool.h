@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "ps/aligned_buffer.h"
+#include "ps/page_buffer.h"
 
 namespace downpour::ps {
 
@@ -33,7 +33,7 @@ class BufferPool {
     const size_t elements;
     const size_t keep;
     std::mutex mutex;
-    std::vector<std::unique_ptr<AlignedBuffer>> unused ABSL_GUARDED_BY(mutex);
+    std::vector<std::unique_ptr<PageBuffer>> unused ABSL_GUARDED_BY(mutex);
   };
 
   std::shared_ptr<Shared> shared_;

@@ -63,6 +63,8 @@ class Membership {
   // Whether the fence holds a lease now: who may open a stream. Aborted with the reason otherwise.
   absl::Status Check(uint32_t partition, uint64_t fence) const;
 
+  bool IsObserver(uint64_t fence) const { return observers_.contains(fence); }
+
   std::string Describe(uint32_t partition) const;
   // All partitions, the absent ones too.
   std::vector<WorkerStatus> Status(int64_t now_ms) const;

@@ -299,8 +299,9 @@ void ShardCore::CountStaleness(const Table::Part& part, const FrameHeader& push)
 }
 
 void ShardCore::Apply(Table& table, Table::Part& part, Push push, std::vector<Action>& actions) {
-  const FrameHeader& header = push.message.header;
+  FrameHeader& header = push.message.header;
   CountStaleness(part, header);
+  const uint64_t version = part.version;
   Hyper hyper = hyper_;
   hyper.learning_rate = LearningRate(job_, header.clock);
   const Table::Gradient gradient{&push.message, 1};
@@ -308,6 +309,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, Push push, std::vector<Ac
   ++stats_.updates;
   part.members[header.worker] = {header.sequence, header.position};
   part.views[header.worker].clock = std::max(part.views[header.worker].clock, header.clock + 1);
+  header.version = version;
   Acknowledge(push.route, header, Refusal::kNone, "", actions);
 }
 
@@ -325,6 +327,7 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
     gradients.push_back({&held.message, static_cast<float>(weight)});
     CountStaleness(part, held.message.header);
   }
+  const uint64_t version = part.version;
   if (!gradients.empty()) {
     Hyper hyper = hyper_;
     hyper.learning_rate = LearningRate(job_, part.clock);
@@ -333,9 +336,10 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
   }
   ++part.clock;
   stats_.held -= part.held.size();
-  for (const Table::Held& held : std::exchange(part.held, {})) {
-    const FrameHeader& header = held.message.header;
+  for (Table::Held& held : std::exchange(part.held, {})) {
+    FrameHeader& header = held.message.header;
     part.members[header.worker] = {header.sequence, header.position};
+    header.version = version;
     Acknowledge(held.route, header, Refusal::kNone, "", actions);
   }
   AnswerParked(table, part, actions);

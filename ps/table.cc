@@ -39,7 +39,7 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
     total += RoundUp(range.end - range.begin) * (1 + rule.slots);
     largest = std::max<size_t>(largest, range.end - range.begin);
   }
-  AlignedBuffer arena(total);
+  PageBuffer arena(total);
   if (arena.size() != total) return nullptr;
   std::unique_ptr<Table> table(new Table(id, rule, std::move(arena), largest, ranges.size()));
   table->scratch_.resize(kBlockElements);

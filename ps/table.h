@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "proto/sync/mode.h"
-#include "ps/aligned_buffer.h"
+#include "ps/page_buffer.h"
 #include "ps/buffer_pool.h"
 #include "ps/event.h"
 #include "ps/optimizer/update_rule.h"
@@ -81,12 +81,12 @@ class Table {
   uint64_t Checksum() const;
 
  private:
-  Table(uint32_t id, const UpdateRule& rule, AlignedBuffer arena, size_t largest_part, size_t parts)
+  Table(uint32_t id, const UpdateRule& rule, PageBuffer arena, size_t largest_part, size_t parts)
       : id_(id), rule_(rule), arena_(std::move(arena)), pool_(largest_part, 2 * parts + 2) {}
 
   const uint32_t id_;
   const UpdateRule& rule_;
-  AlignedBuffer arena_;
+  PageBuffer arena_;
   BufferPool pool_;
   uint64_t elements_ = 0;
   std::vector<Part> parts_;

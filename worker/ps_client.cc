@@ -141,6 +141,7 @@ absl::Status PsClient::Register(const TableSpec& table, std::function<void(const
 
   const auto begun = Clock::now();
   const auto deadline = begun + milliseconds(job_.worker().connect_timeout_ms());
+  bool known_progress = false;
   for (int i = 0; i < job_.servers().addresses_size(); ++i) {
     servers_.push_back(std::make_unique<Server>(i, job_.servers().addresses(i), job_));
     Server& server = *servers_.back();
@@ -179,7 +180,6 @@ absl::Status PsClient::Register(const TableSpec& table, std::function<void(const
     server.fence = reply.fence();
     if (i == 0) {
       map_ = reply.map();
-      progress_ = reply.progress();
       const absl::Status valid = ValidateShardMap(map_, job_.servers().addresses_size());
       if (!valid.ok()) return absl::FailedPreconditionError(absl::StrCat(server.Name(), ": ", valid.message()));
       if (map_.tables_size() != 1 || map_.tables(0).elements() != elements_) {
@@ -191,7 +191,11 @@ absl::Status PsClient::Register(const TableSpec& table, std::function<void(const
           absl::StrCat(server.Name(), " has another shard map than ", servers_[0]->Name(),
                        ": were all servers started from the same job file?"));
     }
-    if (reply.progress().sequence() < progress_.sequence()) progress_ = reply.progress();
+    // A server that owns no parts has nothing to say of it.
+    if (reply.has_progress() && (!known_progress || reply.progress().sequence() < progress_.sequence())) {
+      progress_ = reply.progress();
+      known_progress = true;
+    }
     for (const uint32_t part : reply.unset_parts()) {
       if (part >= static_cast<uint32_t>(map_.tables(0).parts_size())) {
         return absl::FailedPreconditionError(absl::StrCat(server.Name(), " names part ", part, ", there is none"));
@@ -341,6 +345,14 @@ uint64_t PsClient::TakeRefusedPushes() {
   return std::exchange(refused_pushes_, 0);
 }
 
+double PsClient::TakeMeanStaleness() {
+  std::lock_guard lock(mutex_);
+  const double mean = staleness_count_ == 0 ? 0 : static_cast<double>(staleness_sum_) / staleness_count_;
+  staleness_sum_ = 0;
+  staleness_count_ = 0;
+  return mean;
+}
+
 template <typename Predicate>
 absl::Status PsClient::WaitFor(std::unique_lock<std::mutex>& lock, const std::string& what, Predicate done) {
   const milliseconds timeout(job_.worker().call_timeout_ms());
@@ -418,6 +430,11 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
                          ": a newer one holds it, or its lease ran out"));
       }
       break;
+    case Refusal::kShuttingDown:
+      if (failure_.ok()) {
+        failure_ = absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " is shutting down"));
+      }
+      break;
     default:
       if (failure_.ok()) {
         failure_ = absl::InternalError(absl::StrCat(servers_[server]->Name(), " refused a frame of part ",
@@ -431,6 +448,11 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
                                    [&](const PushInFlight& p) { return p.sequence == header.sequence; });
     if (push != pushes_.end() && !push->acknowledged[header.part]) {
       push->acknowledged[header.part] = true;
+      if (header.reason == Refusal::kNone) {
+        const uint64_t based_on = push->buffer->versions[header.part];
+        staleness_sum_ += header.version - std::min(based_on, header.version);
+        ++staleness_count_;
+      }
       if (--push->missing == 0) pushes_.erase(push);
     }
   }

@@ -85,6 +85,8 @@ class PsClient {
   absl::Status WaitForPushes(uint32_t in_flight);
   // Pushes that a server did not take, of those acknowledged since the last call; such a gradient is lost.
   uint64_t TakeRefusedPushes();
+  // Mean staleness of the pushed parts acknowledged since the last call, in updates. Any thread.
+  double TakeMeanStaleness();
 
   // Renews the lease on every server without waiting; skips one whose last answer is still due. Where one does not
   // answer within worker.call_timeout_ms, or refuses, the client fails.
@@ -142,6 +144,8 @@ class PsClient {
   std::vector<std::shared_ptr<GradientBuffer>> buffers_;
   uint32_t sets_in_flight_ = 0;
   uint64_t refused_pushes_ = 0;
+  uint64_t staleness_sum_ = 0;
+  uint64_t staleness_count_ = 0;
   uint64_t frames_received_ = 0;
 };
 

@@ -134,6 +134,7 @@ WorkerReport Trainer::TakeReport() {
   rate_seconds_ = now;
   rate_samples_ = report_.samples();
   WorkerReport taken = report_;
+  taken.set_staleness(client_.TakeMeanStaleness());
   if (taken.loss_steps() > 0) taken.set_loss(taken.loss() / taken.loss_steps());
   report_.set_loss(0);
   report_.set_loss_steps(0);

@@ -321,7 +321,9 @@ void Supervisor::FinalEvaluation() {
 }
 
 RunExit Supervisor::Finish(const absl::Status& status) {
+  // A server waits for its last connection to close.
   evaluator_.reset();
+  reader_.reset();
   StopChildren();
   WatchWorkers();
   if (!status.ok() && stop_signal_ == 0 && !orphaned_) Problem(std::string(status.message()));

@@ -8,14 +8,14 @@
 
 namespace downpour::ps {
 
-class AlignedBuffer {
+class PageBuffer {
  public:
-  AlignedBuffer() = default;
+  PageBuffer() = default;
   // Empty, where `elements` is not, when the system has no memory left.
-  explicit AlignedBuffer(size_t elements);
-  ~AlignedBuffer();
-  AlignedBuffer(AlignedBuffer&& other) noexcept { *this = std::move(other); }
-  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+  explicit PageBuffer(size_t elements);
+  ~PageBuffer();
+  PageBuffer(PageBuffer&& other) noexcept { *this = std::move(other); }
+  PageBuffer& operator=(PageBuffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;

@@ -1,10 +1,10 @@
-#include "ps/aligned_buffer.h"
+#include "ps/page_buffer.h"
 
 #include <sys/mman.h>
 
 namespace downpour::ps {
 
-AlignedBuffer::AlignedBuffer(size_t elements) {
+PageBuffer::PageBuffer(size_t elements) {
   if (elements == 0) return;
   const size_t bytes = elements * sizeof(float);
   void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -14,7 +14,7 @@ AlignedBuffer::AlignedBuffer(size_t elements) {
   size_ = elements;
 }
 
-AlignedBuffer::~AlignedBuffer() {
+PageBuffer::~PageBuffer() {
   if (data_ != nullptr) munmap(data_, size_ * sizeof(float));
 }
 

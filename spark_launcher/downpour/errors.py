@@ -1,0 +1,92 @@
+"""What can go wrong, as exceptions that name the cause.
+
+Spark carries a task's exception to the driver as text only. A WorkerFailed therefore ends in a line that WorkerFailed
+.from_text finds again, wherever in a stack trace it stands.
+"""
+from __future__ import annotations
+
+import json
+import re
+from typing import Optional, Sequence
+
+MARK = "downpour-failure: "
+TAIL_LINES = 50
+_MAX_LINE = 300
+
+
+class DataError(ValueError):
+    """Rows that cannot be trained on; the message names the column and the row."""
+
+
+class TrainingFailed(RuntimeError):
+    """A training job that did not end well; the message says why."""
+
+
+class WorkerFailed(TrainingFailed):
+    """A partition's worker that failed.
+
+    Attributes:
+      partition: which one.
+      attempt: "stage.task", as the servers know it.
+      host: where it ran.
+      status: its exit status; negative for a signal; None if it never ran.
+      reason: one sentence.
+      hint: the likely cause or what to try, or "".
+      log_tail: the last lines of its log.
+    """
+
+    def __init__(self, partition: int, attempt: str, host: str, status: Optional[int], reason: str, hint: str = "",
+                 log_tail: Sequence[str] = ()):
+        self.partition = partition
+        self.attempt = attempt
+        self.host = host
+        self.status = status
+        self.reason = reason
+        self.hint = hint
+        self.log_tail = tuple(line[:_MAX_LINE] for line in log_tail[-TAIL_LINES:])
+        super().__init__(partition, attempt, host, status, reason, hint, self.log_tail)
+
+    def __str__(self):
+        how = "" if self.status is None else (
+            " (signal %d)" % -self.status if self.status < 0 else " (exit status %d)" % self.status)
+        lines = ["worker of partition %d on %s, attempt %s, failed: %s%s"
+                 % (self.partition, self.host, self.attempt, self.reason, how)]
+        if self.hint:
+            lines.append("likely cause: " + self.hint)
+        if self.log_tail:
+            lines.append("its last log lines:")
+            lines += ["    " + line for line in self.log_tail]
+        return "\n".join(lines)
+
+    def to_line(self) -> str:
+        """All of it on one line, for from_text."""
+        return MARK + json.dumps(self.args)
+
+    @classmethod
+    def from_text(cls, text: str) -> Optional[WorkerFailed]:
+        """The first failure that a text, such as a Spark error, carries; None if it carries none."""
+        found = re.search(re.escape(MARK) + r"(\[.*\])", text)
+        if not found:
+            return None
+        try:
+            return cls(*json.loads(found.group(1)))
+        except (ValueError, TypeError):
+            return None
+
+
+class TaskFailed(RuntimeError):
+    """What a Spark task raises for a WorkerFailed: the same message, and the line from which the driver restores it."""
+
+    def __init__(self, failure: WorkerFailed):
+        super().__init__("%s\n%s" % (failure, failure.to_line()))
+
+
+def last_python_error(text: str) -> Optional[str]:
+    """The "SomeError: message" line that ends the first Python traceback in a text; None without a traceback."""
+    at = text.find("Traceback (most recent call last):")
+    if at < 0:
+        return None
+    for line in text[at:].splitlines()[1:]:
+        if re.match(r"[A-Za-z_][\w.]*(: |$)", line):
+            return re.sub(r"^([A-Za-z_]\w*\.)+(?=\w+(: |$))", "", line)
+    return None

@@ -1,0 +1,190 @@
+"""Arrow record batches as frames of the feed (worker/CONTRACT.md), without a Python loop over rows.
+
+Values are not copied: a frame is a list of buffers, the columns' own memory among them, ready for os.writev.
+"""
+from __future__ import annotations
+
+import struct
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+import pyarrow as pa
+
+from .errors import DataError
+
+MAGIC = b"DPF1"
+SCHEMA, BATCH, END = 1, 2, 3
+MAX_BODY_BYTES = 64 << 20
+
+_HEADER = struct.Struct("<4sHHQ")
+_ROWS = struct.Struct("<II")
+
+Frame = List[memoryview]
+
+
+class DataType(NamedTuple):
+    """A type of the feed: its number there, and what numpy calls it."""
+    code: int
+    dtype: np.dtype
+
+
+U8 = DataType(1, np.dtype("u1"))
+I32 = DataType(2, np.dtype("<i4"))
+I64 = DataType(3, np.dtype("<i8"))
+F32 = DataType(4, np.dtype("<f4"))
+F64 = DataType(5, np.dtype("<f8"))
+
+_LABEL_TYPES = {pa.uint8(): U8, pa.int8(): I32, pa.int16(): I32, pa.int32(): I32, pa.int64(): I64,
+                pa.float32(): I64, pa.float64(): I64}
+_FLOATS = {pa.float32(): F32, pa.float64(): F64}
+
+
+class FrameEncoder:
+    """Encodes the record batches of one partition. For one thread.
+
+    Args:
+      features: name of the column of samples: binary (bytes, one a value) or lists of float or double.
+      label: name of the column of classes, counted from 0.
+      row_values: number of values that each sample must have.
+    """
+
+    def __init__(self, features: str, label: str, row_values: int):
+        self.features = features
+        self.label = label
+        self.row_values = row_values
+        self.rows = 0
+        self._types: Optional[Tuple[DataType, DataType]] = None
+
+    def encode(self, batch: pa.RecordBatch) -> Iterator[Frame]:
+        """The frames of one batch, the schema's before the first. They hold the batch's memory.
+
+        Raises DataError for nulls, samples of a wrong width, values that are not finite, labels that are no classes
+        and columns of other types; the row it names counts from 0 within the partition.
+        """
+        column, labels = self._column(batch, self.features), self._column(batch, self.label)
+        types = self._feature_type(column.type), self._label_type(labels.type)
+        if self._types is None:
+            self._types = types
+            yield self._schema()
+        elif self._types != types:
+            raise DataError("columns '%s' and '%s' change their types between batches" % (self.features, self.label))
+        if batch.num_rows == 0:
+            return
+        values = _bytes_of(self._values(column, types[0]))
+        classes = _bytes_of(self._classes(labels, types[1]))
+        width, label_width = self.row_values * types[0].dtype.itemsize, types[1].dtype.itemsize
+        step = (MAX_BODY_BYTES - _ROWS.size) // (width + label_width)
+        if step == 0:
+            raise DataError("column '%s': one sample of %d bytes is more than a frame may hold, %d bytes"
+                            % (self.features, width, MAX_BODY_BYTES))
+        for begin in range(0, batch.num_rows, step):
+            end = min(begin + step, batch.num_rows)
+            count = end - begin
+            head = _header(BATCH, _ROWS.size + count * (width + label_width)) + _ROWS.pack(count, 0)
+            yield [memoryview(head), values[begin * width:end * width], classes[begin * label_width:end * label_width]]
+        self.rows += batch.num_rows
+
+    def end(self) -> Iterator[Frame]:
+        """The frames that close the feed; a partition without rows says its schema here."""
+        if self._types is None:
+            self._types = (U8, I32)
+            yield self._schema()
+        yield [memoryview(_header(END, 8) + struct.pack("<Q", self.rows))]
+
+    def _schema(self) -> Frame:
+        features, label = self._types
+        body = (struct.pack("<I", 2) +
+                struct.pack("<H", 8) + b"features" + struct.pack("<BBI", features.code, 1, self.row_values) +
+                struct.pack("<H", 5) + b"label" + struct.pack("<BB", label.code, 0))
+        return [memoryview(_header(SCHEMA, len(body)) + body)]
+
+    def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        index = batch.schema.get_field_index(name)
+        if index < 0:
+            raise DataError("there is no column '%s'; the columns are %s" % (name, ", ".join(batch.schema.names)))
+        column = batch.column(index)
+        if column.null_count:
+            self._refuse(name, _first(column.is_null()), "is null")
+        return column
+
+    def _feature_type(self, kind: pa.DataType) -> DataType:
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+            return U8
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            if kind.value_type in _FLOATS:
+                return _FLOATS[kind.value_type]
+        raise DataError("column '%s' is of type %s: features must be binary, array<float> or array<double>"
+                        " (pyspark.ml.functions.vector_to_array makes an array of a vector)" % (self.features, kind))
+
+    def _label_type(self, kind: pa.DataType) -> DataType:
+        if kind not in _LABEL_TYPES:
+            raise DataError("column '%s' is of type %s: labels must be whole numbers, of type tinyint, smallint, int,"
+                            " bigint, float or double" % (self.label, kind))
+        return _LABEL_TYPES[kind]
+
+    def _values(self, column: pa.Array, data_type: DataType) -> np.ndarray:
+        """All values of a column of samples, as one flat view of its memory."""
+        kind, rows = column.type, len(column)
+        if pa.types.is_fixed_size_binary(kind):
+            self._check_width(kind.byte_width, self.rows)
+            return np.frombuffer(column.buffers()[1], np.uint8, rows * self.row_values,
+                                 column.offset * self.row_values)
+        if pa.types.is_fixed_size_list(kind):
+            self._check_width(kind.list_size, self.rows)
+            child, begin = column.values, column.offset * self.row_values
+        else:
+            large = pa.types.is_large_binary(kind) or pa.types.is_large_list(kind)
+            offset_type = np.dtype("<i8" if large else "<i4")
+            offsets = np.frombuffer(column.buffers()[1], offset_type, rows + 1, column.offset * offset_type.itemsize)
+            wrong = np.diff(offsets) != self.row_values
+            if wrong.any():
+                row = int(wrong.argmax())
+                self._check_width(int(offsets[row + 1] - offsets[row]), self.rows + row)
+            begin = int(offsets[0])
+            if data_type is U8:
+                return np.frombuffer(column.buffers()[2], np.uint8, rows * self.row_values, begin)
+            child = column.values
+        item, count = data_type.dtype.itemsize, rows * self.row_values
+        if child.null_count:
+            nulls = child.slice(begin, count).is_null()
+            if nulls.true_count:
+                self._refuse(self.features, _first(nulls) // self.row_values, "has a value that is null")
+        values = np.frombuffer(child.buffers()[1], data_type.dtype, count, (child.offset + begin) * item)
+        finite = np.isfinite(values)
+        if not finite.all():
+            self._refuse(self.features, int(finite.argmin()) // self.row_values,
+                         "has a value that is not finite (NaN or infinity)")
+        return values
+
+    def _classes(self, labels: pa.Array, data_type: DataType) -> np.ndarray:
+        values = labels.to_numpy(zero_copy_only=False)
+        if pa.types.is_floating(labels.type):
+            wrong = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0 ** 53))
+            if wrong.any():
+                row = int(wrong.argmax())
+                self._refuse(self.label, row, "is %s, not a whole number" % values[row])
+        negative = values < 0
+        if negative.any():
+            row = int(negative.argmax())
+            self._refuse(self.label, row, "is %s: classes are counted from 0" % values[row])
+        return np.ascontiguousarray(values, data_type.dtype)
+
+    def _check_width(self, width: int, row: int):
+        if width != self.row_values:
+            raise DataError("column '%s', row %d of the partition, has %d values: the job's data.shape makes it %d"
+                            % (self.features, row, width, self.row_values))
+
+    def _refuse(self, name: str, row: int, what: str):
+        raise DataError("column '%s', row %d of the partition, %s" % (name, self.rows + row, what))
+
+
+def _header(kind: int, length: int) -> bytes:
+    return _HEADER.pack(MAGIC, kind, 0, length)
+
+
+def _bytes_of(values: np.ndarray) -> memoryview:
+    return memoryview(values.view(np.uint8))
+
+
+def _first(mask: pa.BooleanArray) -> int:
+    return int(mask.to_numpy(zero_copy_only=False).argmax())

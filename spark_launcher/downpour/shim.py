@@ -1,0 +1,144 @@
+"""The function that runs inside a Spark task: it starts a worker, feeds it the partition and returns its result.
+
+Task attempts: Spark does not tell Python which attempt of its stage a task belongs to. Its task attempt id, which
+grows with each try in the whole application, orders the tries instead; the stage attempt is always 0.
+"""
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import tempfile
+from typing import Callable, Iterable, Iterator, NamedTuple, Optional, Tuple
+
+import numpy as np
+import pyarrow as pa
+
+from .errors import DataError, TaskFailed, WorkerFailed
+from .frames import FrameEncoder
+from .programs import WORKER, find_program
+from .worker_process import Identity, WorkerProcess
+
+RESULT_SCHEMA = "partition long, steps long, samples long, loss double, seconds double"
+_RESULT_COLUMNS = (("partition", pa.int64()), ("steps", pa.int64()), ("samples", pa.int64()),
+                   ("loss", pa.float64()), ("seconds", pa.float64()))
+_RDD_BATCH_ROWS = 1024
+
+
+class Cluster(NamedTuple):
+    """What a task must know of the job. Plain values: it travels to executors by pickle.
+
+    job_text is the job file itself, since an executor's host may not have it; logs is the folder for the workers'
+    logs, used where it exists on that host; row_values is the number of values of a sample; program is the path of
+    ps-worker on the executors' hosts, None for the one in the package.
+    """
+    servers: Tuple[str, ...]
+    job_text: str
+    row_values: int
+    workers: int
+    strong: bool = False
+    logs: Optional[str] = None
+    program: Optional[str] = None
+
+
+class Result(NamedTuple):
+    """What one partition's worker did; loss is None for a partition without rows."""
+    partition: int
+    steps: int
+    samples: int
+    loss: Optional[float]
+    seconds: float
+
+
+def dataframe_trainer(cluster: Cluster, features: str, label: str
+                      ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function for DataFrame.mapInArrow, whose result has RESULT_SCHEMA: one row for each partition."""
+    def train_partition(batches):
+        result = train_batches(cluster, batches, features, label)
+        yield pa.RecordBatch.from_arrays([pa.array([value], kind) for value, (_, kind) in zip(result, _RESULT_COLUMNS)],
+                                         names=[name for name, _ in _RESULT_COLUMNS])
+    return train_partition
+
+
+def rdd_trainer(cluster: Cluster) -> Callable[[Iterable], Iterator[Result]]:
+    """A function for RDD.mapPartitions over pairs (features, label); it yields one Result.
+
+    features: bytes, a numpy array of uint8, float32 or float64, or a sequence of floats.
+    """
+    def train_partition(rows):
+        yield train_batches(cluster, batches_of(rows), "features", "label")
+    return train_partition
+
+
+def train_batches(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, label: str) -> Result:
+    """Trains on the record batches of the running task's partition. Raises TaskFailed."""
+    try:
+        return _train(cluster, batches, features, label, _identity(cluster))
+    except WorkerFailed as failure:
+        raise TaskFailed(failure) from None
+
+
+def batches_of(rows: Iterable) -> Iterator[pa.RecordBatch]:
+    """Pairs (features, label) as record batches."""
+    rows = iter(rows)
+    while True:
+        chunk = list(itertools.islice(rows, _RDD_BATCH_ROWS))
+        if not chunk:
+            return
+        features, labels = zip(*chunk)
+        try:
+            columns = [_feature_array(features), pa.array(labels)]
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError("rows that do not make one column: %s" % error) from error
+        yield pa.RecordBatch.from_arrays(columns, names=["features", "label"])
+
+
+def _feature_array(features: Tuple) -> pa.Array:
+    first = features[0]
+    if isinstance(first, np.ndarray):
+        if first.dtype == np.uint8:
+            return pa.array([row.tobytes() for row in features], pa.binary())
+        return pa.array([row.reshape(-1) for row in features], pa.list_(pa.from_numpy_dtype(first.dtype)))
+    if isinstance(first, (bytes, bytearray)):
+        return pa.array(features, pa.binary())
+    return pa.array(features, pa.list_(pa.float32()))
+
+
+def _identity(cluster: Cluster) -> Identity:
+    from pyspark import BarrierTaskContext, TaskContext
+    context = BarrierTaskContext.get() if cluster.strong else TaskContext.get()
+    if context is None:
+        raise RuntimeError("this function runs inside a Spark task only")
+    return Identity(context.partitionId(), 0, context.taskAttemptId())
+
+
+def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, label: str,
+           identity: Identity) -> Result:
+    def failure(status, reason, hint=""):
+        return WorkerFailed(identity.partition, "%d.%d" % identity[1:], socket.gethostname(), status, reason, hint)
+
+    if identity.partition >= cluster.workers:
+        raise failure(64, "the data has a partition %d, but the job has %d workers" % (identity.partition,
+                                                                                       cluster.workers),
+                      "the number of partitions changed after it was counted")
+    try:
+        program = find_program(WORKER, cluster.program)
+    except FileNotFoundError as error:
+        raise failure(None, "%s (looked for %s)" % (error.strerror, error.filename)) from error
+    with tempfile.TemporaryDirectory(prefix="downpour-") as folder:
+        config = os.path.join(folder, "job.yaml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(cluster.job_text)
+        logs = cluster.logs if cluster.logs and os.access(cluster.logs, os.W_OK) else folder
+        log_file = os.path.join(logs, "worker-%d.log" % identity.partition)
+        encoder = FrameEncoder(features, label, cluster.row_values)
+        with WorkerProcess(program, config, cluster.servers, identity, log_file=log_file) as worker:
+            try:
+                for batch in batches:
+                    worker.feed(encoder.encode(batch))
+                worker.feed(encoder.end())
+            except DataError as error:
+                raise failure(None, str(error)) from error
+            done = worker.finish()
+        return Result(identity.partition, int(done.get("steps", 0)), int(done.get("samples", 0)), done.get("loss"),
+                      float(done.get("seconds", 0.0)))

@@ -1,0 +1,189 @@
+"""ps-run as the supervisor of a job whose workers somebody else launches: it starts the servers, shows progress,
+measures accuracy, and ends when the partitions are done or this process is gone."""
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from .errors import TAIL_LINES, TrainingFailed
+from .programs import RUN, find_program, loader_hint, why_not_started
+
+START_TIMEOUT_S = 120.0
+FINISH_TIMEOUT_S = 600.0
+_GRACE_S = 10.0
+_LOOK_S = 0.02
+
+
+class Job(NamedTuple):
+    """What the launcher needs of a job file, and all of it as ps-run resolved it."""
+    path: str
+    workers: int
+    row_values: int
+    resolved: Dict[str, Any]
+
+
+class RunningJob(NamedTuple):
+    """Where a supervised job runs; strong: all its workers must run at once."""
+    servers: Tuple[str, ...]
+    job_file: str
+    run_dir: str
+    strong: bool
+
+
+def check_job(path: str, program: Optional[str] = None) -> Job:
+    """Reads and checks a job file by `ps-run --check --json`. Raises TrainingFailed with ps-run's own message."""
+    path = os.path.abspath(path)
+    command = [_program(program), "--check", "--json", path]
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, errors="replace", check=False)
+    except OSError as error:
+        raise TrainingFailed(why_not_started(command[0], error)) from error
+    try:
+        answer = json.loads(ended.stdout)
+    except ValueError:
+        answer = {}
+    if ended.returncode != 0 or not answer.get("ok"):
+        raise TrainingFailed(_message(answer.get("error") or ended.stderr.strip() or ended.stdout.strip(),
+                                      "%s was refused (status %d)" % (path, ended.returncode)))
+    job = answer["job"]
+    row_values = 1
+    for dimension in job["data"]["shape"]:
+        row_values *= int(dimension)
+    return Job(path, int(job["workers"]), row_values, job)
+
+
+class Supervisor:
+    """A running ps-run; a context manager, at whose end neither it nor a server is left.
+
+        with Supervisor(job, run_dir) as supervisor:
+            running = supervisor.wait_started()
+            ...
+            supervisor.wait_finished()
+
+    Args:
+      job: path of the job file.
+      run_dir: the run's folder; None lets ps-run choose.
+      program: path of ps-run; None for the one in the package.
+
+    ps-run writes to this process's standard output; its standard error is passed on and its last lines are kept for
+    error messages. It is in a session of its own, so that Ctrl-C reaches it through this class only.
+    """
+
+    def __init__(self, job: str, run_dir: Optional[str] = None, program: Optional[str] = None):
+        self._command = [_program(program), os.path.abspath(job), "--launcher", "external"]
+        if run_dir:
+            self._command += ["--run-dir", os.path.abspath(run_dir)]
+        self._errors = collections.deque(maxlen=TAIL_LINES)
+
+    def __enter__(self) -> Supervisor:
+        self._folder = tempfile.TemporaryDirectory(prefix="downpour-")
+        self._cluster_file = os.path.join(self._folder.name, "cluster.json")
+        read_end, self._lifeline = os.pipe()
+        sys.stdout.flush()
+        try:
+            self._process = subprocess.Popen(
+                [*self._command, "--cluster-file", self._cluster_file, "--lifeline-fd", str(read_end)],
+                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(read_end,), start_new_session=True)
+        except OSError as error:
+            os.close(self._lifeline)
+            self._folder.cleanup()
+            raise TrainingFailed(why_not_started(self._command[0], error)) from error
+        finally:
+            os.close(read_end)
+        self._reader = threading.Thread(target=self._pass_errors_on, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self._reader.join(_GRACE_S)
+        self._folder.cleanup()
+
+    def wait_started(self) -> RunningJob:
+        """Waits until all servers listen. Raises TrainingFailed if ps-run ends before, or takes START_TIMEOUT_S."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not os.path.exists(self._cluster_file):
+            if self._process.poll() is not None:
+                raise self._ended("the servers did not start")
+            if time.monotonic() > deadline:
+                raise TrainingFailed("the servers did not start within %g s" % START_TIMEOUT_S)
+            time.sleep(_LOOK_S)
+        with open(self._cluster_file, encoding="utf-8") as file:
+            cluster = json.load(file)
+        return RunningJob(tuple(cluster["servers"]), cluster["job_file"], cluster["run_dir"],
+                          bool(cluster["strong"]))
+
+    def wait_finished(self) -> None:
+        """Waits until ps-run has ended well. Raises TrainingFailed if it does not, or takes FINISH_TIMEOUT_S."""
+        deadline = time.monotonic() + FINISH_TIMEOUT_S
+        while self._process.poll() is None:
+            if time.monotonic() > deadline:
+                raise TrainingFailed("all partitions are done, but ps-run has not ended for %g s" % FINISH_TIMEOUT_S)
+            try:
+                self._process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                pass
+        if self._process.returncode != 0:
+            raise self._ended("all partitions are done, but the run did not end well")
+
+    def failure(self) -> Optional[TrainingFailed]:
+        """Why ps-run has ended, if it has, and not well."""
+        return self._ended("the servers' supervisor ended") if self._process.poll() else None
+
+    def stop(self) -> None:
+        """Ends ps-run and its servers, if they run: by SIGTERM, then by the lifeline, then by SIGKILL."""
+        if self._lifeline is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._wait(_GRACE_S)
+        os.close(self._lifeline)
+        self._lifeline = None
+        if self._process.poll() is None and not self._wait(1.0):
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _wait(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+            return True
+        except subprocess.TimeoutExpired:
+            return False
+
+    def _ended(self, what: str) -> TrainingFailed:
+        self._reader.join(1.0)
+        status = self._process.returncode
+        errors = "\n".join(self._errors)
+        hint = loader_hint(errors)
+        return TrainingFailed(_message(errors + ("\nlikely cause: " + hint if hint else ""),
+                                       "%s: ps-run ended with status %d" % (what, status)))
+
+    def _pass_errors_on(self) -> None:
+        out = sys.__stderr__
+        for line in self._process.stderr:
+            text = line.decode("utf-8", "replace")
+            self._errors.append(text.rstrip())
+            if out is not None:
+                out.write(text)
+                out.flush()
+        self._process.stderr.close()
+
+
+def _program(explicit: Optional[str]) -> str:
+    try:
+        return find_program(RUN, explicit)
+    except FileNotFoundError as error:
+        raise TrainingFailed("%s (looked for %s)" % (error.strerror, error.filename)) from error
+
+
+def _message(detail: str, summary: str) -> str:
+    return "%s: %s" % (summary, detail) if detail else summary

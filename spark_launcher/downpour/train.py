@@ -1,0 +1,186 @@
+"""Trains a job on a Spark DataFrame or RDD: servers on this machine, one worker for each partition."""
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import threading
+import uuid
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from .errors import TrainingFailed, WorkerFailed, last_python_error
+from .shim import RESULT_SCHEMA, Cluster, Result, dataframe_trainer, rdd_trainer
+from .supervisor import Job, RunningJob, Supervisor, check_job
+
+
+_LOOK_S = 0.1     # how often a wait lets a signal through
+_CANCEL_S = 10.0  # how long cancelled Spark tasks may take to end
+_TOO_FEW_SLOTS = ("strong synchronization (sync.mode: bsp) runs all partitions at once, and Spark has fewer slots than"
+                  " the job has workers: give it more cores, or the job fewer workers")
+
+
+class Programs(NamedTuple):
+    """Paths of the native programs, where those in the package are not wanted. `worker` is one on the executors."""
+    run: Optional[str] = None
+    worker: Optional[str] = None
+
+
+class TrainingResult(NamedTuple):
+    """What a training run left: its folder, its summary.json, and what each partition's worker did."""
+    run_dir: str
+    summary: Dict[str, Any]
+    partitions: List[Result]
+
+
+def train(df, job: str, *, features_col: str = "features", label_col: str = "label", run_dir: Optional[str] = None,
+          programs: Programs = Programs()) -> TrainingResult:
+    """Trains on a DataFrame, one worker for each partition.
+
+    Args:
+      df: features_col is binary, array<float> or array<double>, label_col a whole number from 0. If the number of
+        partitions is not the job's `workers`, it is repartitioned.
+      job: path of the job file.
+      run_dir: folder of the run; by default a new one under the job's run.dir.
+      programs: the native programs to use.
+
+    Raises WorkerFailed for the first worker that failed, TrainingFailed for anything else that kept the job from
+    ending well. Whatever ends it, Ctrl-C included, the servers and workers end with it.
+    """
+    checked = check_job(job, programs.run)
+    for name in (features_col, label_col):
+        if name not in df.columns:
+            raise TrainingFailed("there is no column '%s'; the columns are %s" % (name, ", ".join(df.columns)))
+    partitions = _partition_count(df)
+    if partitions != checked.workers:
+        _say_repartition(partitions, checked.workers)
+        df = df.repartition(checked.workers)
+
+    def start(cluster):
+        trained = df.select(features_col, label_col).mapInArrow(
+            dataframe_trainer(cluster, features_col, label_col), RESULT_SCHEMA, barrier=cluster.strong)
+        return [Result(*row) for row in trained.collect()]
+    return _run(df.sparkSession, checked, run_dir, programs, start)
+
+
+def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Programs = Programs()) -> TrainingResult:
+    """Trains on an RDD of pairs (features, label); otherwise as `train`.
+
+    features: bytes, a numpy array of uint8, float32 or float64, or a sequence of floats.
+    """
+    from pyspark.sql import SparkSession
+    spark = SparkSession.builder.getOrCreate()
+    checked = check_job(job, programs.run)
+    partitions = rdd.getNumPartitions()
+    if partitions != checked.workers:
+        _say_repartition(partitions, checked.workers)
+        rdd = rdd.repartition(checked.workers)
+
+    def start(cluster):
+        source = rdd.barrier() if cluster.strong else rdd
+        return source.mapPartitions(rdd_trainer(cluster)).collect()
+    return _run(spark, checked, run_dir, programs, start)
+
+
+def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
+         start: Callable[[Cluster], List[Result]]) -> TrainingResult:
+    with Supervisor(job.path, run_dir, programs.run) as supervisor:
+        running = supervisor.wait_started()
+        if running.strong:
+            _check_slots(spark, job)
+        try:
+            results = _in_cancellable_job(spark, lambda: start(_cluster(running, job, programs)))
+        except Exception as error:
+            raise _cause(error, supervisor) from error
+        supervisor.wait_finished()
+    with open(os.path.join(running.run_dir, "summary.json"), encoding="utf-8") as file:
+        summary = json.load(file)
+    return TrainingResult(running.run_dir, summary, sorted(results))
+
+
+def _cluster(running: RunningJob, job: Job, programs: Programs) -> Cluster:
+    with open(running.job_file, encoding="utf-8") as file:
+        text = file.read()
+    return Cluster(servers=running.servers, job_text=text, row_values=job.row_values, workers=job.workers,
+                   strong=running.strong, logs=os.path.join(running.run_dir, "logs"), program=programs.worker)
+
+
+def _in_cancellable_job(spark, action: Callable[[], Any]) -> Any:
+    """Runs an action; if this thread is interrupted, cancels the Spark jobs that it started, and no others.
+
+    The action has a thread of its own: an interrupt within a call to the JVM would leave that connection unusable.
+    """
+    tag = "downpour-" + uuid.uuid4().hex
+    outcome = []  # one function, which gives the result or raises the error
+
+    def run():
+        spark.addTag(tag)
+        try:
+            result = action()
+            outcome.append(lambda: result)
+        except BaseException as error:
+            outcome.append(functools.partial(_raise, error))
+        finally:
+            spark.removeTag(tag)
+
+    thread = threading.Thread(target=run, name=tag, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_LOOK_S)
+    except BaseException:
+        spark.interruptTag(tag)
+        thread.join(_CANCEL_S)
+        raise
+    return outcome[0]()
+
+
+def _raise(error: BaseException):
+    raise error
+
+
+def _cause(error: Exception, supervisor: Supervisor) -> TrainingFailed:
+    """The root of a failed Spark job, out of a stack trace of a hundred lines."""
+    text = str(error)
+    failure = WorkerFailed.from_text(text)
+    if failure is not None:
+        return failure
+    if isinstance(error, TrainingFailed):
+        return error
+    ended = supervisor.failure()
+    if ended is not None:
+        return ended
+    python_error = last_python_error(text)
+    if python_error:
+        return TrainingFailed("a partition could not be computed: " + python_error)
+    if "SPARK-24819" in text:
+        return TrainingFailed(_TOO_FEW_SLOTS)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return TrainingFailed("the Spark job failed: " + (lines[0] if lines else type(error).__name__))
+
+
+def _check_slots(spark, job: Job) -> None:
+    """Refuses a strong job that a local Spark can never run; Spark itself says so only after ten minutes.
+
+    On a cluster more executors may be on their way, so there it is left to Spark.
+    """
+    from pyspark.sql.utils import is_remote
+    if is_remote():
+        return
+    context = spark.sparkContext
+    configured = context.getConf()
+    if re.match(r"local(\[|$)", context.master) and not configured.contains("spark.default.parallelism"):
+        if context.defaultParallelism // int(configured.get("spark.task.cpus", "1")) < job.workers:
+            raise TrainingFailed(_TOO_FEW_SLOTS)
+
+
+def _partition_count(df) -> Optional[int]:
+    """The number of partitions; None where it cannot be seen, as through Spark Connect."""
+    from pyspark.sql.utils import is_remote
+    return None if is_remote() else df.rdd.getNumPartitions()
+
+
+def _say_repartition(partitions: Optional[int], workers: int) -> None:
+    print("The data is repartitioned: %s, and the job has %d workers." % (
+        "its number of partitions is not known here" if partitions is None else "it has %d partitions" % partitions,
+        workers))

@@ -1,0 +1,67 @@
+"""Fixtures: a local Spark, and stand-ins for the native programs."""
+import json
+import os
+import stat
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@pytest.fixture(scope="session")
+def spark():
+    from pyspark.sql import SparkSession
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    session = (SparkSession.builder.master("local[2]").appName("downpour tests")
+               .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+               .config("spark.log.level", "OFF")
+               .config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
+               .config("spark.sql.execution.arrow.maxRecordsPerBatch", "100")
+               .getOrCreate())
+    yield session
+    session.stop()
+
+
+def _program(folder, source):
+    """An executable from a script of this folder, run by this Python."""
+    path = folder / source.replace("_", "-").replace(".py", "")
+    with open(os.path.join(HERE, source), encoding="utf-8") as script:
+        path.write_text("#!%s -S\n%s" % (sys.executable, script.read()))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@pytest.fixture
+def fake_worker(tmp_path):
+    return _program(tmp_path, "fake_worker.py")
+
+
+@pytest.fixture
+def fake_run(tmp_path):
+    return _program(tmp_path, "fake_run.py")
+
+
+@pytest.fixture
+def write_job(tmp_path):
+    """Writes a job file for the stand-ins: JSON, which is YAML too."""
+    def write(workers=2, mode="downpour", shape=(1, 2, 2), **behaviour):
+        job = {"workers": workers, "sync": {"mode": mode}, "data": {"shape": list(shape)},
+               "folder": str(tmp_path), **behaviour}
+        path = tmp_path / "job.yaml"
+        path.write_text(json.dumps(job))
+        return str(path)
+    return write
+
+
+def is_running(pid):
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def running():
+    return is_running

@@ -1,0 +1,180 @@
+"""A real local Spark, real servers and real workers, on Fashion-MNIST."""
+import json
+import os
+import pathlib
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import downpour
+from downpour.errors import TrainingFailed, WorkerFailed
+from downpour.idx import read_idx
+
+FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
+IMAGES = str(FASHION / "train-images-idx3-ubyte.gz")
+LABELS = str(FASHION / "train-labels-idx1-ubyte.gz")
+ROWS = 4000
+
+
+@pytest.fixture
+def job_file(tmp_path):
+    """Writes a small job; its servers, workers and runs are this test's own."""
+    def write(**changes):
+        job = {
+            "name": "spark",
+            "workers": 2,
+            "servers": {"addresses": ["127.0.0.1:0", "127.0.0.1:0"], "shards": 2},
+            "sync": {"mode": "downpour"},
+            "optimizer": {"name": "sgd", "learning_rate": 0.02},
+            "training": {"batch": 64, "epochs": 2},
+            "worker": {"heartbeat_ms": 50},
+            "data": {"test": {"images": str(FASHION / "t10k-images-idx3-ubyte.gz"),
+                              "labels": str(FASHION / "t10k-labels-idx1-ubyte.gz")}},
+            "run": {"dir": str(tmp_path / "runs"), "evaluations": 1, "progress_ms": 50},
+            "net": [{"name": "ip1", "type": "inner_product", "outputs": 32}, {"name": "relu", "type": "relu"},
+                    {"name": "ip2", "type": "inner_product", "outputs": 10},
+                    {"name": "loss", "type": "softmax_loss"}],
+        }
+        job.update(changes)
+        path = tmp_path / "job.yaml"
+        path.write_text(json.dumps(job))
+        return str(path)
+    return write
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left(tmp_path):
+    """No Downpour process of this test outlives it."""
+    yield
+    deadline = time.monotonic() + 15
+    while left_in(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left_in(tmp_path)
+
+
+def left_in(folder):
+    """Command lines of the ps-* processes whose files are in `folder`, or whose job is a launcher's temporary one."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                command = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if state != "Z" and os.path.basename(command[0]) in ("ps-server", "ps-worker", "ps-run"):
+                    if any(str(folder) in argument for argument in command):
+                        found[int(entry.name)] = command
+        except OSError:
+            pass
+    return found
+
+
+def fashion(spark, partitions=2, rows=ROWS):
+    return read_idx(spark, IMAGES, LABELS, partitions, rows)
+
+
+def model_of(result):
+    """All parameters of a run's model."""
+    data = (pathlib.Path(result.run_dir) / "model.safetensors").read_bytes()
+    return np.frombuffer(data, "<f4", offset=8 + int.from_bytes(data[:8], "little"))
+
+
+@pytest.mark.parametrize("mode", ["downpour", "asp", "bsp"])
+def test_spark_partitions_train_one_net(spark, job_file, mode):
+    result = downpour.train(fashion(spark), job_file(sync={"mode": mode}))
+    assert result.summary["result"] == "done"
+    assert result.summary["accuracy"] > 0.5
+    assert [(part.partition, part.samples) for part in result.partitions] == [(0, ROWS), (1, ROWS)]
+    run = pathlib.Path(result.run_dir)
+    assert sorted(path.name for path in (run / "logs").iterdir()) == [
+        "server-0.log", "server-1.log", "worker-0.log", "worker-1.log"]
+    assert (run / "model.safetensors").exists() and (run / "plot.png").exists()
+
+
+def test_floats_train_like_bytes(spark, job_file):
+    from pyspark.sql import functions as F
+    bytes_of = F.udf(lambda value: [byte / 256 for byte in value], "array<float>")
+    frame = fashion(spark, rows=1000).select(bytes_of("features").alias("features"), "label")
+    result = downpour.train(frame, job_file(sync={"mode": "bsp"}, data={"scale": 1}, training={"batch": 50}))
+    same = downpour.train(fashion(spark, rows=1000), job_file(sync={"mode": "bsp"}, training={"batch": 50}, data={}))
+    np.testing.assert_allclose(model_of(result), model_of(same), atol=1e-6)
+
+
+def test_an_rdd_of_pairs(spark, job_file):
+    random = np.random.default_rng(1)
+    pairs = [(random.integers(0, 255, 784, dtype=np.uint8), int(label)) for label in random.integers(0, 10, 600)]
+    result = downpour.train_on_rdd(spark.sparkContext.parallelize(pairs, 2), job_file())
+    assert result.summary["samples"] == 1200
+
+
+def test_an_empty_partition_is_no_error(spark, job_file):
+    frame = fashion(spark, rows=1000).where("id < 500")  # all of them in the first of two partitions
+    result = downpour.train(frame, job_file())
+    assert result.summary["result"] == "done"
+    assert sorted(part.samples for part in result.partitions) == [0, 1000]
+
+
+def test_a_label_out_of_range_is_one_exception_with_the_row(spark, job_file):
+    frame = fashion(spark, rows=200).selectExpr("features", "if(id = 150, 10, label) as label")
+    with pytest.raises(WorkerFailed) as caught:
+        downpour.train(frame, job_file())
+    message = str(caught.value)
+    assert "partition 1" in message and "label" in message and "50" in message and "10" in message
+    assert "Traceback" not in message
+
+
+def test_a_null_is_named_with_its_column_and_row(spark, job_file):
+    frame = fashion(spark, rows=200).selectExpr("if(id = 3, null, features) as features", "label")
+    with pytest.raises(WorkerFailed, match="column 'features', row 3 of the partition, is null"):
+        downpour.train(frame, job_file())
+
+
+def test_images_of_another_size_are_refused(spark, job_file):
+    with pytest.raises(WorkerFailed, match="has 784 values: the job's data.shape makes it 1024"):
+        downpour.train(fashion(spark, rows=200), job_file(data={"shape": [1, 32, 32]}))
+
+
+def test_a_strong_job_with_more_workers_than_slots_is_refused_before_it_waits(spark, job_file):
+    begun = time.monotonic()
+    with pytest.raises(TrainingFailed, match="slots"):
+        downpour.train(fashion(spark, 3), job_file(workers=3, sync={"mode": "bsp"}))
+    assert time.monotonic() - begun < 60
+
+
+def test_a_weak_job_runs_in_waves(spark, job_file):
+    # More partitions than the two slots: the third worker starts when one of the first has finished.
+    result = downpour.train(fashion(spark, 3, 3000), job_file(workers=3))
+    assert result.summary["samples"] == 6000
+
+
+def test_a_killed_worker_ends_the_stage_with_one_exception(spark, job_file, tmp_path):
+    job = job_file(training={"batch": 64, "epochs": 100000})
+    seen = []
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            logs = list(tmp_path.glob("runs/*/logs/worker-1.log"))
+            if logs and "samples" in logs[0].read_text():
+                for pid, command in left_in(tmp_path).items():
+                    if command[0].endswith("ps-worker") and "--partition\x001" in "\0".join(command):
+                        os.kill(pid, signal.SIGKILL)
+                        seen.append(pid)
+                        return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(WorkerFailed) as caught:
+        downpour.train(fashion(spark), job)
+    killer.join()
+    assert seen
+    assert caught.value.partition == 1
+    assert "killed" in str(caught.value)
+
+
+def test_a_job_file_that_is_wrong_is_refused_with_its_line(spark, job_file):
+    with pytest.raises(TrainingFailed, match=r"job\.yaml:1: sync\.n_fech: unknown key"):
+        downpour.train(fashion(spark), job_file(sync={"mode": "downpour", "n_fech": 5}))

@@ -52,6 +52,7 @@ absl::string_view RefusalName(Refusal reason) {
     case Refusal::kNoMembers: return "no_members";
     case Refusal::kOverload: return "overload";
     case Refusal::kShuttingDown: return "shutting_down";
+    case Refusal::kLeaseEnded: return "lease_ended";
   }
   return "unknown";
 }

@@ -32,7 +32,7 @@ enum class FrameKind : uint8_t {
 enum class Refusal : uint8_t {
   kNone = 0,
   kDuplicate = 1,      // applied before; the sender may forget it
-  kFenced = 2,         // a newer attempt holds the partition, or the lease ran out
+  kFenced = 2,         // a newer attempt holds the partition, or nobody gave this fence
   kNotFinite = 3,      // a NaN or an infinity in the gradient
   kClockClosed = 4,    // the clock was closed without this push
   kClockAhead = 5,     // the push runs ahead of what the mode allows
@@ -42,7 +42,10 @@ enum class Refusal : uint8_t {
   kNoMembers = 9,      // the clock that is asked for can't close: the workers it waits for never came or are gone
   kOverload = 10,      // more in flight than the credit allows
   kShuttingDown = 11,  // the server drains
+  kLeaseEnded = 12,    // the lease of this fence was given back or ran out
 };
+
+inline constexpr size_t kRefusalCount = static_cast<size_t>(Refusal::kLeaseEnded) + 1;
 
 // The name used in logs, metrics and messages, e.g. "not_finite"; "unknown" for a number that is none.
 absl::string_view RefusalName(Refusal reason);

@@ -246,8 +246,8 @@ StatusReply Control::Status() const {
     std::lock_guard lock(mutex_);
     for (WorkerStatus& worker : membership_.Status(clock_())) *reply.add_workers() = std::move(worker);
   }
-  std::array<uint64_t, kRefusals> refused{};
-  for (size_t i = 0; i < kRefusals; ++i) refused[i] = stats_->refused[i];
+  std::array<uint64_t, kRefusalCount> refused{};
+  for (size_t i = 0; i < kRefusalCount; ++i) refused[i] = stats_->refused[i];
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
   for (size_t i = 0; i < shards_.size(); ++i) {
@@ -263,7 +263,7 @@ StatusReply Control::Status() const {
     for (const uint64_t count : stats.core.staleness) {
       shard->set_staleness_count(shard->staleness_count() + count);
     }
-    for (size_t r = 1; r < kRefusals; ++r) {
+    for (size_t r = 1; r < kRefusalCount; ++r) {
       refused[r] += stats.core.refused[r];
       if (stats.core.refused[r] != 0) {
         (*shard->mutable_refused())[std::string(RefusalName(static_cast<Refusal>(r)))] =
@@ -284,7 +284,7 @@ StatusReply Control::Status() const {
   counters["leases_lost"] = stats_->leases_lost;
   counters["payload_received_bytes"] = received_bytes;
   counters["payload_sent_bytes"] = sent_bytes;
-  for (size_t r = 1; r < kRefusals; ++r) {
+  for (size_t r = 1; r < kRefusalCount; ++r) {
     if (refused[r] != 0)
       counters[absl::StrCat("refused_", std::string(RefusalName(static_cast<Refusal>(r))))] = refused[r];
   }

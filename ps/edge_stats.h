@@ -21,7 +21,7 @@ struct EdgeStats {
   Count registrations_refused{0};
   Count leases_lost{0};
   // Frames refused before they reached a shard, by Refusal.
-  std::array<Count, static_cast<size_t>(Refusal::kShuttingDown) + 1> refused{};
+  std::array<Count, kRefusalCount> refused{};
 };
 
 }  // namespace downpour::ps

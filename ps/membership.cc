@@ -61,7 +61,7 @@ absl::Status Membership::Ended(uint32_t partition, uint64_t fence) const {
       return absl::AbortedError(absl::StrCat("superseded by ", Describe(entry)));
     }
     if (fence == entry.fence && entry.state == WorkerStatus::LOST) {
-      return absl::AbortedError(
+      return absl::DeadlineExceededError(
           absl::StrCat("the lease of partition ", partition, " has run out: ", entry.reason));
     }
   }

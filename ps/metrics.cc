@@ -115,20 +115,20 @@ std::vector<MetricFamily> Metrics::Collect() const {
                    "Updates between a gradient's parameters and its application.", MetricType::Histogram);
   Family apply("downpour_apply_seconds", "Time to handle one push, the update included.",
                MetricType::Histogram);
-  std::array<uint64_t, kRefusals> refused{};
-  for (size_t i = 0; i < kRefusals; ++i) refused[i] = stats_->refused[i];
+  std::array<uint64_t, kRefusalCount> refused{};
+  for (size_t i = 0; i < kRefusalCount; ++i) refused[i] = stats_->refused[i];
   for (size_t i = 0; i < shards.size(); ++i) {
     const ShardStats& s = shards[i];
     staleness.AddHistogram(of_table(i), std::span<const uint64_t>(kStalenessBounds), s.core.staleness,
                            static_cast<double>(s.core.staleness_sum));
     apply.AddHistogram(of_table(i), std::span<const double>(kApplyBounds), s.apply, s.apply_seconds);
-    for (size_t r = 0; r < kRefusals; ++r) refused[r] += s.core.refused[r];
+    for (size_t r = 0; r < kRefusalCount; ++r) refused[r] += s.core.refused[r];
   }
   all.push_back(std::move(staleness));
   all.push_back(std::move(apply));
 
   Family refusals("downpour_refused_frames_total", "Frames that were not taken.", kCounter);
-  for (size_t r = 1; r < kRefusals; ++r) {
+  for (size_t r = 1; r < kRefusalCount; ++r) {
     refusals.Add({{"job", job}, {"reason", std::string(RefusalName(static_cast<Refusal>(r)))}},
                  static_cast<double>(refused[r]));
   }

@@ -127,6 +127,10 @@ void Shard::Run() {
     }
     if (const auto now = SteadyClock::now(); now >= next_tick) {
       HandleOne(Tick{Milliseconds(now)});
+      {
+        std::lock_guard lock(mutex_);
+        stats_ = counted_;
+      }
       for (Action& action : std::exchange(actions_, {})) sink_->Deliver(std::move(action));
       next_tick = now + kTick;
     }

@@ -82,6 +82,13 @@ uint64_t ShardCore::Checksum() const {
 void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
   std::sort(event.parts.begin(), event.parts.end(), [](auto& a, auto& b) { return a.part < b.part; });
   auto& table = tables_[event.table];
+  if (table != nullptr && !table->Covers(event.parts)) {
+    // Made for a registration that was given up; no values were ever set, for nobody learned of it.
+    stats_.parts -= table->parts().size();
+    stats_.elements -= table->elements();
+    stats_.table_bytes -= table->bytes();
+    table = nullptr;
+  }
   if (table == nullptr) {
     table = Table::Create(event.table, event.parts, rule_, job_.workers());
     if (table == nullptr) {
@@ -145,7 +152,7 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
       part.views[event.partition].membership = Membership::kGone;
       stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
         if (parked.header.worker != event.partition || parked.header.fence != event.fence) return false;
-        RefusePull(parked.route, parked.header, Refusal::kFenced, "the lease has ended", actions);
+        RefusePull(parked.route, parked.header, Refusal::kLeaseEnded, "the lease has ended", actions);
         return true;
       });
       CloseIfDue(table, part, actions);
@@ -212,10 +219,19 @@ bool ShardCore::HoldsLease(const FrameHeader& header) const {
          leases_[header.worker].fence == header.fence && header.fence != 0;
 }
 
+Refusal ShardCore::FenceRefusal(const FrameHeader& header) const {
+  const bool ended = header.worker < leases_.size() && header.fence != 0 &&
+                     header.fence == leases_[header.worker].fence && !leases_[header.worker].live;
+  return ended ? Refusal::kLeaseEnded : Refusal::kFenced;
+}
+
 std::string ShardCore::FenceSentence(const FrameHeader& header) const {
   if (header.worker >= leases_.size()) return absl::StrCat("the job has no partition ", header.worker);
   if (header.fence < leases_[header.worker].fence) {
     return absl::StrCat("a newer attempt holds partition ", header.worker);
+  }
+  if (FenceRefusal(header) == Refusal::kLeaseEnded) {
+    return absl::StrCat("the lease of partition ", header.worker, " has ended");
   }
   return absl::StrCat("fence ", header.fence, " holds no lease of partition ", header.worker);
 }
@@ -234,7 +250,7 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
   if (part == nullptr) return Acknowledge(event.route, header, Refusal::kMalformed, sentence, actions);
   if (!HoldsLease(header)) {
-    return Acknowledge(event.route, header, Refusal::kFenced, FenceSentence(header), actions);
+    return Acknowledge(event.route, header, FenceRefusal(header), FenceSentence(header), actions);
   }
   if (draining_) return Acknowledge(event.route, header, Refusal::kShuttingDown, kDraining, actions);
   if (!part->set) {
@@ -261,7 +277,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
   if (part == nullptr) return refuse(Refusal::kMalformed, sentence);
   if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
-  if (!HoldsLease(header)) return refuse(Refusal::kFenced, FenceSentence(header));
+  if (!HoldsLease(header)) return refuse(FenceRefusal(header), FenceSentence(header));
   if (header.sequence <= part->members[header.worker].sequence) return refuse(Refusal::kDuplicate, "");
   if (draining_) return refuse(Refusal::kShuttingDown, kDraining);
   if (!part->set) return refuse(Refusal::kNotSet, absl::StrCat("part ", header.part, " has no values yet"));
@@ -353,7 +369,8 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
   Table::Part* part = Locate(event.header, nullptr, &table, &sentence);
   if (part == nullptr) return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
   if (!HoldsLease(event.header) && !IsObserver(event.header.fence)) {
-    return RefusePull(event.route, event.header, Refusal::kFenced, FenceSentence(event.header), actions);
+    return RefusePull(event.route, event.header, FenceRefusal(event.header), FenceSentence(event.header),
+                      actions);
   }
   if (draining_) return RefusePull(event.route, event.header, Refusal::kShuttingDown, kDraining, actions);
   part->parked.push_back({event.route, event.header});

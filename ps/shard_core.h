@@ -27,7 +27,6 @@ namespace downpour::ps {
 // Upper bounds of the staleness histogram, in updates that came between; what is above falls into one more
 // bucket.
 inline constexpr std::array<uint64_t, 11> kStalenessBounds = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
-inline constexpr size_t kRefusals = static_cast<size_t>(Refusal::kShuttingDown) + 1;
 
 // Counts since the start, and the state of the moment.
 struct CoreStats {
@@ -37,7 +36,7 @@ struct CoreStats {
   uint64_t pulls = 0;                                             // answered with values
   uint64_t received_bytes = 0;                                    // payload of sets and pushes, taken or not
   uint64_t sent_bytes = 0;                                        // payload of values
-  std::array<uint64_t, kRefusals> refused{};                      // by Refusal
+  std::array<uint64_t, kRefusalCount> refused{};                      // by Refusal
   std::array<uint64_t, kStalenessBounds.size() + 1> staleness{};  // gradients applied, by bucket
   uint64_t staleness_sum = 0;
   // Now:
@@ -59,7 +58,7 @@ class ShardCore {
 
   const CoreStats& stats() const { return stats_; }
 
-  // Of everything that events can change. The checksums of several shards add up (modulo 2^64) to one that
+  // Of all that a checkpoint must keep: values, slots, clocks, versions, sequences and positions. The checksums of several shards add up (modulo 2^64) to one that
   // does not depend on how parts were dealt to shards.
   uint64_t Checksum() const;
 
@@ -89,6 +88,8 @@ class ShardCore {
   Table::Part* Locate(const FrameHeader& header, const Payload* payload, Table** table,
                       std::string* sentence);
   bool HoldsLease(const FrameHeader& header) const;
+  // Why a frame without a lease is refused.
+  Refusal FenceRefusal(const FrameHeader& header) const;
   bool IsObserver(uint64_t fence) const { return observers_.contains(fence); }
   std::string FenceSentence(const FrameHeader& header) const;
 

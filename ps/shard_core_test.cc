@@ -358,12 +358,12 @@ TEST_CASE("bsp: a worker that leaves closes the clock that waited for it") {
   const auto actions = cluster.Do(Leave{.ticket = 5, .partition = 1, .fence = 11});
   // Its own pull is refused; the other's push is applied and its pull answered.
   REQUIRE(actions.size() == 4);
-  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kFenced);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kLeaseEnded);
   CHECK(std::get<Reply>(actions[1]).message.header.kind == FrameKind::kAck);
   CHECK(std::get<Reply>(actions[2]).message.header.kind == FrameKind::kValues);
   CHECK(std::get<Report>(actions[3]).progress == PartitionProgress{0, 1, 0});
   CHECK(cluster.First() == 0.5f);
-  CHECK(cluster.One(Cluster::PushOf(1, 1, 1, 1.0f)).header.reason == Refusal::kFenced);
+  CHECK(cluster.One(Cluster::PushOf(1, 1, 1, 1.0f)).header.reason == Refusal::kLeaseEnded);
   CHECK(cluster.stats().parked == 0);
   // Alone, it goes on.
   CHECK(cluster.One(Cluster::PushOf(0, 2, 1, 1.0f)).header.reason == Refusal::kNone);

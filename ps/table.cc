@@ -62,6 +62,14 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
   return table;
 }
 
+bool Table::Covers(std::span<const PartRange> parts) const {
+  return std::equal(parts_.begin(), parts_.end(), parts.begin(), parts.end(),
+                    [](const Part& part, const PartRange& range) {
+                      return part.index == range.part && part.begin == range.begin &&
+                             part.begin + part.values.size() == range.end;
+                    });
+}
+
 Table::Part* Table::Find(uint32_t index) {
   if (index >= by_index_.size() || by_index_[index] < 0) return nullptr;
   return &parts_[by_index_[index]];

@@ -64,6 +64,8 @@ class Table {
   uint32_t id() const { return id_; }
   std::vector<Part>& parts() { return parts_; }
   const std::vector<Part>& parts() const { return parts_; }
+  // Whether it has just these parts, in ascending order.
+  bool Covers(std::span<const PartRange> parts) const;
   // Null for a part that is not here.
   Part* Find(uint32_t index);
   uint64_t elements() const { return elements_; }

@@ -127,11 +127,10 @@ App::Failure App::RunSteps() {
   }
   spdlog::info("registered with {} servers; {} parameters; earlier attempts completed {} samples",
                job.servers().addresses_size(), (*net)->parameter_count(), client_->progress().position());
-  // The lease is kept while the data arrives.
-  std::optional<Repeater> loading;
-  loading.emplace(std::chrono::milliseconds(job.worker().heartbeat_ms()), [this] { client_->Heartbeat({}); });
+  // The lease is kept until training reports by itself.
+  std::optional<Repeater> waiting;
+  waiting.emplace(std::chrono::milliseconds(job.worker().heartbeat_ms()), [this] { client_->Heartbeat({}); });
   auto store = Load(**net);
-  loading.reset();
   if (!store.ok()) {
     const bool launcher_gone = options_.feed_fd && store.status().code() == absl::StatusCode::kAborted;
     return {launcher_gone ? ExitStatus::kStopped : ExitStatus::kData, store.status()};
@@ -143,6 +142,13 @@ App::Failure App::RunSteps() {
   if (options_.feed_fd) {
     feed.emplace(*options_.feed_fd, [this] { Stop("its launcher is gone: the feed closed"); });
   }
+  if (client_->needs_initial()) {
+    kernels::AlignedBuffer initial((*net)->parameter_count());
+    const std::span<float> values(initial.data(), initial.size());
+    (*net)->Initialize(job.seed(), values);
+    if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
+  }
+  waiting.reset();
   return Train(*store, net->get());
 }
 
@@ -168,12 +174,6 @@ App::Failure App::Train(const SampleStore& store, Net* net) {
   const Job& job = options_.job;
   const auto mode = FindSyncMode(job.sync().mode());
   if (!mode.ok()) return {ExitStatus::kUsage, mode.status()};
-  if (client_->needs_initial()) {
-    kernels::AlignedBuffer initial(net->parameter_count());
-    const std::span<float> values(initial.data(), initial.size());
-    net->Initialize(job.seed(), values);
-    if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
-  }
   Batcher batcher(store, {.batch_size = static_cast<int>(job.training().batch()),
                           .epochs = job.training().epochs(),
                           .shuffle = job.training().shuffle(),

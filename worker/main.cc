@@ -67,8 +67,9 @@ int main(int argc, char** argv) {
     auto sink = log_file.empty() ? spdlog::sink_ptr(std::make_shared<spdlog::sinks::stderr_sink_mt>())
                                  : std::make_shared<spdlog::sinks::basic_file_sink_mt>(log_file);
     auto logger = std::make_shared<spdlog::logger>("worker", std::move(sink));
-    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l [job=" + options.job.name() +
-                        " worker=" + std::to_string(options.partition) + "] %v");
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l [job=" + options.job.name() +
+                            " worker=" + std::to_string(options.partition) + "] %v",
+                        spdlog::pattern_time_type::utc);
     logger->flush_on(spdlog::level::info);
     spdlog::set_default_logger(std::move(logger));
   } catch (const spdlog::spdlog_ex& error) {

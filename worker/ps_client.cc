@@ -1,6 +1,7 @@
 #include "worker/ps_client.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -14,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "proto/grpc_status.h"
 #include "proto/service.grpc.pb.h"
 #include "proto/shard_map.h"
 #include "proto/sync/mode.h"
@@ -28,13 +30,10 @@ using std::chrono::milliseconds;
 constexpr milliseconds kRetryPause{100};
 constexpr milliseconds kTellAfter{2000};
 
-absl::Status FromGrpc(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
-
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Job& job) {
   grpc::ChannelArguments arguments;
-  const int limit = static_cast<int>(job.servers().part_bytes() + kFrameHeaderBytes + 4096);
+  // Of control messages too: a shard map of many parts is not small.
+  const int limit = static_cast<int>(std::max<uint64_t>(16 << 20, job.servers().part_bytes() + kFrameHeaderBytes));
   arguments.SetMaxReceiveMessageSize(limit);
   arguments.SetMaxSendMessageSize(limit);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
@@ -129,6 +128,12 @@ absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Connect(const Job& job, cons
 }
 
 absl::Status PsClient::Register(const TableSpec& table, std::function<void(const std::string&)> on_wait) {
+  for (int i = 0; i < job_.servers().addresses_size(); ++i) {
+    servers_.push_back(std::make_unique<Server>(i, job_.servers().addresses(i), job_));
+  }
+  // All of them first: no lease begins to run while another server is still looked for.
+  if (absl::Status status = AwaitServers(on_wait); !status.ok()) return status;
+
   RegisterRequest request;
   *request.mutable_job() = job_;
   request.set_partition(identity_.partition);
@@ -138,74 +143,88 @@ absl::Status PsClient::Register(const TableSpec& table, std::function<void(const
   char host[256] = "";
   if (gethostname(host, sizeof(host) - 1) == 0) request.set_host(host);
   request.set_pid(getpid());
+  bool known_progress = false;
+  for (const auto& server : servers_) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + milliseconds(job_.worker().call_timeout_ms()));
+    RegisterReply reply;
+    absl::Status status = FromGrpcStatus(server->control->Register(&context, request, &reply));
+    if (status.ok()) status = TakeMap(*server, reply);
+    if (!status.ok()) return absl::Status(status.code(), absl::StrCat(server->Name(), ": ", status.message()));
+    server->fence = reply.fence();
+    // A server that owns no parts has nothing to say of it. Where they differ in clocks alone, some have closed one
+    // without an earlier attempt that was lost.
+    const auto order = [](const Progress& p) { return std::pair(p.sequence(), p.clock()); };
+    if (reply.has_progress() && (!known_progress || order(reply.progress()) < order(progress_))) {
+      progress_ = reply.progress();
+      known_progress = true;
+    }
+    unset_parts_.insert(unset_parts_.end(), reply.unset_parts().begin(), reply.unset_parts().end());
+  }
+  current_versions_.resize(map_.tables(0).parts_size());
+  next_sequence_ = progress_.sequence() + 1;
+  OpenStreams();
+  return absl::OkStatus();
+}
 
+absl::Status PsClient::AwaitServers(const std::function<void(const std::string&)>& on_wait) {
   const auto begun = Clock::now();
   const auto deadline = begun + milliseconds(job_.worker().connect_timeout_ms());
-  bool known_progress = false;
-  for (int i = 0; i < job_.servers().addresses_size(); ++i) {
-    servers_.push_back(std::make_unique<Server>(i, job_.servers().addresses(i), job_));
-    Server& server = *servers_.back();
-    RegisterReply reply;
-    grpc::Status status;
+  for (const auto& server : servers_) {
     bool told = false;
     while (true) {
       grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() +
-                           std::min<Clock::duration>(milliseconds(job_.worker().call_timeout_ms()),
-                                                     std::max<Clock::duration>(deadline - Clock::now(), kRetryPause)));
-      status = server.control->Register(&context, request, &reply);
-      const bool away = status.error_code() == grpc::StatusCode::UNAVAILABLE;
-      if (status.ok() || !away || Clock::now() >= deadline) break;
+      const auto left = std::max<Clock::duration>(deadline - Clock::now(), kRetryPause);
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::duration_cast<milliseconds>(left));
+      StatusReply reply;
+      const absl::Status status = FromGrpcStatus(server->control->Status(&context, StatusRequest(), &reply));
+      const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+      if (status.ok()) break;
+      if (!away || Clock::now() >= deadline) {
+        return absl::UnavailableError(absl::StrFormat(
+            "no answer from %s, tried for %.1f s: %s. Is a ps-server of this job running there, and can this host "
+            "reach that port? See servers.addresses in the job",
+            server->Name(), Seconds(Clock::now() - begun), status.message()));
+      }
       if (!told && on_wait && Clock::now() - begun > kTellAfter) {
-        on_wait(absl::StrCat("still looking for ", server.Name(), ": ", status.error_message()));
+        on_wait(absl::StrCat("still looking for ", server->Name(), ": ", status.message()));
         told = true;
       }
       std::this_thread::sleep_for(kRetryPause);
     }
-    if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-        status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-      return absl::UnavailableError(absl::StrFormat(
-          "no answer from %s, tried for %.1f s: %s. Is a ps-server of this job running there, and can this host "
-          "reach that port? See servers.addresses in the job",
-          server.Name(), Seconds(Clock::now() - begun), status.error_message()));
-    }
-    if (!status.ok()) {
-      return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                          absl::StrCat(server.Name(), ": ", status.error_message()));
-    }
-    if (reply.server() != server.index) {
-      return absl::FailedPreconditionError(absl::StrCat(server.Name(), " says that it is server ", reply.server(),
-                                                        ": are the addresses in the job's order?"));
-    }
-    server.fence = reply.fence();
-    if (i == 0) {
-      map_ = reply.map();
-      const absl::Status valid = ValidateShardMap(map_, job_.servers().addresses_size());
-      if (!valid.ok()) return absl::FailedPreconditionError(absl::StrCat(server.Name(), ": ", valid.message()));
-      if (map_.tables_size() != 1 || map_.tables(0).elements() != elements_) {
-        return absl::FailedPreconditionError(
-            absl::StrCat(server.Name(), " has a shard map that is not of ", elements_, " parameters"));
-      }
-    } else if (!google::protobuf::util::MessageDifferencer::Equals(map_, reply.map())) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(server.Name(), " has another shard map than ", servers_[0]->Name(),
-                       ": were all servers started from the same job file?"));
-    }
-    // A server that owns no parts has nothing to say of it.
-    if (reply.has_progress() && (!known_progress || reply.progress().sequence() < progress_.sequence())) {
-      progress_ = reply.progress();
-      known_progress = true;
-    }
-    for (const uint32_t part : reply.unset_parts()) {
-      if (part >= static_cast<uint32_t>(map_.tables(0).parts_size())) {
-        return absl::FailedPreconditionError(absl::StrCat(server.Name(), " names part ", part, ", there is none"));
-      }
-      unset_parts_.push_back(part);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PsClient::TakeMap(const Server& server, const RegisterReply& reply) {
+  if (reply.server() != server.index) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("it says that it is server ", reply.server(), ": are the addresses in the job's order?"));
+  }
+  if (server.index > 0) {
+    if (google::protobuf::util::MessageDifferencer::Equals(map_, reply.map())) return CheckParts(reply);
+    return absl::FailedPreconditionError(absl::StrCat("it has another shard map than ", servers_[0]->Name(),
+                                                      ": were all servers started from the same job file?"));
+  }
+  const absl::Status valid = ValidateShardMap(reply.map(), job_.servers().addresses_size());
+  if (!valid.ok()) return absl::FailedPreconditionError(valid.message());
+  if (reply.map().tables_size() != 1 || reply.map().tables(0).elements() != elements_) {
+    return absl::FailedPreconditionError(absl::StrCat("its shard map is not of ", elements_, " parameters"));
+  }
+  map_ = reply.map();
+  return CheckParts(reply);
+}
+
+absl::Status PsClient::CheckParts(const RegisterReply& reply) const {
+  for (const uint32_t part : reply.unset_parts()) {
+    if (part >= static_cast<uint32_t>(map_.tables(0).parts_size())) {
+      return absl::FailedPreconditionError(absl::StrCat("it names part ", part, ", and there is none"));
     }
   }
-  current_versions_.resize(map_.tables(0).parts_size());
-  next_sequence_ = progress_.sequence() + 1;
+  return absl::OkStatus();
+}
 
+void PsClient::OpenStreams() {
   for (const auto& server : servers_) {
     FrameHeader hello = HeaderFor(FrameKind::kHello, 0);
     hello.fence = server->fence;
@@ -222,7 +241,6 @@ absl::Status PsClient::Register(const TableSpec& table, std::function<void(const
                 },
         });
   }
-  return absl::OkStatus();
 }
 
 FrameHeader PsClient::HeaderFor(FrameKind kind, uint32_t part) const {
@@ -297,7 +315,10 @@ absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
     if (!failure_.ok()) return failure_;
     for (const auto& buffer : buffers_) {
       // Only the pool's: acknowledged, and let go by the transport.
-      if (buffer.use_count() == 1) return buffer;
+      if (buffer.use_count() == 1) {
+        std::atomic_thread_fence(std::memory_order_acquire);  // what the last holder read, it has read
+        return buffer;
+      }
     }
     if (buffers_.size() < pushes_.size() + kSpare) {
       buffers_.push_back(std::make_shared<GradientBuffer>(elements_));
@@ -319,20 +340,28 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
     push.missing = parts.size();
     pushes_.push_back(std::move(push));
   }
-  for (int i = 0; i < parts.size(); ++i) {
-    Message message{HeaderFor(FrameKind::kPush, i), {}};
-    FrameHeader& header = message.header;
-    header.clock = buffer->clock;
-    header.sequence = sequence;
-    header.position = buffer->position;
-    header.version = buffer->versions[i];
-    header.samples = buffer->samples;
-    header.elements = parts[i].end() - parts[i].begin();
-    header.payload_bytes = header.elements * sizeof(float);
-    message.payload = Payload(
-        buffer, std::span<const float>(buffer->gradient.data() + parts[i].begin(), header.elements));
-    servers_[parts[i].server()]->stream->Send(std::move(message));
-  }
+  for (int i = 0; i < parts.size(); ++i) SendPart(buffer, sequence, i);
+}
+
+void PsClient::SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t index) {
+  const ShardMap::Part& part = map_.tables(0).parts(static_cast<int>(index));
+  Message message{HeaderFor(FrameKind::kPush, index), {}};
+  FrameHeader& header = message.header;
+  header.clock = buffer->clock;
+  header.sequence = sequence;
+  header.position = buffer->position;
+  header.version = buffer->versions[index];
+  header.samples = buffer->samples;
+  header.elements = part.end() - part.begin();
+  header.payload_bytes = header.elements * sizeof(float);
+  message.payload =
+      Payload(buffer, std::span<const float>(buffer->gradient.data() + part.begin(), header.elements));
+  servers_[part.server()]->stream->Send(std::move(message));
+}
+
+std::vector<PsClient::PushInFlight>::iterator PsClient::FindPush(uint64_t sequence) {
+  return std::find_if(pushes_.begin(), pushes_.end(),
+                      [sequence](const PushInFlight& push) { return push.sequence == sequence; });
 }
 
 absl::Status PsClient::WaitForPushes(uint32_t in_flight) {
@@ -427,7 +456,19 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
       if (failure_.ok()) {
         failure_ = absl::AbortedError(
             absl::StrCat(servers_[server]->Name(), " refuses this attempt at partition ", identity_.partition,
-                         ": a newer one holds it, or its lease ran out"));
+                         ": a newer one holds it"));
+      }
+      break;
+    case Refusal::kLeaseEnded:
+      if (failure_.ok()) {
+        failure_ = absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " took this worker for lost: its ",
+                                                       "lease on partition ", identity_.partition, " has ended"));
+      }
+      break;
+    case Refusal::kOverload:
+      // Its queue is full: the same again, which the sequence number makes safe.
+      if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
+        return SendPart(push->buffer, header.sequence, header.part);
       }
       break;
     case Refusal::kShuttingDown:
@@ -444,8 +485,7 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
   if (header.sequence == 0) {
     if (sets_in_flight_ > 0) --sets_in_flight_;
   } else {
-    const auto push = std::find_if(pushes_.begin(), pushes_.end(),
-                                   [&](const PushInFlight& p) { return p.sequence == header.sequence; });
+    const auto push = FindPush(header.sequence);
     if (push != pushes_.end() && !push->acknowledged[header.part]) {
       push->acknowledged[header.part] = true;
       if (header.reason == Refusal::kNone) {
@@ -467,6 +507,7 @@ void PsClient::OnRefused(uint32_t server, const Message& message) {
   switch (message.header.reason) {
     case Refusal::kFenced: return Fail(absl::AbortedError(text));
     case Refusal::kShuttingDown:
+    case Refusal::kLeaseEnded:
     case Refusal::kNoMembers: return Fail(absl::UnavailableError(text));
     default: return Fail(absl::InternalError(text));
   }
@@ -503,8 +544,8 @@ void PsClient::Heartbeat(const WorkerReport& report) {
           std::lock_guard lock(mutex_);
           server->heartbeat.reset();
           if (!status.ok() && failure_.ok()) {
-            failure_ = absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                                    absl::StrCat("lost ", server->Name(), ": ", status.error_message()));
+            const absl::Status lost = FromGrpcStatus(status);
+            failure_ = absl::Status(lost.code(), absl::StrCat("lost ", server->Name(), ": ", lost.message()));
           }
           changed_.notify_all();
         });
@@ -525,7 +566,7 @@ absl::Status PsClient::Leave(Outcome outcome, const std::string& reason, const W
     LeaveReply reply;
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + milliseconds(job_.worker().call_timeout_ms()));
-    const absl::Status status = FromGrpc(server->control->Leave(&context, request, &reply));
+    const absl::Status status = FromGrpcStatus(server->control->Leave(&context, request, &reply));
     if (!status.ok() && first.ok()) {
       first = absl::Status(status.code(), absl::StrCat(server->Name(), ": ", status.message()));
     }

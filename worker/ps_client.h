@@ -106,7 +106,14 @@ class PsClient {
   PsClient(const Job& job, const Identity& identity, uint64_t elements);
 
   absl::Status Register(const TableSpec& table, std::function<void(const std::string&)> on_wait);
+  absl::Status AwaitServers(const std::function<void(const std::string&)>& on_wait);
+  // Checks what a server says of itself and of the map; the first one's map becomes the client's.
+  absl::Status TakeMap(const Server& server, const RegisterReply& reply);
+  absl::Status CheckParts(const RegisterReply& reply) const;
+  void OpenStreams();
   FrameHeader HeaderFor(FrameKind kind, uint32_t part) const;
+  void SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t part);
+  std::vector<PushInFlight>::iterator FindPush(uint64_t sequence);  // needs mutex_
   void OnMessage(uint32_t server, Message message);
   void OnValues(uint32_t server, const Message& message);
   void OnAck(uint32_t server, const FrameHeader& header);

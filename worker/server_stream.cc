@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/frame_grpc.h"
+#include "proto/grpc_status.h"
 
 namespace downpour::worker {
 
@@ -21,6 +22,7 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
       std::lock_guard lock(mutex_);
       WriteNext();
     }
+    AddHold();  // Send() starts writes from outside gRPC's reactions
     StartRead(&incoming_);
     StartCall();
   }
@@ -46,13 +48,14 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) return;  // OnDone says why.
+    if (!ok) return StopWriting();  // OnDone says why.
     absl::StatusOr<Message> message = FromByteBuffer(incoming_);
     if (!message.ok()) {
       {
         std::lock_guard lock(mutex_);
         broken_ = absl::InternalError(absl::StrCat("it sent a broken frame: ", message.status().message()));
       }
+      StopWriting();
       context_.TryCancel();
       return;
     }
@@ -73,12 +76,10 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
     bool tell;
     {
       std::lock_guard lock(mutex_);
-      ended_ = true;
-      outgoing_.clear();
       tell = !closing_;
       end = !broken_.ok() ? broken_
             : status.ok() ? absl::UnavailableError("it closed the stream")
-                          : absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+                          : FromGrpcStatus(status);
     }
     if (tell) callbacks_.on_end(std::move(end));
     std::lock_guard lock(mutex_);
@@ -87,6 +88,16 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   }
 
  private:
+  // Once, when the last read has ended: no write is started after it, so gRPC may let the call go.
+  void StopWriting() {
+    {
+      std::lock_guard lock(mutex_);
+      ended_ = true;
+      outgoing_.clear();
+    }
+    RemoveHold();
+  }
+
   // Needs mutex_.
   void WriteNext() {
     if (writing_ || ended_ || outgoing_.empty()) return;

@@ -5,6 +5,8 @@
 #include <memory>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/strings/str_cat.h"
 #include "kernels/vector_ops.h"
 #include "proto/schedule.h"
@@ -107,6 +109,8 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
                                             " at step ", step_,
                                             "; a smaller optimizer.learning_rate or data.scale may help"));
   }
+  spdlog::warn("step {}: the gradient is not finite in {}; it is not sent, and the parameters are fetched again", step_,
+               where);
   // The clock has to move for the others, but nothing of this gradient may.
   kernels::Zero(gradient);
   push->samples = 0;

@@ -1,7 +1,6 @@
 // The training loop of one worker.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <mutex>
 
@@ -17,7 +16,7 @@
 namespace downpour::worker {
 
 // Dean et al. 2012, algorithm 7.1, with what differs between sync modes asked of the mode at each step. Run() is
-// the compute thread; Report() may be called from any.
+// the compute thread; TakeReport() may be called from any.
 class Trainer {
  public:
   // All must outlive the trainer. `partition_samples` is what the batcher goes through in one epoch.

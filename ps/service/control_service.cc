@@ -1,6 +1,6 @@
 #include "ps/service/control_service.h"
 
-#include "ps/grpc_status.h"
+#include "proto/grpc_status.h"
 
 namespace downpour::ps {
 

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "proto/frame_grpc.h"
-#include "ps/grpc_status.h"
+#include "proto/grpc_status.h"
 #include "ps/service/compact.h"
 
 namespace downpour::ps {
@@ -205,6 +205,8 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     if (!directory.ok()) {
       const absl::StatusCode code = directory.status().code();
       return Refuse(directory.status(), code == absl::StatusCode::kAborted       ? Refusal::kFenced
+                                        : code == absl::StatusCode::kDeadlineExceeded
+                                            ? Refusal::kLeaseEnded
                                         : code == absl::StatusCode::kUnavailable ? Refusal::kShuttingDown
                                                                                  : Refusal::kMalformed);
     }

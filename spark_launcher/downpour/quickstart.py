@@ -65,12 +65,19 @@ def _train(options) -> None:
     if not source.get("images") or not source.get("labels"):
         raise TrainingFailed("%s names no data.train.images and data.train.labels" % job.path)
     beside = os.path.dirname(job.path)
-    with tempfile.NamedTemporaryFile(prefix="downpour-spark-", suffix=".log") as spark_log:
-        spark = _session(options.master or "local[%d]" % job.workers, options.driver_memory, spark_log)
-        data = read_idx(spark, os.path.join(beside, source["images"]), os.path.join(beside, source["labels"]),
-                        job.workers, int(job.resolved["data"].get("limit", 0)))
-        result = train(data, options.job, run_dir=options.run_dir)
-        shutil.copyfile(spark_log.name, os.path.join(result.run_dir, "logs", "spark.log"))
+    with tempfile.NamedTemporaryFile(prefix="downpour-spark-", suffix=".log", delete=False) as spark_log:
+        try:
+            spark = _session(options.master or "local[%d]" % job.workers, options.driver_memory, spark_log)
+            data = read_idx(spark, os.path.join(beside, source["images"]), os.path.join(beside, source["labels"]),
+                            job.workers, int(job.resolved["data"].get("limit", 0)))
+            result = train(data, options.job, run_dir=options.run_dir)
+        except TrainingFailed:
+            print("Spark's own log is %s" % spark_log.name, file=sys.stderr)
+            raise
+        except BaseException:
+            os.unlink(spark_log.name)
+            raise
+    shutil.move(spark_log.name, os.path.join(result.run_dir, "logs", "spark.log"))
 
 
 def _session(master: str, driver_memory: str, log):

@@ -137,13 +137,25 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
   return (*client)->Leave(DONE, "", trainer.TakeReport());
 }
 
-std::vector<float> Cluster::Parameters() {
+std::vector<float> Cluster::Parameters() { return WithoutPadding(*NetOnDevice(job_).net, FlatParameters()); }
+
+std::vector<float> Cluster::FlatParameters() {
   NetOnDevice on(job_);
   auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, worker::TableOf(*on.net), nullptr);
   REQUIRE(client.ok());
   (*client)->StartFetch(0);
   REQUIRE((*client)->Install().ok());
-  return WithoutPadding(*on.net, (*client)->parameters());
+  return {(*client)->parameters().begin(), (*client)->parameters().end()};
+}
+
+double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const worker::SampleStore& samples) {
+  NetOnDevice on(job);
+  worker::BatcherOptions options = BatcherOptionsOf(job, 0, 0);
+  options.epochs = 1;
+  worker::Batcher batcher(samples, options);
+  worker::Evaluation evaluation;
+  for (worker::Batch batch; batcher.Next(&batch);) evaluation.Add(on.net->Evaluate(flat_parameters, batch));
+  return static_cast<double>(evaluation.correct) / static_cast<double>(evaluation.samples);
 }
 
 std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples) {

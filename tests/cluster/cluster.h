@@ -41,13 +41,17 @@ class Cluster {
   absl::Status TrainPartition(uint32_t partition, const worker::SampleStore& samples,
                               const AttemptOptions& attempt = {});
 
-  // The parameters on the servers, without padding.
+  // The parameters on the servers, as the net lays them out, and without padding.
+  std::vector<float> FlatParameters();
   std::vector<float> Parameters();
 
  private:
   Job job_;
   std::vector<std::unique_ptr<ps::Server>> servers_;
 };
+
+// The share of samples whose label the net finds likeliest; guessing gives 0.25.
+double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const worker::SampleStore& samples);
 
 // The same training with no server at all: plain SGD on one machine.
 std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples);

@@ -84,6 +84,11 @@ def test_check_names_file_line_key_and_the_nearest_known_one(place):
     assert f"{place.folder}/job.yaml:4: sync.n_fech: unknown key; did you mean sync.n_fetch?" in result.stderr
 
 
+def test_a_wrong_flag_is_usage(place):
+    result = place.run("ps-run", place.job(), "--no-such-flag")
+    assert result.returncode == 64 and "--no-such-flag" in result.stderr
+
+
 def test_check_as_json(place):
     good = place.run("ps-run", "--check", "--json", place.job())
     assert json.loads(good.stdout)["job"]["workers"] == 2
@@ -204,6 +209,9 @@ def test_gradients_that_explode_are_refused_counted_and_named(place):
     assert result.returncode == 1
     summary = events[-1]
     assert any("gradients in a row were not finite, the last in ip" in problem for problem in summary["problems"])
+    assert any(worker["bad_gradients"] == 3 for worker in summary["workers"])
+    logs = "".join(path.read_text() for path in (place.folder / "run" / "logs").glob("worker-*"))
+    assert "the gradient is not finite in ip" in logs
 
 
 def test_more_than_one_run_in_a_second_have_folders_of_their_own(place):

@@ -12,6 +12,7 @@ namespace downpour::run {
 namespace {
 
 constexpr int kBatch = 250;
+constexpr uint32_t kConnectTimeoutMs = 2000;
 
 }  // namespace
 
@@ -35,7 +36,18 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Create(const Job& job) {
   return evaluator;
 }
 
-Evaluator::~Evaluator() {
+Evaluator::Evaluator(const Job& job) : job_(job) {
+  // The servers are known to be there; one that is not is not worth waiting for.
+  job_.mutable_worker()->set_connect_timeout_ms(kConnectTimeoutMs);
+}
+
+Evaluator::~Evaluator() { Stop(); }
+
+void Evaluator::SetServers(const std::vector<std::string>& addresses) {
+  job_.mutable_servers()->mutable_addresses()->Assign(addresses.begin(), addresses.end());
+}
+
+void Evaluator::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopped_ = true;

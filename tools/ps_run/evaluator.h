@@ -28,8 +28,13 @@ class Evaluator {
  public:
   // Reads data.test, where the job has one. Fails as ReadSamples and Net::Create do.
   static absl::StatusOr<std::unique_ptr<Evaluator>> Create(const Job& job);
-  // Gives up what is under way.
+  // Stops.
   ~Evaluator();
+
+  // Where the servers listen; before the first Start().
+  void SetServers(const std::vector<std::string>& addresses);
+  // Gives up what is under way, and waits for it to end; nothing can be started afterwards.
+  void Stop();
 
   bool has_samples() const { return samples_.has_value(); }
   const std::vector<worker::Parameter>& parameters() const { return net_->parameters(); }
@@ -41,11 +46,11 @@ class Evaluator {
   std::optional<absl::StatusOr<Measured>> Take();
 
  private:
-  explicit Evaluator(const Job& job) : job_(job) {}
+  explicit Evaluator(const Job& job);
   absl::StatusOr<Measured> Measure();
   absl::StatusOr<std::vector<float>> Fetch();
 
-  const Job job_;
+  Job job_;  // constant after SetServers
   std::unique_ptr<kernels::Device> device_;
   std::unique_ptr<worker::Net> net_;
   std::optional<worker::SampleStore> samples_;

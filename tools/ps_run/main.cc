@@ -80,7 +80,12 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"local", "external"}));
   cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
   cli.add_option("--lifeline-fd", lifeline_fd, "Descriptor at whose end the run stops");
-  CLI11_PARSE(cli, argc, argv);
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return cli.exit(error);
+    return Usage(std::string(error.what()) + " (--help lists the flags)");
+  }
 
   std::error_code error;
   if (std::filesystem::is_directory(target, error)) return ShowSummary(target, json);

@@ -50,13 +50,17 @@ absl::Status DrawPlot(const Series& series, const std::string& title, const std:
   if (series.points.empty()) return absl::NotFoundError("nothing to plot: the run ended before its first report");
   FILE* gnuplot = popen("exec gnuplot 2>/dev/null", "w");
   if (gnuplot == nullptr) return absl::NotFoundError("can't start gnuplot");
-  const std::string script = PlotScript(series, title, path);
+  const std::string beside = absl::StrCat(path, ".part");
+  const std::string script = PlotScript(series, title, beside);
   std::fwrite(script.data(), 1, script.size(), gnuplot);
   const int status = pclose(gnuplot);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
     return absl::NotFoundError("gnuplot is not installed (Debian: gnuplot-nox)");
   }
-  if (status != 0) return absl::InternalError(absl::StrCat("gnuplot failed with status ", WEXITSTATUS(status)));
+  if (status != 0 || std::rename(beside.c_str(), path.c_str()) != 0) {
+    std::remove(beside.c_str());
+    return absl::InternalError(absl::StrCat("gnuplot could not draw ", path, ", status ", WEXITSTATUS(status)));
+  }
   return absl::OkStatus();
 }
 

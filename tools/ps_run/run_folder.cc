@@ -30,12 +30,14 @@ absl::StatusOr<RunFolder> RunFolder::Make(const Job& job, const std::string& pat
     const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone());
     const std::string stem = fs::path(job.run().dir()) / absl::StrCat(job.name(), "-", time);
     chosen = stem;
-    for (int i = 2; fs::exists(chosen, error); ++i) chosen = absl::StrCat(stem, "-", i);
+    fs::create_directories(fs::path(stem).parent_path(), error);
+    // Whoever makes it owns it: runs may start in the same second.
+    for (int i = 2; !error && !fs::create_directory(chosen, error); ++i) chosen = absl::StrCat(stem, "-", i);
   } else if (fs::exists(chosen, error) && !fs::is_empty(chosen, error)) {
     return absl::AlreadyExistsError(absl::StrCat("the run folder ", chosen, " exists and is not empty"));
   }
   chosen = fs::absolute(chosen).lexically_normal();
-  fs::create_directories(fs::path(chosen) / "logs", error);
+  if (!error) fs::create_directories(fs::path(chosen) / "logs", error);
   if (error) return absl::UnavailableError(absl::StrCat("can't make the run folder ", chosen, ": ", error.message()));
   return RunFolder(chosen);
 }

@@ -51,19 +51,19 @@ RunExit Supervisor::Run() {
                   {{"event", "failed"}, {"reason", std::string(status.message())}});
     return RunExit::kUsage;
   }
-  if (status = StartServers(); !status.ok()) {
-    return Finish(status);
-  }
-  if (status = StartWorkers(); !status.ok()) return Finish(status);
+  status = StartServers();
+  if (status.ok()) status = StartWorkers();
+  if (!status.ok()) return Finish(status, RunExit::kServer);
   while (stop_signal_ == 0 && !orphaned_ && !server_lost_ && !WorkersEnded()) Turn();
   outcome_.seconds = Seconds();
   if (stop_signal_ == 0 && !orphaned_ && !server_lost_) FinalEvaluation();
-  return Finish(absl::OkStatus());
+  return Finish(absl::OkStatus(), RunExit::kFailed);
 }
 
 absl::Status Supervisor::Prepare() {
   auto evaluator = Evaluator::Create(options_.job);
   if (!evaluator.ok()) return evaluator.status();
+  evaluator_ = *std::move(evaluator);
   auto folder = RunFolder::Make(options_.job, options_.run_dir);
   if (!folder.ok()) return folder.status();
   folder_.emplace(*std::move(folder));
@@ -121,9 +121,7 @@ absl::Status Supervisor::AwaitServers() {
                 {{"event", "servers"}, {"addresses", std::vector<std::string>(addresses.begin(), addresses.end())},
                  {"metrics", metrics}});
   reader_ = std::make_unique<JobStatusReader>(std::vector<std::string>(addresses.begin(), addresses.end()));
-  auto evaluator = Evaluator::Create(options_.job);  // now with the servers' real addresses
-  if (!evaluator.ok()) return evaluator.status();
-  evaluator_ = *std::move(evaluator);
+  evaluator_->SetServers({addresses.begin(), addresses.end()});
   return folder_->WriteJob(options_.job);
 }
 
@@ -315,14 +313,15 @@ void Supervisor::FinalEvaluation() {
     while (evaluator_->under_way() && stop_signal_ == 0 && !orphaned_ && !server_lost_) Turn();
   };
   turn_until_measured();
+  if (stop_signal_ != 0 || orphaned_ || server_lost_) return;
   evaluations_started_ = options_.job.run().evaluations();
   evaluator_->Start();
   turn_until_measured();
 }
 
-RunExit Supervisor::Finish(const absl::Status& status) {
+RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
   // A server waits for its last connection to close.
-  evaluator_.reset();
+  evaluator_->Stop();
   reader_.reset();
   StopChildren();
   WatchWorkers();
@@ -337,12 +336,9 @@ RunExit Supervisor::Finish(const absl::Status& status) {
   } else if (status.ok() && !server_lost_ && finished > 0) {
     outcome_.result = finished == options_.job.workers() ? RunResult::kDone : RunResult::kIncomplete;
   }
-  if (!folder_) return RunExit::kUsage;
   if (!values_.empty()) {
-    const auto evaluator = Evaluator::Create(options_.job);
     const std::string path = folder_->File("model.safetensors");
-    const absl::Status written =
-        evaluator.ok() ? worker::WriteModel(path, (*evaluator)->parameters(), values_) : evaluator.status();
+    const absl::Status written = worker::WriteModel(path, evaluator_->parameters(), values_);
     if (written.ok()) outcome_.model = path;
     else Problem(std::string(written.message()));
   }
@@ -362,7 +358,7 @@ RunExit Supervisor::Finish(const absl::Status& status) {
   switch (outcome_.result) {
     case RunResult::kDone: return RunExit::kDone;
     case RunResult::kStopped: return stop_signal_ == SIGINT ? RunExit::kInterrupted : RunExit::kStopped;
-    default: return status.ok() ? RunExit::kFailed : RunExit::kServer;
+    default: return failure;
   }
 }
 

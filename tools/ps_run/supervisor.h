@@ -30,7 +30,7 @@ struct SupervisorOptions {
   std::string run_dir;               // empty: a new folder under job.run.dir
   std::string cluster_file;          // where external launchers learn the servers; empty: nowhere
   std::optional<int> lifeline_fd;    // the run stops when its other end closes
-  int signal_fd = -1;                // a signalfd of SIGINT, SIGTERM and SIGCHLD, which are blocked
+  int signal_fd = -1;                // a signalfd of SIGINT, SIGTERM, SIGHUP and SIGCHLD, which are blocked
   Voice voice = Voice::kPlain;
 };
 
@@ -39,7 +39,7 @@ enum class RunExit : int {
   kDone = 0,
   kFailed = 1,    // or incomplete; the summary says what
   kUsage = 64,
-  kServer = 69,   // servers could not be started
+  kServer = 69,   // servers or workers could not be started
   kStopped = 75,  // whoever started it is gone, or SIGTERM
   kInterrupted = 130,
 };
@@ -71,7 +71,8 @@ class Supervisor {
   bool WorkersEnded() const;
   void FinalEvaluation();
   void StopChildren();
-  RunExit Finish(const absl::Status& status);
+  // Ends the run; `failure` is how ps-run exits where it did not get to its workers.
+  RunExit Finish(const absl::Status& status, RunExit failure);
 
   void Problem(const std::string& sentence);
   double Seconds() const;

@@ -110,6 +110,31 @@ TEST_CASE("every mode learns, whatever the number of servers and shards") {
   }
 }
 
+TEST_CASE("a server that goes away ends every worker with its name, and nobody hangs") {
+  for (int round = 0; round < 4; ++round) {
+    for (const std::string mode : {"downpour", "bsp"}) {
+      CAPTURE(round, mode);
+      Cluster cluster(SmallJob(absl::StrCat(kTwoServers, "workers: 3\nsync: {mode: ", mode, "}\n",
+                                            "optimizer: {name: sgd, learning_rate: 0.01}\n",
+                                            "training: {batch: 4, epochs: 100000}\n")));
+      std::vector<absl::Status> statuses(3);
+      std::vector<std::thread> threads;
+      for (uint32_t i = 0; i < 3; ++i) {
+        threads.emplace_back([&, i] { statuses[i] = cluster.TrainPartition(i, SmallSamples(64, i, 3)); });
+      }
+      // In the middle of pushes and fetches, each time elsewhere.
+      std::this_thread::sleep_for(std::chrono::milliseconds(150 + 37 * round));
+      cluster.server(1).Shutdown(std::chrono::milliseconds(round % 2 == 0 ? 0 : 500));
+      for (std::thread& thread : threads) thread.join();
+      for (const absl::Status& status : statuses) {
+        INFO(status.message());
+        CHECK(status.code() == absl::StatusCode::kUnavailable);
+        CHECK_THAT(std::string(status.message()), Catch::Contains("server 1 at 127.0.0.1:"));
+      }
+    }
+  }
+}
+
 TEST_CASE("a newer attempt goes on where the partition got to, and an older one is refused") {
   const std::string settings = absl::StrCat(kTwoServers, "workers: 1\nsync: {mode: asp, wait: true}\n",
                                             "optimizer: {name: sgd, learning_rate: 0.1}\n");

@@ -10,14 +10,16 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <yaml-cpp/yaml.h>
 
-#include "absl/strings/match.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "proto/address.h"
 #include "proto/job_keys.h"
+#include "proto/limits.h"
 
 namespace downpour {
 namespace {
@@ -254,15 +256,8 @@ class Parser {
   Mistakes& mistakes_;
 };
 
-bool IsHostPort(absl::string_view address) {
-  if (absl::StartsWith(address, "unix:")) return address.size() > 5;
-  const size_t colon = address.rfind(':');
-  uint32_t port = 0;
-  return colon != absl::string_view::npos && colon > 0 && absl::SimpleAtoi(address.substr(colon + 1), &port) &&
-         port <= 65535;
-}
-
-bool IsJobName(absl::string_view name) {
+// Of a job or a layer: it stands in file names, metrics and messages.
+bool IsName(absl::string_view name) {
   if (name.empty() || name.size() > 64 || name[0] == '.') return false;
   for (const char c : name) {
     if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '-') return false;
@@ -272,24 +267,28 @@ bool IsJobName(absl::string_view name) {
 
 // What no single key can know.
 void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
-  if (!job.name().empty() && !IsJobName(job.name())) {
-    mistakes->Add(-1, "name", absl::StrCat("'", job.name(), "' should be letters, digits, '.', '_' and '-', at most 64,",
-                                           " not beginning with '.'"));
+  const auto check_name = [mistakes](const std::string& path, const std::string& name) {
+    if (name.empty() || IsName(name)) return;  // a missing one is reported where it is missing
+    mistakes->Add(-1, path, absl::StrCat("'", absl::CHexEscape(name.substr(0, 100)), "' should be letters, digits, ",
+                                         "'.', '_' and '-', at most 64, not beginning with '.'"));
+  };
+  check_name("name", job.name());
+  for (int i = 0; i < job.net_size(); ++i) check_name(absl::StrCat("net[", i, "].name"), job.net(i).name());
+  if (job.net_size() > kMaxLayers) {
+    mistakes->Add(-1, "net", absl::StrCat("has ", job.net_size(), " layers; the limit is ", kMaxLayers));
   }
-  for (const std::string& address : job.servers().addresses()) {
-    if (!IsHostPort(address)) {
-      mistakes->Add(-1, "servers.addresses", absl::StrCat("'", address, "' is not host:port"));
-    }
-  }
+  const auto check_address = [mistakes](absl::string_view path, const std::string& address) {
+    const absl::Status status = CheckListenAddress(address);
+    if (!status.ok()) mistakes->Add(-1, path, status.message());
+  };
+  for (const std::string& address : job.servers().addresses()) check_address("servers.addresses", address);
   for (const std::string& address : job.servers().metrics_addresses()) {
-    if (!IsHostPort(address)) {
-      mistakes->Add(-1, "servers.metrics_addresses", absl::StrCat("'", address, "' is not host:port"));
-    }
+    check_address("servers.metrics_addresses", address);
   }
   if (job.servers().metrics_addresses_size() > job.servers().addresses_size()) {
     mistakes->Add(-1, "servers.metrics_addresses", "has more entries than servers.addresses");
   }
-  if (job.worker().heartbeat_ms() >= job.worker().lease_ms()) {
+  if (job.worker().lease_ms() > 0 && job.worker().heartbeat_ms() >= job.worker().lease_ms()) {
     mistakes->Add(-1, "worker.heartbeat_ms", absl::StrCat(job.worker().heartbeat_ms(), " should be less than ",
                                                           "worker.lease_ms, ", job.worker().lease_ms()));
   }
@@ -379,7 +378,12 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file) {
   }
   YAML::Node root;
   try {
-    root = YAML::Load(std::string(yaml));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
+    if (documents.size() > 1) {
+      mistakes.Add(documents[1].Mark().line, "", "a second document; a job is one");
+      return mistakes.ToStatus();
+    }
+    if (!documents.empty()) root = documents[0];
   } catch (const YAML::Exception& error) {
     mistakes.Add(error.mark.line, "", absl::StrCat("not YAML: ", error.msg));
     return mistakes.ToStatus();
@@ -396,13 +400,18 @@ absl::StatusOr<Job> LoadJob(const std::string& path) {
   if (!std::filesystem::is_regular_file(path, error)) {
     return absl::NotFoundError(absl::StrCat("no job file at ", path));
   }
+  if (const auto size = std::filesystem::file_size(path, error); !error && size > kMaxJobFileBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": a job file of ", size, " bytes; the limit is ", kMaxJobFileBytes));
+  }
   std::ifstream in(path);
   std::stringstream text;
   text << in.rdbuf();
   if (!in) return absl::NotFoundError(absl::StrCat("can't read the job file ", path));
   absl::StatusOr<Job> job = ParseJob(text.str(), path);
   if (!job.ok()) return job;
-  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  const std::filesystem::path folder = std::filesystem::absolute(path, error).parent_path();
+  if (error) return absl::NotFoundError(absl::StrCat("can't tell the folder of ", path, ": ", error.message()));
   for (Samples* samples : {job->mutable_data()->mutable_train(), job->mutable_data()->mutable_test()}) {
     if (samples->has_images()) ResolvePath(folder, samples->mutable_images());
     if (samples->has_labels()) ResolvePath(folder, samples->mutable_labels());
@@ -417,6 +426,12 @@ std::string JobToYaml(const Job& job) {
 }
 
 absl::Status CheckAgreement(const Job& server, const Job& worker) {
+  // What is so far off needs no key by key report, which would be long.
+  if (server.net_size() != worker.net_size()) {
+    return absl::FailedPreconditionError(absl::StrCat("job and server disagree (server's value -> worker's): net: ",
+                                                      server.net_size(), " layers -> ", worker.net_size(),
+                                                      ". Start both from the same job file."));
+  }
   std::string report;
   google::protobuf::util::MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&report);

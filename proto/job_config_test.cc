@@ -67,6 +67,9 @@ TEST_CASE("values that don't fit are refused with what would") {
   CHECK_THAT(Mistake(base + "sync: 3"), Contains("sync: should be a section of keys"));
   CHECK_THAT(Mistake(base + "servers: {addresses: []}"), Contains("servers.addresses: needs at least 1"));
   CHECK_THAT(Mistake(base + "servers: {addresses: ['here']}"), Contains("'here' is not host:port"));
+  CHECK_THAT(Mistake(base + "servers: {addresses: ['h:70000']}"), Contains("port above 65535"));
+  CHECK_THAT(Mistake(base + "---\nseed: 2"), Contains("a second document"));
+  CHECK_THAT(Mistake("name: a\nnet: [{name: \"b\\u00ff\", type: softmax_loss}]"), Contains("net[0].name: 'b"));
   CHECK_THAT(Mistake(base + "servers: {addresses: a:1}"), Contains("should be a list"));
   CHECK_THAT(Mistake(base + "seed: 1\nseed: 2"), Contains("job.yaml:6: seed: given twice"));
   CHECK_THAT(Mistake(base + "worker: {lease_ms: 500, heartbeat_ms: 600}"), Contains("less than worker.lease_ms"));

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "proto/job_config.h"
+#include "proto/limits.h"
 #include "proto/shard_map.h"
 #include "ps/table_spec.h"
 
@@ -107,19 +108,26 @@ absl::StatusOr<RegisterReply> Control::Register(const RegisterRequest& request) 
 }
 
 absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& request) {
-  if (request.job().name() != job_.name()) {
-    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(),
-                                                      "', the worker for '", request.job().name(), "'"));
+  Job job;
+  TableSpec table;
+  if (request.job().size() > kMaxRegisterBytes || request.table().size() > kMaxRegisterBytes ||
+      !job.ParseFromString(request.job()) || !table.ParseFromString(request.table())) {
+    return absl::InvalidArgumentError(absl::StrCat("a registration whose job or table is malformed or over ",
+                                                   kMaxRegisterBytes, " bytes"));
   }
-  if (absl::Status status = CheckAgreement(job_, request.job()); !status.ok()) return status;
+  if (job.name() != job_.name()) {
+    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(),
+                                                      "', the worker for '", job.name().substr(0, 64), "'"));
+  }
+  if (absl::Status status = CheckAgreement(job_, job); !status.ok()) return status;
   {
     std::lock_guard lock(mutex_);
     if (draining_) return absl::UnavailableError("the server is shutting down");
   }
   const bool observer = request.role() == OBSERVER;
   // An observer need not know the net.
-  if (!observer || request.table().elements() != 0) {
-    if (absl::Status status = EnsureTable(request.table()); !status.ok()) return status;
+  if (!observer || table.elements() != 0) {
+    if (absl::Status status = EnsureTable(table); !status.ok()) return status;
   }
 
   RegisterReply reply;

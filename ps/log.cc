@@ -19,7 +19,9 @@ Log Log::With(std::string_view key, uint32_t value) const {
 }
 
 void Log::Write(spdlog::level::level_enum level, std::string_view message) const {
-  if (logger_ != nullptr) logger_->log(level, "[{}] {}", about_, message);
+  // Some of it may be a peer's words.
+  constexpr size_t kMost = 2000;
+  if (logger_ != nullptr) logger_->log(level, "[{}] {}", about_, message.substr(0, kMost));
 }
 
 absl::StatusOr<std::shared_ptr<spdlog::logger>> MakeLogger(const std::string& path) {

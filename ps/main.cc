@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "proto/address.h"
 #include "proto/job_config.h"
 #include "ps/log.h"
 #include "ps/server.h"
@@ -69,6 +70,10 @@ int WaitForEnd(int signal_fd, int lifeline_fd) {
 int Run(const Flags& flags) {
   if (flags.lifeline_fd >= 0 && fcntl(flags.lifeline_fd, F_GETFD) < 0) {
     return Fail(kUsage, absl::StrCat("--lifeline-fd ", flags.lifeline_fd, " is not open"));
+  }
+  for (const std::string* address : {&flags.listen, &flags.metrics}) {
+    if (address->empty()) continue;
+    if (absl::Status status = CheckListenAddress(*address); !status.ok()) return Fail(kUsage, status.message());
   }
   const auto job = LoadJob(flags.config);
   if (!job.ok()) return Fail(ExitCode(job.status()), job.status().message());

@@ -7,7 +7,9 @@
 #include <chrono>
 #include <exception>
 #include <future>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "ps/listen_error.h"
@@ -39,7 +41,9 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
     const std::string& address, std::shared_ptr<prometheus::Collectable> metrics,
     const std::string& setting) {
   try {
-    auto exposer = std::make_unique<prometheus::Exposer>(address, 1);
+    // A connection that sends nothing holds one of the threads, for as long as the timeout allows.
+    auto exposer = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
+        "listening_ports", address, "num_threads", "8", "request_timeout_ms", "1000"});
     exposer->RegisterCollectable(metrics);
     const int port = exposer->GetListeningPorts().at(0);
     const std::string chosen = absl::StrCat(address.substr(0, address.rfind(':')), ":", port);

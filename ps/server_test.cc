@@ -57,14 +57,25 @@ std::unique_ptr<Server> MustStart(const Job& job) {
   return *std::move(server);
 }
 
+// Changes a message that travels serialized.
+template <typename Message, typename Function>
+std::string Edited(const std::string& bytes, Function edit) {
+  Message message;
+  REQUIRE(message.ParseFromString(bytes));
+  edit(&message);
+  return message.SerializeAsString();
+}
+
 RegisterRequest RegisterOf(const Job& job, uint32_t partition) {
   RegisterRequest request;
-  *request.mutable_job() = job;
+  request.set_job(job.SerializeAsString());
   request.set_partition(partition);
-  request.mutable_table()->set_elements(kElements);
-  TensorSpec* tensor = request.mutable_table()->add_tensors();
+  TableSpec table;
+  table.set_elements(kElements);
+  TensorSpec* tensor = table.add_tensors();
   tensor->set_name("fc.weights");
   tensor->add_shape(kElements);
+  request.set_table(table.SerializeAsString());
   request.set_host("here");
   request.set_pid(partition + 1);
   return request;
@@ -108,7 +119,9 @@ class Client {
     grpc::ClientContext context;
     const grpc::Status status = control_->Register(&context, request, &reply_);
     header_ = {};
-    header_.job = JobId(request.job().name());
+    Job job;
+    job.ParseFromString(request.job());
+    header_.job = JobId(job.name());
     header_.worker = request.partition();
     header_.fence = reply_.fence();
     header_.map_version = reply_.map().version();
@@ -316,13 +329,13 @@ TEST_CASE("registrations that do not agree are refused and say why") {
     return status.error_message();
   };
   RegisterRequest request = RegisterOf(job, 0);
-  request.mutable_job()->set_name("other");
+  request.set_job(Edited<Job>(request.job(), [](Job* j) { j->set_name("other"); }));
   CHECK(refusal(request, grpc::StatusCode::FAILED_PRECONDITION).find("other") != std::string::npos);
   request = RegisterOf(job, 0);
-  request.mutable_job()->mutable_optimizer()->set_learning_rate(0.1f);
+  request.set_job(Edited<Job>(request.job(), [](Job* j) { j->mutable_optimizer()->set_learning_rate(0.1f); }));
   CHECK(refusal(request, grpc::StatusCode::FAILED_PRECONDITION).find("learning_rate") != std::string::npos);
   request = RegisterOf(job, 0);
-  request.mutable_table()->mutable_tensors(0)->set_shape(0, 5);
+  request.set_table(Edited<TableSpec>(request.table(), [](TableSpec* t) { t->mutable_tensors(0)->set_shape(0, 5); }));
   CHECK(refusal(request, grpc::StatusCode::FAILED_PRECONDITION).find("fc.weights") != std::string::npos);
   refusal(RegisterOf(job, 2), grpc::StatusCode::INVALID_ARGUMENT);
   refusal(RegisterRequest(), grpc::StatusCode::FAILED_PRECONDITION);
@@ -331,6 +344,16 @@ TEST_CASE("registrations that do not agree are refused and say why") {
   CHECK(client.Register(request).ok());
   refusal(RegisterOf(job, 1), grpc::StatusCode::ABORTED);
   CHECK(Count(*server, "registrations_refused") == 6);
+  // Millions of empty layers or tensors are refused before they are parsed.
+  request = RegisterOf(job, 0);
+  for (int i = 0; i < 1000000; ++i) request.mutable_job()->append("\x5a\0", 2);
+  refusal(request, grpc::StatusCode::INVALID_ARGUMENT);
+  request = RegisterOf(job, 0);
+  for (int i = 0; i < 1000000; ++i) request.mutable_table()->append("\x12\0", 2);
+  refusal(request, grpc::StatusCode::INVALID_ARGUMENT);
+  request = RegisterOf(job, 0);
+  request.set_job("garbage");
+  refusal(request, grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_CASE("a net that does not fit the memory limit is refused before anything is allocated") {
@@ -339,11 +362,12 @@ TEST_CASE("a net that does not fit the memory limit is refused before anything i
   auto server = MustStart(job);
   Client client(*server);
   RegisterRequest request = RegisterOf(job, 0);
-  request.mutable_table()->set_elements(16385);
+  request.set_table(Edited<TableSpec>(request.table(), [](TableSpec* t) { t->set_elements(16385); }));
   grpc::Status status = client.Register(request);
   CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
   CHECK(status.error_message().find("memory_limit_bytes") != std::string::npos);
-  request.mutable_table()->set_elements(std::numeric_limits<uint64_t>::max());
+  request.set_table(Edited<TableSpec>(
+      request.table(), [](TableSpec* t) { t->set_elements(std::numeric_limits<uint64_t>::max()); }));
   CHECK(client.Register(request).error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
   CheckServes(*server, job);
 }

@@ -102,7 +102,13 @@ ExitStatus App::Run() {
   if (options_.lifeline_fd) {
     lifeline.emplace(*options_.lifeline_fd, [this] { Stop("whoever started it is gone: its lifeline closed"); });
   }
-  return Finish(RunSteps());
+  std::optional<HangupWatch> feed;
+  if (options_.feed_fd) {
+    feed.emplace(*options_.feed_fd, [this] { Stop("its launcher is gone: the feed closed"); });
+  }
+  const Failure failure = RunSteps();
+  end_.lock();
+  return Finish(failure);
 }
 
 App::Failure App::RunSteps() {
@@ -129,7 +135,11 @@ App::Failure App::RunSteps() {
                job.servers().addresses_size(), (*net)->parameter_count(), client_->progress().position());
   // The lease is kept until training reports by itself.
   std::optional<Repeater> waiting;
-  waiting.emplace(std::chrono::milliseconds(job.worker().heartbeat_ms()), [this] { client_->Heartbeat({}); });
+  waiting.emplace(std::chrono::milliseconds(job.worker().heartbeat_ms()), [this] {
+    client_->Heartbeat({});
+    // The main thread may be waiting for rows that never come.
+    if (const absl::Status status = client_->status(); !status.ok()) Fail(ExitOf(status), status);
+  });
   auto store = Load(**net);
   if (!store.ok()) {
     const bool launcher_gone = options_.feed_fd && store.status().code() == absl::StatusCode::kAborted;
@@ -137,11 +147,6 @@ App::Failure App::RunSteps() {
   }
   events_.Loaded(store->size(), store->bytes());
   spdlog::info("{} samples, {} bytes", store->size(), store->bytes());
-
-  std::optional<HangupWatch> feed;
-  if (options_.feed_fd) {
-    feed.emplace(*options_.feed_fd, [this] { Stop("its launcher is gone: the feed closed"); });
-  }
   if (client_->needs_initial()) {
     kernels::AlignedBuffer initial((*net)->parameter_count());
     const std::span<float> values(initial.data(), initial.size());
@@ -236,7 +241,12 @@ void App::Stop(const std::string& reason) {
   }
   // Reading files or the feed can't be interrupted; nothing is lost by leaving it where it is.
   lock.unlock();
-  std::_Exit(static_cast<int>(Finish({ExitStatus::kStopped, absl::CancelledError(reason)})));
+  Fail(ExitStatus::kStopped, absl::CancelledError(reason));
+}
+
+void App::Fail(ExitStatus exit, const absl::Status& status) {
+  end_.lock();
+  std::_Exit(static_cast<int>(Finish({exit, status})));
 }
 
 }  // namespace downpour::worker

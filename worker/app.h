@@ -27,7 +27,7 @@ struct AppOptions {
   std::optional<int> lifeline_fd;
 };
 
-// Run() is called once, on the main thread; Stop() from any.
+// Run() is called once, on the main thread; the others from any.
 class App {
  public:
   explicit App(AppOptions options);
@@ -37,6 +37,9 @@ class App {
   // Ends the worker with kStopped: a training one in order, after which Run returns; one that still loads its data
   // at once, without returning.
   void Stop(const std::string& reason);
+
+  // Ends the process at once, having said why; does not return.
+  [[noreturn]] void Fail(ExitStatus exit, const absl::Status& status);
 
  private:
   // What went wrong, and how the process ends for it.
@@ -52,6 +55,8 @@ class App {
 
   const AppOptions options_;
   Events events_;
+
+  std::mutex end_;  // held by whoever ends the process, to its end
 
   std::mutex mutex_;
   // Protected by mutex_.

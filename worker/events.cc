@@ -6,10 +6,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include "worker/line_writer.h"
+
 namespace downpour::worker {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::chrono::milliseconds kPatience{1000};
+constexpr size_t kMaxReason = 2000;
 
 // JSON has no NaN and no infinity.
 json Number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
@@ -21,11 +26,11 @@ std::string Line(const json& object) {
 }  // namespace
 
 void Events::Started(const std::vector<std::string>& servers) {
-  Write(Line({{"event", "started"}, {"partition", partition_}, {"pid", getpid()}, {"servers", servers}}));
+  Write(Line({{"event", "started"}, {"partition", partition_}, {"pid", getpid()}, {"servers", servers}}), kPatience);
 }
 
 void Events::Loaded(uint64_t samples, uint64_t bytes) {
-  Write(Line({{"event", "loaded"}, {"partition", partition_}, {"samples", samples}, {"bytes", bytes}}));
+  Write(Line({{"event", "loaded"}, {"partition", partition_}, {"samples", samples}, {"bytes", bytes}}), kPatience);
 }
 
 void Events::Progress(const WorkerReport& report) {
@@ -36,7 +41,8 @@ void Events::Progress(const WorkerReport& report) {
               {"samples", report.samples()},
               {"loss", report.loss_steps() > 0 ? Number(report.loss()) : json(nullptr)},
               {"samples_per_second", Number(report.samples_per_second())},
-              {"staleness", Number(report.staleness())}}));
+              {"staleness", Number(report.staleness())}}),
+        std::chrono::milliseconds(0));
 }
 
 void Events::Done(const WorkerReport& report, double loss, double seconds) {
@@ -45,20 +51,19 @@ void Events::Done(const WorkerReport& report, double loss, double seconds) {
               {"steps", report.step()},
               {"samples", report.samples()},
               {"loss", Number(loss)},
-              {"seconds", Number(seconds)}}));
+              {"seconds", Number(seconds)}}),
+        kPatience);
 }
 
 void Events::Failed(const std::string& reason, const std::string& hint) {
-  Write(Line({{"event", "failed"}, {"partition", partition_}, {"reason", reason}, {"hint", hint}}));
+  // Short enough to be written whole.
+  Write(Line({{"event", "failed"}, {"partition", partition_}, {"reason", reason.substr(0, kMaxReason)}, {"hint", hint}}),
+        kPatience);
 }
 
-void Events::Write(const std::string& line) {
+void Events::Write(const std::string& line, std::chrono::milliseconds patience) {
   std::lock_guard lock(mutex_);
-  for (size_t at = 0; at < line.size();) {
-    const ssize_t n = write(STDOUT_FILENO, line.data() + at, line.size() - at);
-    if (n <= 0) return;
-    at += n;
-  }
+  WriteWithin(STDOUT_FILENO, line, patience);
 }
 
 }  // namespace downpour::worker

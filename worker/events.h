@@ -1,6 +1,7 @@
 // What a worker says to its launcher: one JSON object a line on standard output, as worker/CONTRACT.md has them.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -10,7 +11,8 @@
 
 namespace downpour::worker {
 
-// Any thread may call. Lines are whole and flushed; a reader that has gone away is no error.
+// Any thread may call. Lines are whole and flushed. A reader that has gone away, or does not read, is no error: progress
+// is then dropped at once, the rest after a second.
 class Events {
  public:
   explicit Events(uint32_t partition) : partition_(partition) {}
@@ -22,7 +24,7 @@ class Events {
   void Failed(const std::string& reason, const std::string& hint);
 
  private:
-  void Write(const std::string& line);
+  void Write(const std::string& line, std::chrono::milliseconds patience);
 
   const uint32_t partition_;
   std::mutex mutex_;

@@ -8,8 +8,10 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/strings/str_split.h"
+#include "proto/address.h"
 #include "proto/job_config.h"
 #include "worker/app.h"
+#include "worker/standard_streams.h"
 
 namespace {
 
@@ -25,12 +27,11 @@ int Fail(const std::string& message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  downpour::worker::EnsureStandardStreams();
   CLI::App cli("Trains one partition of a job. Started by a launcher; worker/CONTRACT.md has the details.", "ps-worker");
   std::string config;
   std::string servers;
   std::string log_file;
-  int feed_fd = -1;
-  int lifeline_fd = -1;
   AppOptions options;
   uint32_t stage_attempt = 0;
   uint32_t task_attempt = 0;
@@ -39,8 +40,8 @@ int main(int argc, char** argv) {
   cli.add_option("--partition", options.partition, "Which partition this is, from 0")->required();
   cli.add_option("--stage-attempt", stage_attempt, "Which try of the stage this is");
   cli.add_option("--task-attempt", task_attempt, "Which try of the task this is");
-  cli.add_option("--feed-fd", feed_fd, "Descriptor from which samples are read; default: the job's data.train");
-  cli.add_option("--lifeline-fd", lifeline_fd, "Descriptor at whose end the worker ends");
+  cli.add_option("--feed-fd", options.feed_fd, "Descriptor from which samples are read; default: the job's data.train");
+  cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the worker ends");
   cli.add_option("--log-file", log_file, "Where log lines go; default: standard error");
   try {
     cli.parse(argc, argv);
@@ -60,8 +61,13 @@ int main(int argc, char** argv) {
   }
   options.attempt.set_stage(stage_attempt);
   options.attempt.set_task(task_attempt);
-  if (feed_fd >= 0) options.feed_fd = feed_fd;
-  if (lifeline_fd >= 0) options.lifeline_fd = lifeline_fd;
+  for (const auto& fd : {options.feed_fd, options.lifeline_fd}) {
+    if (fd && !downpour::worker::IsOpen(*fd)) return Fail("descriptor " + std::to_string(*fd) + " is not open");
+  }
+  for (const std::string& address : options.job.servers().addresses()) {
+    const absl::Status status = downpour::CheckConnectAddress(address);
+    if (!status.ok()) return Fail("servers: " + std::string(status.message()));
+  }
 
   try {
     auto sink = log_file.empty() ? spdlog::sink_ptr(std::make_shared<spdlog::sinks::stderr_sink_mt>())
@@ -90,7 +96,12 @@ int main(int argc, char** argv) {
     sigwait(&signals, &signal);
     app->Stop(std::string("stopped by ") + (signal == SIGINT ? "SIGINT" : "SIGTERM"));
   }).detach();
-  const ExitStatus status = app->Run();
+  ExitStatus status = ExitStatus::kInternal;
+  try {
+    status = app->Run();
+  } catch (const std::exception& error) {  // out of memory, for one
+    app->Fail(ExitStatus::kInternal, absl::InternalError(error.what()));
+  }
   spdlog::shutdown();
   std::_Exit(static_cast<int>(status));
 }

@@ -29,6 +29,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kRetryPause{100};
 constexpr milliseconds kTellAfter{2000};
+constexpr milliseconds kFarewell{1000};
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Job& job) {
   grpc::ChannelArguments arguments;
@@ -135,10 +136,10 @@ absl::Status PsClient::Register(const TableSpec& table, std::function<void(const
   if (absl::Status status = AwaitServers(on_wait); !status.ok()) return status;
 
   RegisterRequest request;
-  *request.mutable_job() = job_;
+  request.set_job(job_.SerializeAsString());
   request.set_partition(identity_.partition);
   *request.mutable_attempt() = identity_.attempt;
-  *request.mutable_table() = table;
+  request.set_table(table.SerializeAsString());
   request.set_role(identity_.role);
   char host[256] = "";
   if (gethostname(host, sizeof(host) - 1) == 0) request.set_host(host);
@@ -565,7 +566,9 @@ absl::Status PsClient::Leave(Outcome outcome, const std::string& reason, const W
     request.set_reason(reason);
     LeaveReply reply;
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + milliseconds(job_.worker().call_timeout_ms()));
+    // Only the end of a job well done is worth waiting for; for the rest there is the lease.
+    const milliseconds patience(job_.worker().call_timeout_ms());
+    context.set_deadline(std::chrono::system_clock::now() + (outcome == DONE ? patience : std::min(patience, kFarewell)));
     const absl::Status status = FromGrpcStatus(server->control->Leave(&context, request, &reply));
     if (!status.ok() && first.ok()) {
       first = absl::Status(status.code(), absl::StrCat(server->Name(), ": ", status.message()));

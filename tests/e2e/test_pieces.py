@@ -1,11 +1,14 @@
 """ps-server and ps-worker by hand, and what they say when something is wrong."""
 
+import fcntl
 import gzip
 import json
+import os
 import signal
 import socket
 import struct
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -117,7 +120,7 @@ def test_job_and_server_that_disagree_on_the_net(place):
 
 
 def test_a_partition_beyond_the_jobs(place):
-    result = place.run("ps-worker", "--config", place.job(), "--partition", 2)
+    result = place.run("ps-worker", "--config", place.job(), "--servers", "h:1,h:2", "--partition", 2)
     assert result.returncode == 64 and "partition 2" in failure(result)
 
 
@@ -202,3 +205,74 @@ def test_an_older_attempt_is_superseded(place):
     new.send_signal(signal.SIGTERM)
     new.communicate(timeout=30)
     assert new.returncode == 75
+
+
+def test_a_launcher_that_does_not_read_what_the_worker_says(place):
+    job = place.job(**one_server(training=LONG, worker="{heartbeat_ms: 10, lease_ms: 2000}"))
+    _, listening = place.serve(job)
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    worker = place.start(
+        "ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0, stdout=write_end
+    )
+    os.close(write_end)
+    # Long after the pipe is full the lease is still kept.
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(4)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(15) == 75
+    os.close(read_end)
+
+
+def test_a_feed_that_stops_while_the_server_dies(place):
+    job = place.job(**one_server())
+    server, listening = place.serve(job)
+    read_end, write_end = os.pipe()
+    worker = place.start(
+        "ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0,
+        "--feed-fd", read_end, pass_fds=(read_end,),
+    )
+    os.close(read_end)
+    os.write(write_end, b"DPF1\x01\x00")  # the beginning of a header, and then nothing
+    assert worker.stdout.readline()  # started
+    time.sleep(0.5)
+    server.kill()
+    assert worker.wait(20) == 69
+    os.close(write_end)
+
+
+def test_a_launcher_that_dies_while_the_worker_looks_for_servers(place):
+    job = place.job(**one_server(worker="{connect_timeout_ms: 20000}"))
+    read_end, write_end = os.pipe()
+    worker = place.start(
+        "ps-worker", "--config", job, "--servers", "127.0.0.1:9", "--partition", 0,
+        "--feed-fd", read_end, pass_fds=(read_end,),
+    )
+    os.close(read_end)
+    assert worker.stdout.readline()
+    os.close(write_end)
+    assert worker.wait(10) == 75
+
+
+@pytest.mark.parametrize("flag", [["--feed-fd", "77"], ["--lifeline-fd", "77"], ["--servers", "a,,b"],
+                                  ["--servers", "127.0.0.1:0"], ["--servers", "127.0.0.1:70000"]])
+def test_flags_that_can_not_be_meant(place, flag):
+    result = place.run("ps-worker", "--config", place.job(**one_server()), "--partition", 0, *flag)
+    assert result.returncode == 64, result.stdout + result.stderr
+
+
+def test_an_address_beyond_all_ports_is_not_listened_on(place):
+    result = place.run("ps-server", "--config", place.job(**one_server()), "--index", 0, "--listen", "127.0.0.1:99999")
+    assert result.returncode == 64 and "65535" in result.stderr
+
+
+def test_a_worker_that_slept_through_its_lease_may_be_tried_again(place):
+    job = place.job(**one_server(training=LONG, worker="{heartbeat_ms: 50, lease_ms: 1000}"))
+    _, listening = place.serve(job)
+    worker = place.start("ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0)
+    place.wait_for_event(worker, "progress")
+    worker.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    worker.send_signal(signal.SIGCONT)
+    out, _ = worker.communicate(timeout=30)
+    assert worker.returncode == 69, out

@@ -221,3 +221,30 @@ def test_more_than_one_run_in_a_second_have_folders_of_their_own(place):
         process.communicate(timeout=60)
         assert process.returncode == 0
     assert len(list((place.folder / "runs").iterdir())) == 2
+
+
+def test_a_full_disk_is_said_and_is_no_success(place):
+    disk = place.folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("needs to mount a small file system: " + mounted.stderr.decode())
+    try:
+        result = place.run("ps-run", place.job(), "--run-dir", disk / "run")
+        assert result.returncode == 1
+        assert "can't write the model" in result.stdout and "No space left" in result.stdout
+        assert not list((disk / "run").glob("*.part"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_whoever_does_not_read_ps_run_can_still_stop_it(place):
+    read_end, write_end = os.pipe()
+    job = place.job(training=LONG, run="{progress_ms: 50, evaluations: 0}")
+    process = place.start("ps-run", job, "--json", "--run-dir", place.folder / "run", stdout=write_end)
+    os.close(write_end)
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    os.close(read_end)
+    assert not place.wait_until_quiet()

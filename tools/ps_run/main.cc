@@ -10,10 +10,13 @@
 
 #include "proto/job_config.h"
 #include "tools/ps_run/check.h"
+#include "tools/ps_run/json_text.h"
 #include "tools/ps_run/supervisor.h"
+#include "worker/standard_streams.h"
 
 namespace {
 
+using downpour::run::JsonText;
 using downpour::run::RunExit;
 
 int Usage(const std::string& message) {
@@ -25,7 +28,7 @@ int ShowSummary(const std::string& path, bool json) {
   const auto summary = downpour::run::ReadSummary(path);
   if (!summary.ok()) return Usage(std::string(summary.status().message()));
   if (json) {
-    std::cout << summary->dump(2) << "\n";
+    std::cout << JsonText(*summary, 2) << "\n";
   } else {
     std::cout << downpour::run::SummaryText(*summary);
   }
@@ -47,7 +50,7 @@ int Check(const std::string& path, bool json) {
     } else {
       answer["error"] = std::string(status.message());
     }
-    std::cout << answer.dump() << "\n";
+    std::cout << JsonText(answer) << "\n";
     return status.ok() ? 0 : static_cast<int>(RunExit::kUsage);
   }
   if (!status.ok()) {
@@ -58,9 +61,7 @@ int Check(const std::string& path, bool json) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   CLI::App cli("Runs a job on this machine, or shows the summary of a run.\n\n"
                "  ps-run JOB.yaml            servers, workers, progress, summary\n"
                "  ps-run --check JOB.yaml    only looks the job over\n"
@@ -70,7 +71,6 @@ int main(int argc, char** argv) {
   std::string launcher = "local";
   bool check = false;
   bool json = false;
-  int lifeline_fd = -1;
   downpour::run::SupervisorOptions options;
   cli.add_option("job", target, "A job file, or the folder of a finished run")->required();
   cli.add_flag("--check", check, "Look the job over and start nothing");
@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
   cli.add_option("--launcher", launcher, "local: start the workers here; external: others start and feed them")
       ->check(CLI::IsMember({"local", "external"}));
   cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
-  cli.add_option("--lifeline-fd", lifeline_fd, "Descriptor at whose end the run stops");
+  cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the run stops");
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -100,7 +100,9 @@ int main(int argc, char** argv) {
   options.launcher = launcher == "local" ? downpour::run::Launcher::kLocal : downpour::run::Launcher::kExternal;
   options.binaries = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   options.voice = downpour::run::ChooseVoice(json);
-  if (lifeline_fd >= 0) options.lifeline_fd = lifeline_fd;
+  if (options.lifeline_fd && !downpour::worker::IsOpen(*options.lifeline_fd)) {
+    return Usage("--lifeline-fd " + std::to_string(*options.lifeline_fd) + " is not open");
+  }
 
   ::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
@@ -111,4 +113,16 @@ int main(int argc, char** argv) {
 
   downpour::run::Supervisor supervisor(std::move(options));
   return static_cast<int>(supervisor.Run());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  downpour::worker::EnsureStandardStreams();
+  try {
+    return Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "ps-run: " << error.what() << "\n";
+    return static_cast<int>(RunExit::kFailed);
+  }
 }

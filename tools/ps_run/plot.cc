@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 #include <string>
 
 #include <sys/wait.h>
@@ -16,6 +17,15 @@ namespace {
 // Within gnuplot's double quotes.
 std::string Quoted(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}, {"_", "\\\\_"}}), "\"");
+}
+
+// gnuplot takes no notice of a full disk.
+bool IsWholePng(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  char tail[8] = "";
+  in.seekg(-8, std::ios::end);
+  in.read(tail, sizeof(tail));
+  return in && std::string(tail, 4) == "IEND";
 }
 
 }  // namespace
@@ -57,7 +67,7 @@ absl::Status DrawPlot(const Series& series, const std::string& title, const std:
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
     return absl::NotFoundError("gnuplot is not installed (Debian: gnuplot-nox)");
   }
-  if (status != 0 || std::rename(beside.c_str(), path.c_str()) != 0) {
+  if (status != 0 || !IsWholePng(beside) || std::rename(beside.c_str(), path.c_str()) != 0) {
     std::remove(beside.c_str());
     return absl::InternalError(absl::StrCat("gnuplot could not draw ", path, ", status ", WEXITSTATUS(status)));
   }

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/job_config.h"
+#include "tools/ps_run/json_text.h"
 
 namespace downpour::run {
 namespace {
@@ -36,7 +37,7 @@ absl::StatusOr<RunFolder> RunFolder::Make(const Job& job, const std::string& pat
   } else if (fs::exists(chosen, error) && !fs::is_empty(chosen, error)) {
     return absl::AlreadyExistsError(absl::StrCat("the run folder ", chosen, " exists and is not empty"));
   }
-  chosen = fs::absolute(chosen).lexically_normal();
+  if (!error) chosen = fs::absolute(chosen, error).lexically_normal();
   if (!error) fs::create_directories(fs::path(chosen) / "logs", error);
   if (error) return absl::UnavailableError(absl::StrCat("can't make the run folder ", chosen, ": ", error.message()));
   return RunFolder(chosen);
@@ -50,10 +51,10 @@ std::string RunFolder::LogFile(absl::string_view process) const {
 absl::Status RunFolder::WriteJob(const Job& job) const { return WriteWhole(File("job.yaml"), JobToYaml(job)); }
 
 absl::Status RunFolder::WriteSummary(const ordered_json& summary) const {
-  return WriteWhole(File("summary.json"), summary.dump(2) + "\n");
+  return WriteWhole(File("summary.json"), JsonText(summary, 2) + "\n");
 }
 
-void RunFolder::AddMetrics(const ordered_json& line) { metrics_ << line.dump() << std::endl; }
+void RunFolder::AddMetrics(const ordered_json& line) { metrics_ << JsonText(line) << std::endl; }
 
 absl::Status WriteWhole(const std::string& path, absl::string_view text) {
   const std::string beside = absl::StrCat(path, ".part");

@@ -16,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "proto/sync/mode.h"
+#include "tools/ps_run/json_text.h"
 #include "tools/ps_run/plot.h"
 #include "worker/model_file.h"
 
@@ -149,7 +150,7 @@ absl::Status Supervisor::WriteCluster() const {
                                 {"run_dir", folder_->path()},
                                 {"workers", options_.job.workers()},
                                 {"strong", mode.ok() && (*mode)->strong}};
-  return WriteWhole(options_.cluster_file, cluster.dump(2) + "\n");
+  return WriteWhole(options_.cluster_file, JsonText(cluster, 2) + "\n");
 }
 
 void Supervisor::Turn() {
@@ -339,24 +340,32 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
   if (!values_.empty()) {
     const std::string path = folder_->File("model.safetensors");
     const absl::Status written = worker::WriteModel(path, evaluator_->parameters(), values_);
-    if (written.ok()) outcome_.model = path;
-    else Problem(std::string(written.message()));
+    if (written.ok()) {
+      outcome_.model = path;
+    } else {
+      Problem(std::string(written.message()));
+    }
   }
   if (!outcome_.series.points.empty()) {
     const std::string path = folder_->File("plot.png");
     const absl::Status drawn = DrawPlot(outcome_.series, options_.job.name(), path);
-    if (drawn.ok()) outcome_.plot = path;
-    else Problem(absl::StrCat("no plot: ", drawn.message()));
+    if (drawn.ok()) {
+      outcome_.plot = path;
+    } else {
+      Problem(absl::StrCat("no plot: ", drawn.message()));
+    }
   }
   ordered_json summary = MakeSummary(options_.job, folder_->path(), outcome_);
-  if (absl::Status written = folder_->WriteSummary(summary); !written.ok()) Problem(std::string(written.message()));
+  const absl::Status summarised = folder_->WriteSummary(summary);
+  if (!summarised.ok()) Problem(std::string(summarised.message()));
   terminal_.Text(SummaryText(summary));
   if (options_.voice == Voice::kJson) {
     summary["event"] = "summary";
     terminal_.Say("", summary);
   }
   switch (outcome_.result) {
-    case RunResult::kDone: return RunExit::kDone;
+    // A run whose model could not be kept was for nothing.
+    case RunResult::kDone: return outcome_.model && summarised.ok() ? RunExit::kDone : RunExit::kFailed;
     case RunResult::kStopped: return stop_signal_ == SIGINT ? RunExit::kInterrupted : RunExit::kStopped;
     default: return failure;
   }

@@ -3,9 +3,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <chrono>
 
 #include <nlohmann/json.hpp>
+
+#include "tools/ps_run/json_text.h"
+#include "worker/line_writer.h"
 
 namespace downpour::run {
 namespace {
@@ -17,9 +20,11 @@ size_t Columns() {
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-void Print(absl::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+constexpr std::chrono::milliseconds kPatience{1000};  // with a reader that does not read
+constexpr std::chrono::milliseconds kNone{0};
+
+void Print(absl::string_view text, std::chrono::milliseconds patience) {
+  worker::WriteWithin(STDOUT_FILENO, text, patience);
 }
 
 }  // namespace
@@ -30,36 +35,36 @@ Voice ChooseVoice(bool json) {
 }
 
 void Terminal::ClearLine() {
-  if (line_shown_) Print("\r\x1b[K");
+  if (line_shown_) Print("\r\x1b[K", kNone);
   line_shown_ = false;
 }
 
 void Terminal::Say(absl::string_view text, const nlohmann::ordered_json& event) {
   if (voice_ == Voice::kJson) {
-    Print(event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    Print(JsonText(event) + "\n", kPatience);
     return;
   }
   ClearLine();
-  Print(std::string(text) + "\n");
+  Print(std::string(text) + "\n", kPatience);
 }
 
 void Terminal::Progress(const ProgressView& view, const nlohmann::ordered_json& event) {
-  if (voice_ == Voice::kJson) return Say("", event);
+  if (voice_ == Voice::kJson) return Print(JsonText(event) + "\n", kNone);
   std::string line = FormatProgress(view);
   if (voice_ == Voice::kPlain) {
     if (view.point.seconds - last_plain_seconds_ < kPlainEverySeconds) return;
     last_plain_seconds_ = view.point.seconds;
-    return Print(line + "\n");
+    return Print(line + "\n", kNone);
   }
   if (line.size() >= Columns()) line.resize(Columns() - 1);
-  Print("\r\x1b[K" + line);
+  Print("\r\x1b[K" + line, kNone);
   line_shown_ = true;
 }
 
 void Terminal::Text(absl::string_view text) {
   if (voice_ == Voice::kJson) return;
   ClearLine();
-  Print(text);
+  Print(text, kPatience);
 }
 
 }  // namespace downpour::run

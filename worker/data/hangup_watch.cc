@@ -10,18 +10,6 @@
 #include <utility>
 
 namespace downpour::worker {
-namespace {
-
-// Whether the other end is closed, given that poll() saw something.
-bool IsClosed(int fd) {
-  char dropped[4096];
-  const ssize_t got = read(fd, dropped, sizeof(dropped));
-  if (got > 0) return false;
-  return got == 0 || (errno != EINTR && errno != EAGAIN);
-}
-
-}  // namespace
-
 HangupWatch::HangupWatch(int fd, std::function<void()> on_hangup)
     : on_hangup_(std::move(on_hangup)), wake_fd_(eventfd(0, EFD_CLOEXEC)) {
   if (wake_fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
@@ -39,10 +27,10 @@ HangupWatch::~HangupWatch() {
 void HangupWatch::Run(int fd) {
   while (true) {
     pollfd polled[] = {{.fd = wake_fd_, .events = POLLIN, .revents = 0},
-                       {.fd = fd, .events = POLLIN | POLLRDHUP, .revents = 0}};
+                       {.fd = fd, .events = POLLRDHUP, .revents = 0}};
     if (poll(polled, 2, -1) < 0) continue;
     if (polled[0].revents != 0) return;
-    if (polled[1].revents != 0 && IsClosed(fd)) {
+    if (polled[1].revents != 0) {
       on_hangup_();
       return;
     }

@@ -6,9 +6,9 @@
 
 namespace downpour::worker {
 
-// Has a thread of its own, from construction to destruction, which calls `on_hangup` once, when the other end
-// of `fd` is closed. What still arrives there is read and dropped. The descriptor stays the caller's and must
-// outlive the watch. The destructor waits for a callback in progress, so it must not run inside of one.
+// Has a thread of its own, from construction to destruction, which calls `on_hangup` once, when the other end of
+// `fd` is closed. It reads nothing, so somebody else may read there meanwhile. The descriptor stays the caller's and
+// must outlive the watch. The destructor waits for a callback in progress, so it must not run inside of one.
 class HangupWatch {
  public:
   HangupWatch(int fd, std::function<void()> on_hangup);

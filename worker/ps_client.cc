@@ -3,57 +3,26 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <thread>
 #include <utility>
-
-#include <unistd.h>
-
-#include <google/protobuf/util/message_differencer.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "proto/grpc_status.h"
 #include "proto/service.grpc.pb.h"
-#include "proto/shard_map.h"
 #include "proto/sync/mode.h"
 #include "worker/server_stream.h"
 
 namespace downpour::worker {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kRetryPause{100};
-constexpr milliseconds kTellAfter{2000};
 constexpr milliseconds kFarewell{1000};
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Job& job) {
-  grpc::ChannelArguments arguments;
-  // Of control messages too: a shard map of many parts is not small.
-  const int limit = static_cast<int>(std::max<uint64_t>(16 << 20, job.servers().part_bytes() + kFrameHeaderBytes));
-  arguments.SetMaxReceiveMessageSize(limit);
-  arguments.SetMaxSendMessageSize(limit);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 8 << 20);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 20);
-  arguments.SetInt(GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, 4 << 20);
-  // Each client has connections of its own, also where several live in one process.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
 
 bool WaitsForWorkers(const Job& job) {
   const auto mode = FindSyncMode(job.sync().mode());
   return mode.ok() && (*mode)->strong;
 }
-
-double Seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
 }  // namespace
 
@@ -65,19 +34,13 @@ struct PsClient::HeartbeatCall {
 
 class PsClient::Server {
  public:
-  Server(uint32_t index, std::string address, const Job& job)
-      : index(index),
-        address(std::move(address)),
-        channel(MakeChannel(this->address, job)),
-        control(ControlService::NewStub(channel)) {}
+  explicit Server(const RegisteredServer& registered)
+      : registered(registered), control(ControlService::NewStub(registered.channel)) {}
 
-  std::string Name() const { return absl::StrCat("server ", index, " at ", address); }
+  std::string Name() const { return registered.Name(); }
 
-  const uint32_t index;
-  const std::string address;
-  const std::shared_ptr<grpc::Channel> channel;
+  const RegisteredServer registered;
   const std::unique_ptr<ControlService::Stub> control;
-  uint64_t fence = 0;
   std::unique_ptr<ServerStream> stream;
   std::shared_ptr<HeartbeatCall> heartbeat;  // the one under way; protected by the client's mutex
 };
@@ -102,12 +65,19 @@ struct PsClient::PushInFlight {
   size_t missing = 0;
 };
 
-PsClient::PsClient(const Job& job, const Identity& identity, uint64_t elements)
+PsClient::PsClient(const Job& job, const Identity& identity, uint64_t elements, const Registration& registration)
     : job_(job),
       identity_(identity),
       elements_(elements),
       waits_for_workers_(WaitsForWorkers(job)),
-      current_(std::make_unique<kernels::AlignedBuffer>(elements)) {}
+      map_(registration.map),
+      progress_(registration.progress),
+      unset_parts_(registration.unset_parts),
+      current_(std::make_unique<kernels::AlignedBuffer>(elements)),
+      current_versions_(map_.tables(0).parts_size()),
+      next_sequence_(progress_.sequence() + 1) {
+  for (const RegisteredServer& server : registration.servers) servers_.push_back(std::make_unique<Server>(server));
+}
 
 PsClient::~PsClient() {
   for (const auto& server : servers_) {
@@ -123,115 +93,20 @@ PsClient::~PsClient() {
 absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Connect(const Job& job, const Identity& identity,
                                                             const TableSpec& table,
                                                             std::function<void(const std::string&)> on_wait) {
-  std::unique_ptr<PsClient> client(new PsClient(job, identity, table.elements()));
-  if (absl::Status status = client->Register(table, std::move(on_wait)); !status.ok()) return status;
+  absl::StatusOr<Registration> registration = Register(job, identity, table, on_wait);
+  if (!registration.ok()) return registration.status();
+  std::unique_ptr<PsClient> client(new PsClient(job, identity, table.elements(), *registration));
+  client->OpenStreams();
   return client;
-}
-
-absl::Status PsClient::Register(const TableSpec& table, std::function<void(const std::string&)> on_wait) {
-  for (int i = 0; i < job_.servers().addresses_size(); ++i) {
-    servers_.push_back(std::make_unique<Server>(i, job_.servers().addresses(i), job_));
-  }
-  // All of them first: no lease begins to run while another server is still looked for.
-  if (absl::Status status = AwaitServers(on_wait); !status.ok()) return status;
-
-  RegisterRequest request;
-  request.set_job(job_.SerializeAsString());
-  request.set_partition(identity_.partition);
-  *request.mutable_attempt() = identity_.attempt;
-  request.set_table(table.SerializeAsString());
-  request.set_role(identity_.role);
-  char host[256] = "";
-  if (gethostname(host, sizeof(host) - 1) == 0) request.set_host(host);
-  request.set_pid(getpid());
-  bool known_progress = false;
-  for (const auto& server : servers_) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + milliseconds(job_.worker().call_timeout_ms()));
-    RegisterReply reply;
-    absl::Status status = FromGrpcStatus(server->control->Register(&context, request, &reply));
-    if (status.ok()) status = TakeMap(*server, reply);
-    if (!status.ok()) return absl::Status(status.code(), absl::StrCat(server->Name(), ": ", status.message()));
-    server->fence = reply.fence();
-    // A server that owns no parts has nothing to say of it. Where they differ in clocks alone, some have closed one
-    // without an earlier attempt that was lost.
-    const auto order = [](const Progress& p) { return std::pair(p.sequence(), p.clock()); };
-    if (reply.has_progress() && (!known_progress || order(reply.progress()) < order(progress_))) {
-      progress_ = reply.progress();
-      known_progress = true;
-    }
-    unset_parts_.insert(unset_parts_.end(), reply.unset_parts().begin(), reply.unset_parts().end());
-  }
-  current_versions_.resize(map_.tables(0).parts_size());
-  next_sequence_ = progress_.sequence() + 1;
-  OpenStreams();
-  return absl::OkStatus();
-}
-
-absl::Status PsClient::AwaitServers(const std::function<void(const std::string&)>& on_wait) {
-  const auto begun = Clock::now();
-  const auto deadline = begun + milliseconds(job_.worker().connect_timeout_ms());
-  for (const auto& server : servers_) {
-    bool told = false;
-    while (true) {
-      grpc::ClientContext context;
-      const auto left = std::max<Clock::duration>(deadline - Clock::now(), kRetryPause);
-      context.set_deadline(std::chrono::system_clock::now() + std::chrono::duration_cast<milliseconds>(left));
-      StatusReply reply;
-      const absl::Status status = FromGrpcStatus(server->control->Status(&context, StatusRequest(), &reply));
-      const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
-      if (status.ok()) break;
-      if (!away || Clock::now() >= deadline) {
-        return absl::UnavailableError(absl::StrFormat(
-            "no answer from %s, tried for %.1f s: %s. Is a ps-server of this job running there, and can this host "
-            "reach that port? See servers.addresses in the job",
-            server->Name(), Seconds(Clock::now() - begun), status.message()));
-      }
-      if (!told && on_wait && Clock::now() - begun > kTellAfter) {
-        on_wait(absl::StrCat("still looking for ", server->Name(), ": ", status.message()));
-        told = true;
-      }
-      std::this_thread::sleep_for(kRetryPause);
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status PsClient::TakeMap(const Server& server, const RegisterReply& reply) {
-  if (reply.server() != server.index) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("it says that it is server ", reply.server(), ": are the addresses in the job's order?"));
-  }
-  if (server.index > 0) {
-    if (google::protobuf::util::MessageDifferencer::Equals(map_, reply.map())) return CheckParts(reply);
-    return absl::FailedPreconditionError(absl::StrCat("it has another shard map than ", servers_[0]->Name(),
-                                                      ": were all servers started from the same job file?"));
-  }
-  const absl::Status valid = ValidateShardMap(reply.map(), job_.servers().addresses_size());
-  if (!valid.ok()) return absl::FailedPreconditionError(valid.message());
-  if (reply.map().tables_size() != 1 || reply.map().tables(0).elements() != elements_) {
-    return absl::FailedPreconditionError(absl::StrCat("its shard map is not of ", elements_, " parameters"));
-  }
-  map_ = reply.map();
-  return CheckParts(reply);
-}
-
-absl::Status PsClient::CheckParts(const RegisterReply& reply) const {
-  for (const uint32_t part : reply.unset_parts()) {
-    if (part >= static_cast<uint32_t>(map_.tables(0).parts_size())) {
-      return absl::FailedPreconditionError(absl::StrCat("it names part ", part, ", and there is none"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 void PsClient::OpenStreams() {
   for (const auto& server : servers_) {
     FrameHeader hello = HeaderFor(FrameKind::kHello, 0);
-    hello.fence = server->fence;
-    const uint32_t index = server->index;
+    hello.fence = server->registered.fence;
+    const uint32_t index = server->registered.index;
     server->stream = std::make_unique<ServerStream>(
-        server->channel, hello,
+        server->registered.channel, hello,
         ServerStream::Callbacks{
             .on_message = [this, index](Message message) { OnMessage(index, std::move(message)); },
             .on_end =
@@ -251,7 +126,7 @@ FrameHeader PsClient::HeaderFor(FrameKind kind, uint32_t part) const {
   header.map_version = map_.version();
   header.part = part;
   header.worker = identity_.partition;
-  if (kind != FrameKind::kHello) header.fence = servers_[map_.tables(0).parts(part).server()]->fence;
+  if (kind != FrameKind::kHello) header.fence = servers_[map_.tables(0).parts(part).server()]->registered.fence;
   return header;
 }
 
@@ -538,7 +413,7 @@ void PsClient::Heartbeat(const WorkerReport& report) {
     call->context.set_deadline(std::chrono::system_clock::now() + milliseconds(job_.worker().call_timeout_ms()));
     call->request.set_job(job_.name());
     call->request.set_partition(identity_.partition);
-    call->request.set_fence(server->fence);
+    call->request.set_fence(server->registered.fence);
     *call->request.mutable_report() = report;
     server->control->async()->Heartbeat(
         &call->context, &call->request, &call->reply, [this, server = server.get()](grpc::Status status) {
@@ -556,11 +431,10 @@ void PsClient::Heartbeat(const WorkerReport& report) {
 absl::Status PsClient::Leave(Outcome outcome, const std::string& reason, const WorkerReport& report) {
   absl::Status first;
   for (const auto& server : servers_) {
-    if (server->fence == 0) continue;
     LeaveRequest request;
     request.set_job(job_.name());
     request.set_partition(identity_.partition);
-    request.set_fence(server->fence);
+    request.set_fence(server->registered.fence);
     *request.mutable_report() = report;
     request.set_outcome(outcome);
     request.set_reason(reason);

@@ -17,15 +17,9 @@
 #include "proto/frame.h"
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
+#include "worker/registration.h"
 
 namespace downpour::worker {
-
-// Who calls. An observer reads parameters and is no member of the job.
-struct Identity {
-  uint32_t partition = 0;
-  Attempt attempt;
-  Role role = WORKER;
-};
 
 // What one push is made of. The client owns it; a trainer fills it between AcquireBuffer and Push.
 struct GradientBuffer {
@@ -45,8 +39,7 @@ struct GradientBuffer {
 // One compute thread calls everything but Heartbeat, Leave and Cancel, which any thread may call.
 class PsClient {
  public:
-  // Registers with every server in `job.servers.addresses` and opens the streams. Tries for
-  // worker.connect_timeout_ms; `on_wait` is called now and then with a sentence that says what it waits for.
+  // Registers with every server (registration.h has the errors) and opens the streams.
   static absl::StatusOr<std::unique_ptr<PsClient>> Connect(const Job& job, const Identity& identity,
                                                            const TableSpec& table,
                                                            std::function<void(const std::string&)> on_wait);
@@ -103,13 +96,8 @@ class PsClient {
   struct Fetch;
   struct PushInFlight;
 
-  PsClient(const Job& job, const Identity& identity, uint64_t elements);
+  PsClient(const Job& job, const Identity& identity, uint64_t elements, const Registration& registration);
 
-  absl::Status Register(const TableSpec& table, std::function<void(const std::string&)> on_wait);
-  absl::Status AwaitServers(const std::function<void(const std::string&)>& on_wait);
-  // Checks what a server says of itself and of the map; the first one's map becomes the client's.
-  absl::Status TakeMap(const Server& server, const RegisterReply& reply);
-  absl::Status CheckParts(const RegisterReply& reply) const;
   void OpenStreams();
   FrameHeader HeaderFor(FrameKind kind, uint32_t part) const;
   void SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t part);
@@ -130,9 +118,9 @@ class PsClient {
   // In a strong mode an answer may wait for other workers, and there is no telling how long they take: the servers
   // give up on workers that are gone, and heartbeats on servers that are.
   const bool waits_for_workers_;
-  ShardMap map_;
-  Progress progress_;
-  std::vector<uint32_t> unset_parts_;
+  const ShardMap map_;
+  const Progress progress_;
+  std::vector<uint32_t> unset_parts_;  // until SetInitial
   std::vector<std::unique_ptr<Server>> servers_;
 
   // The compute thread's.

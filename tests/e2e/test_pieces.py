@@ -84,7 +84,7 @@ def test_a_server_that_is_not_there(place):
     result = place.run("ps-worker", "--config", job, "--partition", 0)
     assert result.returncode == 69
     reason = failure(result)
-    assert address in reason and "tried for 0.7 s" in reason and "servers.addresses" in reason
+    assert address in reason and "tried for" in reason and "servers.addresses" in reason
 
 
 def test_a_server_that_goes_away(place):

@@ -160,7 +160,7 @@ def test_a_killed_ps_run_takes_its_children_along(place):
 
 
 def test_a_worker_killed_in_the_middle_is_told_and_the_other_goes_on(place):
-    job = place.job(training="{batch: 16, epochs: 40}", worker="{heartbeat_ms: 50, lease_ms: 1000}")
+    job = place.job(training="{batch: 16, epochs: 150}", worker="{heartbeat_ms: 50, lease_ms: 1000}")
     process = place.start("ps-run", job, "--json", "--run-dir", place.folder / "run")
     place.wait_for_event(process, "progress")
     victim = next(pid for pid, command in place.processes().items() if "--partition 1" in command)
@@ -172,13 +172,13 @@ def test_a_worker_killed_in_the_middle_is_told_and_the_other_goes_on(place):
     assert any("worker 1 ended (killed by signal 9" in problem for problem in problems)
     assert summary["result"] == "incomplete"
     assert summary["workers"][0]["state"] == "finished"
-    assert summary["workers"][0]["samples"] == 40 * 2000
+    assert summary["workers"][0]["samples"] == 150 * 2000
     assert summary["accuracy"] > 0.6
     assert not place.wait_until_quiet()
 
 
 def test_bsp_goes_on_without_a_killed_worker(place):
-    job = place.job(training="{batch: 16, epochs: 20}", sync="{mode: bsp}",
+    job = place.job(training="{batch: 16, epochs: 80}", sync="{mode: bsp}",
                     worker="{heartbeat_ms: 50, lease_ms: 1000}")
     process = place.start("ps-run", job, "--json", "--run-dir", place.folder / "run")
     place.wait_for_event(process, "progress")
@@ -186,7 +186,7 @@ def test_bsp_goes_on_without_a_killed_worker(place):
     os.kill(victim, signal.SIGKILL)
     summary = place.wait_for_event(process, "summary")
     assert process.wait(30) == 1
-    assert summary["workers"][0]["samples"] == 20 * 2000
+    assert summary["workers"][0]["samples"] == 80 * 2000
     assert summary["workers"][1]["state"] == "lost"
 
 

@@ -1,0 +1,152 @@
+#include "worker/registration.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include <google/protobuf/util/message_differencer.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "proto/frame.h"
+#include "proto/grpc_status.h"
+#include "proto/service.grpc.pb.h"
+#include "proto/shard_map.h"
+
+namespace downpour::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kRetryPause{100};
+constexpr milliseconds kTellAfter{2000};
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Job& job) {
+  grpc::ChannelArguments arguments;
+  // Of control messages too: a shard map of many parts is not small.
+  const int limit = static_cast<int>(std::max<uint64_t>(16 << 20, job.servers().part_bytes() + kFrameHeaderBytes));
+  arguments.SetMaxReceiveMessageSize(limit);
+  arguments.SetMaxSendMessageSize(limit);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 8 << 20);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 20);
+  arguments.SetInt(GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, 4 << 20);
+  // Each client has connections of its own, also where several live in one process.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+double Seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
+
+// Waits until every server answers.
+absl::Status AwaitServers(const Job& job, const std::vector<RegisteredServer>& servers,
+                          const std::function<void(const std::string&)>& on_wait) {
+  const auto begun = Clock::now();
+  const auto deadline = begun + milliseconds(job.worker().connect_timeout_ms());
+  for (const RegisteredServer& server : servers) {
+    const auto control = ControlService::NewStub(server.channel);
+    bool told = false;
+    while (true) {
+      grpc::ClientContext context;
+      const auto left = std::max<Clock::duration>(deadline - Clock::now(), kRetryPause);
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::duration_cast<milliseconds>(left));
+      StatusReply reply;
+      const absl::Status status = FromGrpcStatus(control->Status(&context, StatusRequest(), &reply));
+      if (status.ok()) break;
+      const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+      if (!away || Clock::now() >= deadline) {
+        return absl::UnavailableError(absl::StrFormat(
+            "no answer from %s, tried for %.1f s: %s. Is a ps-server of this job running there, and can this host "
+            "reach that port? See servers.addresses in the job",
+            server.Name(), Seconds(Clock::now() - begun), status.message()));
+      }
+      if (!told && on_wait && Clock::now() - begun > kTellAfter) {
+        on_wait(absl::StrCat("still looking for ", server.Name(), ": ", status.message()));
+        told = true;
+      }
+      std::this_thread::sleep_for(kRetryPause);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Checks what a server says of itself and of the parts; the first one's map becomes the registration's.
+absl::Status Take(const RegisterReply& reply, uint32_t server, uint64_t elements, Registration* registration) {
+  if (reply.server() != server) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("it says that it is server ", reply.server(), ": are the addresses in the job's order?"));
+  }
+  ShardMap& map = registration->map;
+  if (server == 0) {
+    const absl::Status valid = ValidateShardMap(reply.map(), registration->servers.size());
+    if (!valid.ok()) return absl::FailedPreconditionError(valid.message());
+    if (reply.map().tables_size() != 1 || reply.map().tables(0).elements() != elements) {
+      return absl::FailedPreconditionError(absl::StrCat("its shard map is not of ", elements, " parameters"));
+    }
+    map = reply.map();
+  } else if (!google::protobuf::util::MessageDifferencer::Equals(map, reply.map())) {
+    return absl::FailedPreconditionError(absl::StrCat("it has another shard map than ", registration->servers[0].Name(),
+                                                      ": were all servers started from the same job file?"));
+  }
+  for (const uint32_t part : reply.unset_parts()) {
+    if (part >= static_cast<uint32_t>(map.tables(0).parts_size())) {
+      return absl::FailedPreconditionError(absl::StrCat("it names part ", part, ", and there is none"));
+    }
+    registration->unset_parts.push_back(part);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string RegisteredServer::Name() const { return absl::StrCat("server ", index, " at ", address); }
+
+absl::StatusOr<Registration> Register(const Job& job, const Identity& identity, const TableSpec& table,
+                                      const std::function<void(const std::string&)>& on_wait) {
+  Registration registration;
+  for (const std::string& address : job.servers().addresses()) {
+    const auto index = static_cast<uint32_t>(registration.servers.size());
+    registration.servers.push_back({index, address, MakeChannel(address, job), 0});
+  }
+  if (absl::Status status = AwaitServers(job, registration.servers, on_wait); !status.ok()) return status;
+
+  RegisterRequest request;
+  request.set_job(job.SerializeAsString());
+  request.set_partition(identity.partition);
+  *request.mutable_attempt() = identity.attempt;
+  request.set_table(table.SerializeAsString());
+  request.set_role(identity.role);
+  char host[256] = "";
+  if (gethostname(host, sizeof(host) - 1) == 0) request.set_host(host);
+  request.set_pid(getpid());
+  bool known_progress = false;
+  for (RegisteredServer& server : registration.servers) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + milliseconds(job.worker().call_timeout_ms()));
+    RegisterReply reply;
+    absl::Status status =
+        FromGrpcStatus(ControlService::NewStub(server.channel)->Register(&context, request, &reply));
+    if (status.ok()) status = Take(reply, server.index, table.elements(), &registration);
+    if (!status.ok()) return absl::Status(status.code(), absl::StrCat(server.Name(), ": ", status.message()));
+    server.fence = reply.fence();
+    // A server that owns no parts has nothing to say of it. Where they differ in clocks alone, some have closed one
+    // without an earlier attempt that was lost.
+    const auto order = [](const Progress& p) { return std::pair(p.sequence(), p.clock()); };
+    if (reply.has_progress() && (!known_progress || order(reply.progress()) < order(registration.progress))) {
+      registration.progress = reply.progress();
+      known_progress = true;
+    }
+  }
+  return registration;
+}
+
+}  // namespace downpour::worker

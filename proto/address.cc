@@ -24,7 +24,7 @@ absl::Status Check(absl::string_view address, uint32_t least_port) {
     return wrong("is not host:port");
   }
   if (port > kMaxPort) return wrong("has a port above 65535");
-  if (port < least_port) return wrong("has port 0, which is no address to connect to");
+  if (port < least_port) return wrong("has port 0, which is no address to connect to: name the port on which the server says it listens");
   return absl::OkStatus();
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -31,7 +32,7 @@ constexpr auto kDrainTime = std::chrono::milliseconds(3000);
 
 struct Flags {
   std::string config;
-  uint32_t index = 0;
+  std::optional<uint32_t> index;
   std::string listen;
   std::string metrics;
   std::string log_file;
@@ -77,6 +78,10 @@ int Run(const Flags& flags) {
   }
   const auto job = LoadJob(flags.config);
   if (!job.ok()) return Fail(ExitCode(job.status()), job.status().message());
+  if (!flags.index && job->servers().addresses_size() > 1) {
+    return Fail(kUsage, absl::StrCat("--index is missing: the job has ", job->servers().addresses_size(), " servers"));
+  }
+  const uint32_t index = flags.index.value_or(0);
   const auto logger = MakeLogger(flags.log_file);
   if (!logger.ok()) return Fail(kUsage, logger.status().message());
 
@@ -92,10 +97,10 @@ int Run(const Flags& flags) {
   // What matters of gRPC's own complaints is in our statuses.
   gpr_set_log_function([](gpr_log_func_args*) {});
 
-  auto server = Server::Start(*job, flags.index, flags.listen, flags.metrics, *logger);
+  auto server = Server::Start(*job, index, flags.listen, flags.metrics, *logger);
   if (!server.ok()) return Fail(ExitCode(server.status()), server.status().message());
   const nlohmann::ordered_json line = {{"event", "listening"},
-                                       {"index", flags.index},
+                                       {"index", index},
                                        {"address", (*server)->address()},
                                        {"metrics", (*server)->metrics_address()},
                                        {"pid", getpid()}};
@@ -111,7 +116,7 @@ int Main(int argc, char** argv) {
   CLI::App app("One parameter server of a Downpour job.");
   app.set_version_flag("--version", std::string("ps-server ") + kVersion);
   app.add_option("--config", flags.config, "The job file")->required();
-  app.add_option("--index", flags.index, "Which of the job's servers this is, from 0")->capture_default_str();
+  app.add_option("--index", flags.index, "Which of the job's servers this is, from 0; needed where it has several");
   app.add_option("--listen", flags.listen, "host:port instead of the job's servers.addresses[index]");
   app.add_option("--metrics", flags.metrics, "host:port of /metrics instead of the job's");
   app.add_option("--log-file", flags.log_file, "Where log lines go; without it, to standard error");

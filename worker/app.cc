@@ -1,6 +1,7 @@
 #include "worker/app.h"
 
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <thread>
@@ -192,7 +193,7 @@ App::Failure App::Train(const SampleStore& store, Net* net) {
     training_ = true;
   }
   const auto begun = Clock::now();
-  double loss = 0;
+  double loss = std::nan("");  // where there was nothing to do
   const auto report = [&] {
     const WorkerReport taken = trainer.TakeReport();
     if (taken.loss_steps() > 0) loss = taken.loss();
@@ -213,6 +214,7 @@ App::Failure App::Train(const SampleStore& store, Net* net) {
   if (status = client_->Leave(DONE, "", last_report_); !status.ok()) return {ExitOf(status), status};
   const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   events_.Done(last_report_, loss, seconds);
+  if (std::isnan(loss)) spdlog::info("nothing was left to do: earlier attempts, or no rows");
   spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", last_report_.step(), last_report_.samples(), loss,
                seconds);
   return {ExitStatus::kDone, absl::OkStatus()};

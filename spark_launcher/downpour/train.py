@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import sys
 import threading
 import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
@@ -18,6 +19,10 @@ _LOOK_S = 0.1     # how often a wait lets a signal through
 _CANCEL_S = 10.0  # how long cancelled Spark tasks may take to end
 _TOO_FEW_SLOTS = ("strong synchronization (sync.mode: bsp) runs all partitions at once, and Spark has fewer slots than"
                   " the job has workers: give it more cores, or the job fewer workers")
+
+
+_NO_PACKAGE = ("the executors' Python has no package downpour: install the wheel there, or point PYSPARK_PYTHON to a Python"
+               " that has it")
 
 
 class Programs(NamedTuple):
@@ -84,6 +89,7 @@ def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Prog
 
 def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
          start: Callable[[Cluster], List[Result]]) -> TrainingResult:
+    _use_this_python(spark)
     with Supervisor(job.path, run_dir, programs.run) as supervisor:
         running = supervisor.wait_started()
         if running.strong:
@@ -151,12 +157,27 @@ def _cause(error: Exception, supervisor: Supervisor) -> TrainingFailed:
     if ended is not None:
         return ended
     python_error = last_python_error(text)
+    if python_error and "No module named 'downpour'" in python_error:
+        return TrainingFailed(_NO_PACKAGE)
     if python_error:
         return TrainingFailed("a partition could not be computed: " + python_error)
     if "SPARK-24819" in text:
         return TrainingFailed(_TOO_FEW_SLOTS)
     lines = [line for line in text.splitlines() if line.strip()]
     return TrainingFailed("the Spark job failed: " + (lines[0] if lines else type(error).__name__))
+
+
+def _use_this_python(spark) -> None:
+    """Lets a local Spark run its Python workers with this interpreter, where nobody chose another.
+
+    Spark's default is whatever `python3` is found first, which need not have this package.
+    """
+    from pyspark.sql.utils import is_remote
+    if is_remote() or "PYSPARK_PYTHON" in os.environ:
+        return
+    context = spark.sparkContext
+    if re.match(r"local(\[|$)", context.master) and not context.getConf().contains("spark.pyspark.python"):
+        context.pythonExec = sys.executable
 
 
 def _check_slots(spark, job: Job) -> None:

@@ -45,9 +45,13 @@ std::string PlotScript(const Series& series, const std::string& title, const std
                   "set title ", Quoted(title), "\n",
                   "set xlabel 'epoch'\nset xrange [0:*]\n"
                   "set ylabel 'training loss'\nset yrange [0:*]\nset ytics nomirror\n"
-                  "set y2label 'held-out accuracy, %'\nset y2tics\n"
-                  "set grid xtics ytics lc rgb '#dddddd'\nset border 11\nset key bottom center horizontal outside\n"
-                  "plot $loss using 1:2 with lines lw 2 lc rgb '#4477aa' title 'training loss'");
+                  "set grid xtics ytics lc rgb '#dddddd'\nset key top center horizontal outside\n");
+  if (series.evaluations.empty()) {
+    absl::StrAppend(&script, "set border 3\nset xtics nomirror\n");
+  } else {
+    absl::StrAppend(&script, "set border 11\nset y2label 'held-out accuracy, %'\nset y2tics\n");
+  }
+  absl::StrAppend(&script, "plot $loss using 1:2 with lines lw 2 lc rgb '#4477aa' title 'training loss'");
   if (!series.evaluations.empty()) {
     absl::StrAppend(&script, ", $accuracy using 1:2 axes x1y2 with linespoints lw 2 pt 7 lc rgb '#cc6677' ",
                     "title 'held-out accuracy'");

@@ -21,7 +21,9 @@ std::string FormatDuration(double seconds) {
 
 std::string FormatProgress(const ProgressView& view) {
   std::string line = absl::StrFormat("epoch %.1f of %.0f", view.point.epoch, view.epochs);
-  absl::StrAppend(&line, "   ", FormatCount(std::llround(view.point.images_per_second)), " images/s");
+  if (view.point.images_per_second > 0) {
+    absl::StrAppend(&line, "   ", FormatCount(std::llround(view.point.images_per_second)), " images/s");
+  }
   absl::StrAppend(&line, absl::StrFormat("   loss %.3f   staleness %.1f", view.point.loss, view.point.staleness));
   if (view.accuracy) absl::StrAppend(&line, absl::StrFormat("   accuracy %.1f %%", *view.accuracy * 100));
   if (view.seconds_left) absl::StrAppend(&line, "   ", FormatDuration(*view.seconds_left), " left");

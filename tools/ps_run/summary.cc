@@ -38,7 +38,9 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   summary["epochs"] = advance.epoch;
   summary["samples"] = advance.samples;
   summary["images_per_second"] =
-      outcome.seconds > 0 ? ordered_json(static_cast<double>(advance.samples) / outcome.seconds) : ordered_json(nullptr);
+      outcome.seconds > 0 ? ordered_json(static_cast<double>(advance.samples - std::min(advance.samples, outcome.samples_before)) /
+                                         outcome.seconds)
+                          : ordered_json(nullptr);
   const bool measured = !outcome.series.evaluations.empty();
   summary["accuracy"] = measured ? ordered_json(outcome.series.evaluations.back().accuracy) : ordered_json(nullptr);
   summary["held_out_loss"] = measured ? ordered_json(outcome.series.evaluations.back().loss) : ordered_json(nullptr);
@@ -50,8 +52,10 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   for (const auto& [reason, count] : outcome.status.refused) summary["refused"][reason] = count;
   summary["workers"] = ordered_json::array();
   for (const WorkerStatus& worker : outcome.status.workers) {
+    // Those that were alive when the run was stopped were stopped with it.
+    const bool stopped = outcome.result == RunResult::kStopped && worker.state() == WorkerStatus::LIVE;
     summary["workers"].push_back({{"partition", worker.partition()},
-                                  {"state", Lower(WorkerStatus::State_Name(worker.state()))},
+                                  {"state", stopped ? "left" : Lower(WorkerStatus::State_Name(worker.state()))},
                                   {"steps", worker.report().step()},
                                   {"samples", worker.report().samples()},
                                   {"bad_gradients", worker.report().bad_gradients()},

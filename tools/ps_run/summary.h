@@ -23,7 +23,8 @@ enum class RunResult {
 struct RunOutcome {
   RunResult result = RunResult::kFailed;
   std::vector<std::string> problems;  // one sentence each
-  double seconds = 0;                 // from the first worker's start to the last one's end
+  double seconds = 0;                 // from the first report of progress to the last worker's end
+  uint64_t samples_before = 0;        // done by the first report
   Series series;
   JobStatus status;                   // the last that was read
   std::optional<std::string> model;   // paths, where there is such a file

@@ -62,6 +62,11 @@ RunExit Supervisor::Run() {
 }
 
 absl::Status Supervisor::Prepare() {
+  if (options_.launcher == Launcher::kLocal &&
+      (!options_.job.data().train().has_images() || !options_.job.data().train().has_labels())) {
+    return absl::InvalidArgumentError(
+        "data.train.images and data.train.labels are missing; workers that no launcher feeds read them");
+  }
   auto evaluator = Evaluator::Create(options_.job);
   if (!evaluator.ok()) return evaluator.status();
   evaluator_ = *std::move(evaluator);
@@ -236,7 +241,10 @@ void Supervisor::ReadStatus() {
     told_[partition] = gone;
   }
   if (advance_.samples == 0) return;
-  if (!training_began_) training_began_ = Clock::now();
+  if (!training_began_) {
+    training_began_ = Clock::now();
+    outcome_.samples_before = advance_.samples;
+  }
   Point point{.seconds = Seconds(),
               .epoch = advance_.epoch,
               .samples = advance_.samples,
@@ -333,7 +341,8 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
   if (stop_signal_ != 0 || orphaned_) {
     outcome_.result = RunResult::kStopped;
     outcome_.problems.push_back(orphaned_ ? "whoever started the run is gone"
-                                          : absl::StrCat("stopped by ", strsignal(stop_signal_)));
+                                          : stop_signal_ == SIGINT ? "interrupted"
+                                                                   : "told to stop by whoever started it");
   } else if (status.ok() && !server_lost_ && finished > 0) {
     outcome_.result = finished == options_.job.workers() ? RunResult::kDone : RunResult::kIncomplete;
   }

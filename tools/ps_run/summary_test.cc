@@ -81,6 +81,16 @@ TEST_CASE("the summary's text is made from its JSON alone") {
   CHECK(summary["workers"][1]["state"] == "lost");
 }
 
+TEST_CASE("a run that was over by its first report has no rate") {
+  RunOutcome outcome;
+  outcome.seconds = 0.001;
+  outcome.samples_before = 4000;
+  outcome.status.workers = {Worker(0, WorkerStatus::FINISHED, 4, 4000, 0.5)};
+  const auto summary = MakeSummary(TwoWorkers(), "/runs/a", outcome);
+  CHECK(summary["images_per_second"].is_null());
+  CHECK_THAT(SummaryText(summary), !Catch::Contains("images/s"));
+}
+
 TEST_CASE("a summary with nothing in it can still be shown") {
   CHECK_FALSE(SummaryText(nlohmann::ordered_json::object()).empty());
 }

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import DataError
+from .local_python import use_this_python
 
 SCHEMA = "id long, features binary, label int"
 _UINT8 = 8
@@ -68,6 +69,7 @@ def read_idx(spark, images: str, labels: str, partitions: int, limit: int = 0):
     if image_header.count != label_header.count:
         raise DataError("%s has %d images, but %s has %d labels"
                         % (images, image_header.count, labels, label_header.count))
+    use_this_python(spark)
     count = min(limit, image_header.count) if limit else image_header.count
     reader = slice_reader(os.path.abspath(images), image_header, os.path.abspath(labels), label_header)
     return spark.range(0, count, 1, partitions).mapInArrow(reader, SCHEMA)

@@ -5,12 +5,12 @@ import functools
 import json
 import os
 import re
-import sys
 import threading
 import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .errors import TrainingFailed, WorkerFailed, last_python_error
+from .local_python import use_this_python
 from .shim import RESULT_SCHEMA, Cluster, Result, dataframe_trainer, rdd_trainer
 from .supervisor import Job, RunningJob, Supervisor, check_job
 
@@ -89,7 +89,7 @@ def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Prog
 
 def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
          start: Callable[[Cluster], List[Result]]) -> TrainingResult:
-    _use_this_python(spark)
+    use_this_python(spark)
     with Supervisor(job.path, run_dir, programs.run) as supervisor:
         running = supervisor.wait_started()
         if running.strong:
@@ -165,19 +165,6 @@ def _cause(error: Exception, supervisor: Supervisor) -> TrainingFailed:
         return TrainingFailed(_TOO_FEW_SLOTS)
     lines = [line for line in text.splitlines() if line.strip()]
     return TrainingFailed("the Spark job failed: " + (lines[0] if lines else type(error).__name__))
-
-
-def _use_this_python(spark) -> None:
-    """Lets a local Spark run its Python workers with this interpreter, where nobody chose another.
-
-    Spark's default is whatever `python3` is found first, which need not have this package.
-    """
-    from pyspark.sql.utils import is_remote
-    if is_remote() or "PYSPARK_PYTHON" in os.environ:
-        return
-    context = spark.sparkContext
-    if re.match(r"local(\[|$)", context.master) and not context.getConf().contains("spark.pyspark.python"):
-        context.pythonExec = sys.executable
 
 
 def _check_slots(spark, job: Job) -> None:

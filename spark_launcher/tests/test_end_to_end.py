@@ -191,10 +191,10 @@ def test_a_script_of_ones_own_needs_no_switches(tmp_path, job_file):
         "from pyspark.sql import SparkSession\n"
         "spark = SparkSession.builder.master('local[2]').config('spark.ui.enabled', 'false')"
         ".config('spark.driver.host', '127.0.0.1').config('spark.driver.bindAddress', '127.0.0.1').getOrCreate()\n"
-        "rows = [([float(i % 7), float(i % 5)], i % 2) for i in range(400)]\n"
-        "df = spark.createDataFrame(rows, 'features array<float>, label int')\n"
+        "from downpour.idx import read_idx\n"
+        f"df = read_idx(spark, {IMAGES!r}, {LABELS!r}, 2, 400)\n"
         "print('RESULT', downpour.train(df, sys.argv[1]).summary['result'])\n")
-    job = job_file(data={"shape": [2], "scale": 1})
+    job = job_file()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYSPARK")}
     environment["PATH"] = "/usr/bin:/bin"
     ended = subprocess.run([sys.executable, str(script), job], env=environment, capture_output=True, text=True, timeout=180)

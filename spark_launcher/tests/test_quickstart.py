@@ -69,7 +69,7 @@ def family(session):
 
 
 def test_it_trains(job, tmp_path):
-    process = start(job(), tmp_path / "run")
+    process = start(job(epochs=12), tmp_path / "run")
     output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

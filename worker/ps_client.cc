@@ -54,7 +54,6 @@ struct PsClient::Fetch {
   std::vector<uint64_t> versions;
   std::vector<bool> seen;
   uint64_t number = 0;
-  uint64_t clock = 0;
   size_t missing = 0;
 };
 
@@ -156,7 +155,6 @@ void PsClient::StartFetch(uint64_t clock) {
     std::lock_guard lock(mutex_);
     if (!fetch_) fetch_ = std::make_unique<Fetch>(elements_, parts.size());
     fetch_->number = next_fetch_++;
-    fetch_->clock = clock;
     fetch_->missing = parts.size();
     std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
   }
@@ -300,10 +298,8 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
                       !fetch_->seen[header.part] &&
                       header.elements == parts[header.part].end() - parts[header.part].begin();
     if (!fits) {
-      failure_ = absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent values of part ", header.part,
-                                                  " that nobody asked for"));
-      changed_.notify_all();
-      return;
+      return FailLocked(absl::InternalError(absl::StrCat(
+          servers_[server]->Name(), " sent values of part ", header.part, " that nobody asked for")));
     }
     fetch_->seen[header.part] = true;
     to = fetch_->values->data() + parts[header.part].begin();
@@ -329,17 +325,13 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
     case Refusal::kNotFinite:
     case Refusal::kClockClosed: ++refused_pushes_; break;
     case Refusal::kFenced:
-      if (failure_.ok()) {
-        failure_ = absl::AbortedError(
-            absl::StrCat(servers_[server]->Name(), " refuses this attempt at partition ", identity_.partition,
-                         ": a newer one holds it"));
-      }
+      FailLocked(absl::AbortedError(
+          absl::StrCat(servers_[server]->Name(), " refuses this attempt at partition ", identity_.partition,
+                       ": a newer one holds it")));
       break;
     case Refusal::kLeaseEnded:
-      if (failure_.ok()) {
-        failure_ = absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " took this worker for lost: its ",
-                                                       "lease on partition ", identity_.partition, " has ended"));
-      }
+      FailLocked(absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " took this worker for lost: its ",
+                                                     "lease on partition ", identity_.partition, " has ended")));
       break;
     case Refusal::kOverload:
       // Its queue is full: the same again, which the sequence number makes safe.
@@ -348,15 +340,11 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
       }
       break;
     case Refusal::kShuttingDown:
-      if (failure_.ok()) {
-        failure_ = absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " is shutting down"));
-      }
+      FailLocked(absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " is shutting down")));
       break;
     default:
-      if (failure_.ok()) {
-        failure_ = absl::InternalError(absl::StrCat(servers_[server]->Name(), " refused a frame of part ",
-                                                    header.part, ": ", RefusalName(header.reason)));
-      }
+      FailLocked(absl::InternalError(absl::StrCat(servers_[server]->Name(), " refused a frame of part ",
+                                                  header.part, ": ", RefusalName(header.reason))));
   }
   if (header.sequence == 0) {
     if (sets_in_flight_ > 0) --sets_in_flight_;
@@ -391,6 +379,10 @@ void PsClient::OnRefused(uint32_t server, const Message& message) {
 
 void PsClient::Fail(absl::Status status) {
   std::lock_guard lock(mutex_);
+  FailLocked(std::move(status));
+}
+
+void PsClient::FailLocked(absl::Status status) {
   if (failure_.ok()) failure_ = std::move(status);
   changed_.notify_all();
 }
@@ -419,9 +411,9 @@ void PsClient::Heartbeat(const WorkerReport& report) {
         &call->context, &call->request, &call->reply, [this, server = server.get()](grpc::Status status) {
           std::lock_guard lock(mutex_);
           server->heartbeat.reset();
-          if (!status.ok() && failure_.ok()) {
+          if (!status.ok()) {
             const absl::Status lost = FromGrpcStatus(status);
-            failure_ = absl::Status(lost.code(), absl::StrCat("lost ", server->Name(), ": ", lost.message()));
+            FailLocked(absl::Status(lost.code(), absl::StrCat("lost ", server->Name(), ": ", lost.message())));
           }
           changed_.notify_all();
         });

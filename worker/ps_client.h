@@ -106,7 +106,9 @@ class PsClient {
   void OnValues(uint32_t server, const Message& message);
   void OnAck(uint32_t server, const FrameHeader& header);
   void OnRefused(uint32_t server, const Message& message);
+  // The first failure is final.
   void Fail(absl::Status status);
+  void FailLocked(absl::Status status);  // needs mutex_
   // Waits for `done`, but no longer than call_timeout_ms without any frame.
   template <typename Predicate>
   absl::Status WaitFor(std::unique_lock<std::mutex>& lock, const std::string& what, Predicate done);

@@ -53,7 +53,7 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
   }
   if (absl::Status status = ValidateTableSpec(spec); !status.ok()) return status;
 
-  const auto rule = FindUpdateRule(job_.optimizer().name());
+  const auto rule = kernels::FindUpdateRule(job_.optimizer().name());
   if (!rule.ok()) return rule.status();
   const uint64_t bytes_an_element = sizeof(float) * (1 + (*rule)->slots);
   const uint64_t servers = job_.servers().addresses_size();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/hyper.h"
 #include "proto/schedule.h"
 #include "ps/codec.h"
 
@@ -47,12 +48,12 @@ Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string senten
 absl::StatusOr<std::unique_ptr<ShardCore>> ShardCore::Create(const Job& job) {
   const auto mode = FindSyncMode(job.sync().mode());
   if (!mode.ok()) return mode.status();
-  const auto rule = FindUpdateRule(job.optimizer().name());
+  const auto rule = kernels::FindUpdateRule(job.optimizer().name());
   if (!rule.ok()) return rule.status();
   return std::unique_ptr<ShardCore>(new ShardCore(job, **mode, **rule));
 }
 
-ShardCore::ShardCore(const Job& job, const SyncMode& mode, const UpdateRule& rule)
+ShardCore::ShardCore(const Job& job, const SyncMode& mode, const kernels::UpdateRule& rule)
     : job_(job), mode_(mode), rule_(rule), hyper_(MakeHyper(job.optimizer())), leases_(job.workers()) {}
 
 void ShardCore::Handle(Event event, std::vector<Action>& actions) {
@@ -318,7 +319,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, Push push, std::vector<Ac
   FrameHeader& header = push.message.header;
   CountStaleness(part, header);
   const uint64_t version = part.version;
-  Hyper hyper = hyper_;
+  kernels::Hyper hyper = hyper_;
   hyper.learning_rate = LearningRate(job_, header.clock);
   const Table::Gradient gradient{&push.message, 1};
   table.Apply(part, hyper, {&gradient, 1});
@@ -345,7 +346,7 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
   }
   const uint64_t version = part.version;
   if (!gradients.empty()) {
-    Hyper hyper = hyper_;
+    kernels::Hyper hyper = hyper_;
     hyper.learning_rate = LearningRate(job_, part.clock);
     table.Apply(part, hyper, gradients);
     ++stats_.updates;

@@ -16,10 +16,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/optimizer/update_rule.h"
 #include "proto/job.pb.h"
 #include "proto/sync/mode.h"
 #include "ps/event.h"
-#include "ps/optimizer/update_rule.h"
 #include "ps/table.h"
 
 namespace downpour::ps {
@@ -71,7 +71,7 @@ class ShardCore {
     bool live = false;
   };
 
-  ShardCore(const Job& job, const SyncMode& mode, const UpdateRule& rule);
+  ShardCore(const Job& job, const SyncMode& mode, const kernels::UpdateRule& rule);
 
   void On(CreateTable event, std::vector<Action>& actions);
   void On(Join event, std::vector<Action>& actions);
@@ -116,8 +116,8 @@ class ShardCore {
   // Constant after construction.
   const Job job_;
   const SyncMode& mode_;
-  const UpdateRule& rule_;
-  const Hyper hyper_;
+  const kernels::UpdateRule& rule_;
+  const kernels::Hyper hyper_;
 
   // Changed by events alone.
   std::vector<Lease> leases_;     // by partition

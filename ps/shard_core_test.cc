@@ -549,7 +549,7 @@ std::pair<uint64_t, std::vector<float>> Replay(const Job& job, const std::vector
 TEST_CASE("a replay gives the same bits, on any number of shards") {
   constexpr uint32_t kParts = 5;
   for (const char* mode : {"downpour", "asp", "bsp"}) {
-    for (const UpdateRule* rule : UpdateRules()) {
+    for (const kernels::UpdateRule* rule : kernels::UpdateRules()) {
       DYNAMIC_SECTION(mode << " " << rule->name) {
         const Job job = MakeJob(mode, std::string(rule->name), 3);
         const std::vector<Event> events = RecordedRun(mode, kParts);

@@ -31,7 +31,7 @@ uint64_t Hash(std::initializer_list<uint64_t> words) {
 
 }  // namespace
 
-std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ranges, const UpdateRule& rule,
+std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ranges, const kernels::UpdateRule& rule,
                                      uint32_t workers) {
   size_t total = 0;
   size_t largest = 0;
@@ -96,12 +96,12 @@ void Table::Assign(Part& part, const Message& message) {
   part.set = true;
 }
 
-void Table::Apply(Part& part, Hyper hyper, std::span<const Gradient> gradients) {
+void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients) {
   hyper.update = ++part.version;
-  std::array<float*, kMaxSlots> slots;
+  std::array<float*, kernels::kMaxSlots> slots;
   const auto update = [&](size_t at, std::span<const float> block) {
     for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
-    rule_.update(hyper, part.values.subspan(at, block.size()), Slots(slots).first(part.slots.size()), block);
+    rule_.update(hyper, part.values.subspan(at, block.size()), kernels::Slots(slots).first(part.slots.size()), block);
   };
 
   if (gradients.size() == 1) {
@@ -154,7 +154,7 @@ uint64_t Table::Checksum() const {
   for (const Part& part : parts_) {
     const auto add = [&](uint64_t vector, const float* values) {
       for (size_t i = 0; i < part.values.size(); ++i) {
-        const uint64_t where = (part.begin + i) * (kMaxSlots + 1) + vector;
+        const uint64_t where = (part.begin + i) * (kernels::kMaxSlots + 1) + vector;
         sum += Mix(where << 32 ^ where >> 32 ^ std::bit_cast<uint32_t>(values[i]));
       }
     };

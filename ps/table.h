@@ -9,11 +9,11 @@
 #include <span>
 #include <vector>
 
+#include "kernels/optimizer/update_rule.h"
 #include "proto/sync/mode.h"
 #include "ps/page_buffer.h"
 #include "ps/buffer_pool.h"
 #include "ps/event.h"
-#include "ps/optimizer/update_rule.h"
 
 namespace downpour::ps {
 
@@ -58,7 +58,7 @@ class Table {
   };
 
   // Null when the system has no memory left. `parts` are in ascending order of their index.
-  static std::unique_ptr<Table> Create(uint32_t id, std::span<const PartRange> parts, const UpdateRule& rule,
+  static std::unique_ptr<Table> Create(uint32_t id, std::span<const PartRange> parts, const kernels::UpdateRule& rule,
                                        uint32_t workers);
 
   uint32_t id() const { return id_; }
@@ -76,18 +76,18 @@ class Table {
   // Takes a payload of the part's length as the part's values.
   void Assign(Part& part, const Message& message);
   // One update from the weighted sum of the gradients, added up in their order. Counts the version.
-  void Apply(Part& part, Hyper hyper, std::span<const Gradient> gradients);
+  void Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients);
   // The part's values as they are now, shared with the replies before as long as nothing changes.
   const Payload& Snapshot(Part& part);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.
   uint64_t Checksum() const;
 
  private:
-  Table(uint32_t id, const UpdateRule& rule, PageBuffer arena, size_t largest_part, size_t parts)
+  Table(uint32_t id, const kernels::UpdateRule& rule, PageBuffer arena, size_t largest_part, size_t parts)
       : id_(id), rule_(rule), arena_(std::move(arena)), pool_(largest_part, 2 * parts + 2) {}
 
   const uint32_t id_;
-  const UpdateRule& rule_;
+  const kernels::UpdateRule& rule_;
   PageBuffer arena_;
   BufferPool pool_;
   uint64_t elements_ = 0;

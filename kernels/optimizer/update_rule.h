@@ -1,4 +1,4 @@
-// How a server applies one gradient to a range of parameters.
+// How one gradient changes a range of parameters: a server's part, or a worker's own copy.
 //
 // A new rule is one file beside this one, one line in table.cc and one name in job.proto's `choices`; the
 // contract test walks the table, so it is tested from then on.
@@ -9,9 +9,8 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "proto/job.pb.h"
 
-namespace downpour::ps {
+namespace downpour::kernels {
 
 inline constexpr int kMaxSlots = 4;
 
@@ -25,9 +24,6 @@ struct Hyper {
   float weight_decay = 0;
   uint64_t update = 1;  // which update of the part this is, from 1
 };
-
-// The settings of a job; learning rate and update are left for each update to fill in.
-Hyper MakeHyper(const downpour::Optimizer& settings);
 
 // The running vectors of a rule, each as long as the parameters, zero before the first update.
 using Slots = std::span<float* const>;
@@ -51,4 +47,4 @@ std::span<const UpdateRule* const> UpdateRules();
 // InvalidArgument with the known names when there is no such rule.
 absl::StatusOr<const UpdateRule*> FindUpdateRule(std::string_view name);
 
-}  // namespace downpour::ps
+}  // namespace downpour::kernels

@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "kernels/function_clones.h"
-#include "ps/optimizer/update_rule.h"
+#include "kernels/optimizer/update_rule.h"
 
-namespace downpour::ps {
+namespace downpour::kernels {
 namespace {
 
 // By multiplications alone: a library's pow may differ between CPUs in the last bit.
@@ -42,4 +42,4 @@ void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const flo
 
 const UpdateRule kAdam = {.name = "adam", .slots = 2, .update = Update};
 
-}  // namespace downpour::ps
+}  // namespace downpour::kernels

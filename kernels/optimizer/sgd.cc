@@ -1,8 +1,8 @@
 // Plain gradient descent: w -= lr * (g + wd * w).
 #include "kernels/function_clones.h"
-#include "ps/optimizer/update_rule.h"
+#include "kernels/optimizer/update_rule.h"
 
-namespace downpour::ps {
+namespace downpour::kernels {
 namespace {
 
 DOWNPOUR_CLONES
@@ -27,4 +27,4 @@ void Update(const Hyper& h, std::span<float> w, Slots, std::span<const float> g)
 
 const UpdateRule kSgd = {.name = "sgd", .slots = 0, .update = Update};
 
-}  // namespace downpour::ps
+}  // namespace downpour::kernels

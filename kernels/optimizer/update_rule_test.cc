@@ -1,4 +1,4 @@
-#include "ps/optimizer/update_rule.h"
+#include "kernels/optimizer/update_rule.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -8,9 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/key.pb.h"
-
-namespace downpour::ps {
+namespace downpour::kernels {
 namespace {
 
 Hyper TestHyper() {
@@ -57,17 +55,6 @@ std::vector<float> RandomFloats(size_t n, unsigned seed) {
   std::vector<float> out(n);
   for (float& x : out) x = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 997.0f;
   return out;
-}
-
-TEST_CASE("the table's names are the job file's choices") {
-  const auto& choices = downpour::Optimizer::descriptor()
-                            ->FindFieldByName("name")
-                            ->options()
-                            .GetExtension(downpour::key)
-                            .choices();
-  std::vector<std::string> names;
-  for (const UpdateRule* rule : UpdateRules()) names.emplace_back(rule->name);
-  CHECK(names == std::vector<std::string>(choices.begin(), choices.end()));
 }
 
 TEST_CASE("an unknown name prints the known ones") {
@@ -146,4 +133,4 @@ TEST_CASE("an update by ranges gives the bits of the whole") {
 }
 
 }  // namespace
-}  // namespace downpour::ps
+}  // namespace downpour::kernels

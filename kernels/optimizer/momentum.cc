@@ -1,9 +1,9 @@
 // Heavy ball (Polyak 1964), as PyTorch writes it: v = m * v + (g + wd * w); w -= lr * v. The rate stays
 // outside the velocity, so a change of rate takes effect at once.
 #include "kernels/function_clones.h"
-#include "ps/optimizer/update_rule.h"
+#include "kernels/optimizer/update_rule.h"
 
-namespace downpour::ps {
+namespace downpour::kernels {
 namespace {
 
 DOWNPOUR_CLONES
@@ -24,4 +24,4 @@ void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const flo
 
 const UpdateRule kMomentum = {.name = "momentum", .slots = 1, .update = Update};
 
-}  // namespace downpour::ps
+}  // namespace downpour::kernels

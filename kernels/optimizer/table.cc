@@ -2,9 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "ps/optimizer/update_rule.h"
+#include "kernels/optimizer/update_rule.h"
 
-namespace downpour::ps {
+namespace downpour::kernels {
 namespace {
 
 constexpr std::array kRules = {
@@ -26,15 +26,4 @@ absl::StatusOr<const UpdateRule*> FindUpdateRule(std::string_view name) {
       absl::StrJoin(kRules, ", ", [](std::string* out, const UpdateRule* r) { out->append(r->name); })));
 }
 
-Hyper MakeHyper(const downpour::Optimizer& settings) {
-  Hyper hyper;
-  hyper.learning_rate = settings.learning_rate();
-  hyper.momentum = settings.momentum();
-  hyper.beta1 = settings.beta1();
-  hyper.beta2 = settings.beta2();
-  hyper.epsilon = settings.epsilon();
-  hyper.weight_decay = settings.weight_decay();
-  return hyper;
-}
-
-}  // namespace downpour::ps
+}  // namespace downpour::kernels

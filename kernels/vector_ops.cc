@@ -65,6 +65,23 @@ float SumLoop(const float* x, std::size_t size) {
   return lanes[0];
 }
 
+DOWNPOUR_CLONES
+double SumOfSquaresLoop(const float* x, std::size_t size) {
+  double lanes[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const double value = x[i + lane];
+      lanes[lane] += value * value;
+    }
+  }
+  for (std::size_t lane = 0; i < size; ++i, ++lane) lanes[lane] += double{x[i]} * x[i];
+  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
+    for (std::size_t lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+  }
+  return lanes[0];
+}
+
 }  // namespace
 
 void Axpy(float a, std::span<const float> x, std::span<float> y) {
@@ -75,6 +92,8 @@ void Axpy(float a, std::span<const float> x, std::span<float> y) {
 void Scale(float a, std::span<float> x) { ScaleLoop(a, x.data(), x.size()); }
 
 float Sum(std::span<const float> x) { return SumLoop(x.data(), x.size()); }
+
+double SumOfSquares(std::span<const float> x) { return SumOfSquaresLoop(x.data(), x.size()); }
 
 void Zero(std::span<float> x) { std::fill(x.begin(), x.end(), 0.0f); }
 

@@ -19,6 +19,9 @@ void Scale(float a, std::span<float> x);
 // The sum of x, in an order that is the same on every CPU.
 float Sum(std::span<const float> x);
 
+// The sum of the squares of x, likewise.
+double SumOfSquares(std::span<const float> x);
+
 // x = 0
 void Zero(std::span<float> x);
 

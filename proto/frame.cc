@@ -1,13 +1,12 @@
 #include "proto/frame.h"
 
-
 #include "absl/strings/str_cat.h"
 
 namespace downpour {
 namespace {
 
 constexpr uint32_t kMagic = 0x46575044;  // "DPWF"
-constexpr size_t kReservedAt = 84;
+constexpr size_t kReservedBytes[] = {85, 86, 87, 92, 93, 94, 95};
 
 // Writes integers of the header in order, little endian.
 class Writer {
@@ -17,6 +16,7 @@ class Writer {
   void Put(T value) {
     for (size_t i = 0; i < sizeof(T); ++i) *at_++ = static_cast<std::byte>(static_cast<uint64_t>(value) >> (8 * i));
   }
+  void Skip(size_t bytes) { at_ += bytes; }
 
  private:
   std::byte* at_;
@@ -31,6 +31,7 @@ class Reader {
     for (size_t i = 0; i < sizeof(T); ++i) value |= static_cast<uint64_t>(*at_++) << (8 * i);
     return static_cast<T>(value);
   }
+  void Skip(size_t bytes) { at_ += bytes; }
 
  private:
   const std::byte* at_;
@@ -53,6 +54,10 @@ absl::string_view RefusalName(Refusal reason) {
     case Refusal::kOverload: return "overload";
     case Refusal::kShuttingDown: return "shutting_down";
     case Refusal::kLeaseEnded: return "lease_ended";
+    case Refusal::kTooOld: return "too_old";
+    case Refusal::kReadTimeout: return "read_timeout";
+    case Refusal::kNewSettings: return "new_settings";
+    case Refusal::kWrongContent: return "wrong_content";
   }
   return "unknown";
 }
@@ -101,6 +106,9 @@ std::array<std::byte, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& he
   out.Put(header.samples);
   out.Put(header.elements);
   out.Put(header.payload_bytes);
+  out.Put(static_cast<uint8_t>(header.content));
+  out.Skip(3);
+  out.Put(header.settings);
   return bytes;
 }
 
@@ -143,7 +151,13 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes) 
   header.samples = in.Get<uint32_t>();
   header.elements = in.Get<uint32_t>();
   header.payload_bytes = in.Get<uint32_t>();
-  for (size_t i = kReservedAt; i < kFrameHeaderBytes; ++i) {
+  header.content = in.Get<PushContent>();
+  if (header.content > PushContent::kDifference) {
+    return absl::InvalidArgumentError(absl::StrCat("unknown content ", static_cast<int>(header.content)));
+  }
+  in.Skip(3);
+  header.settings = in.Get<uint32_t>();
+  for (const size_t i : kReservedBytes) {
     if (bytes[i] != std::byte{0}) {
       return absl::InvalidArgumentError(absl::StrCat("reserved byte ", i, " of the frame header is not zero"));
     }

@@ -43,9 +43,13 @@ enum class Refusal : uint8_t {
   kOverload = 10,      // more in flight than the credit allows
   kShuttingDown = 11,  // the server drains
   kLeaseEnded = 12,    // the lease of this fence was given back or ran out
+  kTooOld = 13,        // the parameters behind a gradient have had more updates since than max_age allows
+  kReadTimeout = 14,   // slower workers kept a read waiting for too long
+  kNewSettings = 15,   // made under settings that no longer count at its clock, or that the server does not know
+  kWrongContent = 16,  // the push carries something else than the sync mode exchanges
 };
 
-inline constexpr size_t kRefusalCount = static_cast<size_t>(Refusal::kLeaseEnded) + 1;
+inline constexpr size_t kRefusalCount = static_cast<size_t>(Refusal::kWrongContent) + 1;
 
 // The name used in logs, metrics and messages, e.g. "not_finite"; "unknown" for a number that is none.
 absl::string_view RefusalName(Refusal reason);
@@ -53,6 +57,13 @@ absl::string_view FrameKindName(FrameKind kind);
 
 // How a payload's values are encoded. Numbers on the wire.
 enum class CodecId : uint8_t { kRaw = 1 };
+
+// What a push carries, and so what a server does with it. Numbers on the wire.
+enum class PushContent : uint8_t {
+  kGradient = 0,    // goes through the optimizer
+  kParameters = 1,  // are averaged
+  kDifference = 2,  // is added
+};
 
 struct FrameHeader {
   FrameKind kind = FrameKind::kHello;
@@ -64,7 +75,7 @@ struct FrameHeader {
   uint32_t part = 0;
   uint32_t worker = 0;         // partition
   uint64_t fence = 0;
-  uint64_t clock = 0;          // the worker's step; in kValues the part's clock
+  uint64_t clock = 0;          // in kPush the clock that it is for, in kPull the least to see, in kValues the one seen
   uint64_t sequence = 0;       // of the push, from 1; echoed in its kAck. A pull's own number, echoed in kValues
   uint64_t position = 0;       // samples of the partition that this push completes
   uint64_t version = 0;        // updates in the part: in kPush those the gradient was computed from, in its kAck
@@ -72,6 +83,8 @@ struct FrameHeader {
   uint32_t samples = 0;        // samples behind a push
   uint32_t elements = 0;       // floats, decoded
   uint32_t payload_bytes = 0;  // bytes that follow the header
+  PushContent content = PushContent::kGradient;
+  uint32_t settings = 0;       // version of the sync settings that a push or pull was made under
 
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };

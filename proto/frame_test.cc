@@ -25,7 +25,9 @@ FrameHeader Sample() {
           .version = 9,
           .samples = 10,
           .elements = 11,
-          .payload_bytes = 44};
+          .payload_bytes = 44,
+          .content = PushContent::kDifference,
+          .settings = 12};
 }
 
 std::string Mistake(const std::vector<std::byte>& bytes) {
@@ -66,7 +68,10 @@ TEST_CASE("the header's bytes are those that proto/README.md describes") {
   CHECK(at(72) == 10);  // samples
   CHECK(at(76) == 11);  // elements
   CHECK(at(80) == 44);  // payload bytes
-  CHECK(at(84) == 0);
+  CHECK(at(84) == 2);   // content
+  CHECK(at(85) == 0);
+  CHECK(at(88) == 12);  // settings
+  CHECK(at(92) == 0);
 }
 
 TEST_CASE("a job's number is pinned") { CHECK(JobId("fashion") == 0xa0bda57fbc5bf2ffULL); }
@@ -86,6 +91,8 @@ TEST_CASE("bytes that are no header are refused with the field that is wrong") {
   CHECK_THAT(Mistake(with(7, 200)), Contains("unknown reason 200"));
   CHECK_THAT(Mistake(with(80, 43)), Contains("can't hold 11 floats"));
   CHECK_THAT(Mistake(with(83, 0x7f)), Contains("over the limit"));
+  CHECK_THAT(Mistake(with(84, 3)), Contains("unknown content 3"));
+  CHECK_THAT(Mistake(with(85, 1)), Contains("reserved byte 85"));
   CHECK_THAT(Mistake(with(95, 1)), Contains("reserved byte 95"));
   FrameHeader wraps = Sample();
   wraps.elements = 0x40000001;

@@ -20,6 +20,7 @@
 #include "proto/address.h"
 #include "proto/job_keys.h"
 #include "proto/limits.h"
+#include "proto/sync/mode.h"
 
 namespace downpour {
 namespace {
@@ -265,6 +266,17 @@ bool IsName(absl::string_view name) {
   return true;
 }
 
+void CheckSyncAcrossKeys(const Sync& sync, uint32_t workers, float learning_rate, Mistakes* mistakes) {
+  if (sync.backup_workers() > 0 && sync.backup_workers() >= workers) {
+    mistakes->Add(-1, "sync.backup_workers",
+                  absl::StrCat(sync.backup_workers(), " should be less than workers, ", workers));
+  }
+  if (sync.rho() * learning_rate >= 1) {
+    mistakes->Add(-1, "sync.rho", absl::StrFormat("times optimizer.learning_rate is %g; it should be less than 1",
+                                                  sync.rho() * learning_rate));
+  }
+}
+
 // What no single key can know.
 void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   const auto check_name = [mistakes](const std::string& path, const std::string& name) {
@@ -291,6 +303,14 @@ void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   if (job.worker().lease_ms() > 0 && job.worker().heartbeat_ms() >= job.worker().lease_ms()) {
     mistakes->Add(-1, "worker.heartbeat_ms", absl::StrCat(job.worker().heartbeat_ms(), " should be less than ",
                                                           "worker.lease_ms, ", job.worker().lease_ms()));
+  }
+  CheckSyncAcrossKeys(job.sync(), job.workers(), job.optimizer().learning_rate(), mistakes);
+  const auto mode = FindSyncMode(job.sync().mode());
+  const bool peers = mode.ok() && (*mode)->peers;
+  if (peers && job.servers().addresses_size() != static_cast<int>(job.workers())) {
+    mistakes->Add(-1, "servers.addresses",
+                  absl::StrCat("has ", job.servers().addresses_size(), " entries; with sync.mode ", job.sync().mode(),
+                               " each of the ", job.workers(), " workers holds shards and needs one, or leave it out"));
   }
   double values = 1;
   for (const uint32_t dimension : job.data().shape()) values *= dimension;
@@ -348,6 +368,16 @@ void EmitMessage(const Message& message, YAML::Emitter* out) {
   *out << YAML::EndMap;
 }
 
+// Where the shards live in the workers, each has an address; the default is for one.
+void GivePeersAddresses(Job* job) {
+  const auto mode = FindSyncMode(job->sync().mode());
+  if (!mode.ok() || !(*mode)->peers || job->servers().addresses_size() != 1) return;
+  const std::string address = job->servers().addresses(0);
+  while (job->servers().addresses_size() < static_cast<int>(job->workers())) {
+    job->mutable_servers()->add_addresses(address);
+  }
+}
+
 // The keys in which a worker and its server must agree.
 Job Agreed(const Job& job) {
   Job agreed;
@@ -358,6 +388,7 @@ Job Agreed(const Job& job) {
   *agreed.mutable_optimizer() = job.optimizer();
   *agreed.mutable_schedule() = job.schedule();
   agreed.mutable_training()->set_batch(job.training().batch());
+  agreed.mutable_training()->set_clip_norm(job.training().clip_norm());
   *agreed.mutable_data()->mutable_shape() = job.data().shape();
   agreed.mutable_data()->set_scale(job.data().scale());
   *agreed.mutable_net() = job.net();
@@ -390,6 +421,9 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file) {
   }
   Job job;
   Parser(&mistakes).ParseMessage(root, "", 0, &job);
+  const bool addresses_given = root.IsMap() && root["servers"].IsDefined() && root["servers"].IsMap() &&
+                               root["servers"]["addresses"].IsDefined();
+  if (!addresses_given) GivePeersAddresses(&job);
   CheckAcrossKeys(job, &mistakes);
   if (absl::Status status = mistakes.ToStatus(); !status.ok()) return status;
   return job;
@@ -417,6 +451,20 @@ absl::StatusOr<Job> LoadJob(const std::string& path) {
     if (samples->has_labels()) ResolvePath(folder, samples->mutable_labels());
   }
   return job;
+}
+
+absl::Status CheckSync(const Sync& sync, uint32_t workers, float learning_rate) {
+  Mistakes mistakes("sync");
+  YAML::Emitter out;
+  EmitMessage(sync, &out);
+  Sync parsed;
+  try {
+    Parser(&mistakes).ParseMessage(YAML::Load(out.c_str()), "sync", -1, &parsed);
+  } catch (const YAML::Exception& error) {
+    mistakes.Add(-1, "", error.msg);
+  }
+  CheckSyncAcrossKeys(sync, workers, learning_rate, &mistakes);
+  return mistakes.ToStatus();
 }
 
 std::string JobToYaml(const Job& job) {

@@ -22,6 +22,10 @@ absl::StatusOr<Job> LoadJob(const std::string& path);
 // The job as YAML that ParseJob reads back to the same job: the resolved configuration of a run.
 std::string JobToYaml(const Job& job);
 
+// Whether a `sync` section that did not come from a file is one that ParseJob could have made, for a job of so many
+// workers with this learning rate. InvalidArgument as ParseJob.
+absl::Status CheckSync(const Sync& sync, uint32_t workers, float learning_rate);
+
 // What must be the same on worker and server: FailedPrecondition with the keys that differ, both values with each.
 // Addresses, paths, timeouts and what a run leaves behind may differ.
 absl::Status CheckAgreement(const Job& server, const Job& worker);

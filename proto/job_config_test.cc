@@ -28,7 +28,7 @@ TEST_CASE("keys that are not given have their defaults") {
   CHECK(job->sync().mode() == "downpour");
   CHECK(job->sync().n_push() == 5);
   CHECK(job->sync().local_step());
-  CHECK_FALSE(job->sync().has_join_timeout_ms());
+  CHECK_FALSE(job->sync().has_s());
   CHECK(job->servers().addresses_size() == 1);
   CHECK(std::vector<uint32_t>(job->data().shape().begin(), job->data().shape().end()) ==
         std::vector<uint32_t>{1, 28, 28});

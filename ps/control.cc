@@ -35,15 +35,16 @@ std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t ser
 
 }  // namespace
 
-Control::Control(const Job& job, uint32_t server, std::vector<Shard*> shards, EdgeStats* stats, Log log,
-                 ClockMs clock)
+Control::Control(const Job& job, SettingsHistory settings, uint32_t server, std::vector<Shard*> shards,
+                 EdgeStats* stats, Log log, ClockMs clock)
     : job_(job),
       server_(server),
       shards_(std::move(shards)),
       stats_(stats),
       log_(std::move(log)),
       clock_(std::move(clock)),
-      membership_(job.workers(), job.worker().lease_ms()) {}
+      membership_(job.workers(), job.worker().lease_ms()),
+      settings_(std::move(settings)) {}
 
 absl::Status Control::EnsureTable(const TableSpec& spec) {
   std::lock_guard creating(table_mutex_);
@@ -55,13 +56,17 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
 
   const auto rule = kernels::FindUpdateRule(job_.optimizer().name());
   if (!rule.ok()) return rule.status();
-  const uint64_t bytes_an_element = sizeof(float) * (1 + (*rule)->slots);
+  const auto mode = FindSyncMode(job_.sync().mode());
+  if (!mode.ok()) return mode.status();
+  // Where workers step by themselves, the slots are theirs.
+  const int slots = (*mode)->content == PushContent::kGradient ? (*rule)->slots : 0;
+  const uint64_t bytes_an_element = sizeof(float) * (1 + slots);
   const uint64_t servers = job_.servers().addresses_size();
   const uint64_t limit = job_.servers().memory_limit_bytes();
   const uint64_t elements_here = spec.elements() / servers;
   if (elements_here > limit / bytes_an_element) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("the net's ", spec.elements(), " parameters with ", (*rule)->slots, " slots each need ",
+        absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each need ",
                      absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element),
                      " bytes on each of ", servers, " servers; servers.memory_limit_bytes is ", limit));
   }
@@ -143,6 +148,7 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
     if (!fence.ok()) return fence.status();
     reply.set_fence(*fence);
     *reply.mutable_map() = map_;
+    reply.mutable_changes()->Assign(settings_.changes().begin(), settings_.changes().end());
     // Under the lock, so that all shards see joins in the order of their fences.
     ticket = reports_.Ask(shards_.size());
     for (Shard* shard : shards_) shard->Post(Join{ticket, request.partition(), *fence, observer});
@@ -172,18 +178,35 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
   return reply;
 }
 
-absl::Status Control::Heartbeat(const HeartbeatRequest& request) {
-  if (request.job() != job_.name()) {
-    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(), "'"));
-  }
+absl::StatusOr<HeartbeatReply> Control::Heartbeat(const HeartbeatRequest& request) {
+  if (absl::Status status = CheckJob(request.job()); !status.ok()) return status;
   std::lock_guard lock(mutex_);
-  return membership_.Heartbeat(request.partition(), request.fence(), request.report(), clock_());
+  if (absl::Status status = membership_.Heartbeat(request.partition(), request.fence(), request.report(), clock_());
+      !status.ok()) {
+    return status;
+  }
+  HeartbeatReply reply;
+  reply.mutable_changes()->Assign(settings_.changes().begin(), settings_.changes().end());
+  return reply;
+}
+
+absl::Status Control::Change(const ChangeRequest& request) {
+  if (absl::Status status = CheckJob(request.job()); !status.ok()) return status;
+  const SettingsChange& change = request.change();
+  std::lock_guard lock(mutex_);
+  if (draining_) return absl::UnavailableError("the server is shutting down");
+  const bool again = change.version() <= settings_.latest().version;
+  if (absl::Status status = settings_.Add(change); !status.ok()) return status;
+  if (again) return absl::OkStatus();
+  // Under the lock, so that all shards see changes in the order of their versions.
+  for (Shard* shard : shards_) shard->Post(downpour::ps::Change{change});
+  log_.Info(absl::StrCat("settings version ", change.version(), " from clock ", change.from_clock(), ": ",
+                         change.sync().ShortDebugString(), ", learning rate ", change.learning_rate()));
+  return absl::OkStatus();
 }
 
 absl::Status Control::Leave(const LeaveRequest& request) {
-  if (request.job() != job_.name()) {
-    return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(), "'"));
-  }
+  if (absl::Status status = CheckJob(request.job()); !status.ok()) return status;
   std::lock_guard lock(mutex_);
   const bool observer = membership_.IsObserver(request.fence());
   if (absl::Status status = membership_.Leave(request, clock_()); !status.ok()) return status;
@@ -193,6 +216,11 @@ absl::Status Control::Leave(const LeaveRequest& request) {
       .Info(absl::StrCat("left: ", Outcome_Name(request.outcome()), request.reason().empty() ? "" : ": ",
                          request.reason().substr(0, 1000)));
   return absl::OkStatus();
+}
+
+absl::Status Control::CheckJob(const std::string& name) const {
+  if (name == job_.name()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("this server works for job '", job_.name(), "'"));
 }
 
 absl::StatusOr<std::shared_ptr<const Directory>> Control::Admit(const FrameHeader& hello) const {
@@ -253,6 +281,7 @@ StatusReply Control::Status() const {
   {
     std::lock_guard lock(mutex_);
     for (WorkerStatus& worker : membership_.Status(clock_())) *reply.add_workers() = std::move(worker);
+    reply.mutable_changes()->Assign(settings_.changes().begin(), settings_.changes().end());
   }
   std::array<uint64_t, kRefusalCount> refused{};
   for (size_t i = 0; i < kRefusalCount; ++i) refused[i] = stats_->refused[i];
@@ -270,7 +299,10 @@ StatusReply Control::Status() const {
     shard->set_staleness_sum(stats.core.staleness_sum);
     for (const uint64_t count : stats.core.staleness) {
       shard->set_staleness_count(shard->staleness_count() + count);
+      shard->add_staleness(count);
     }
+    shard->mutable_lead()->Assign(stats.core.lead.begin(), stats.core.lead.end());
+    shard->set_largest_lead(stats.core.largest_lead);
     for (size_t r = 1; r < kRefusalCount; ++r) {
       refused[r] += stats.core.refused[r];
       if (stats.core.refused[r] != 0) {

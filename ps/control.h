@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
+#include "proto/settings.h"
 #include "ps/edge_stats.h"
 #include "ps/gather.h"
 #include "ps/log.h"
@@ -40,13 +41,14 @@ class Control {
  public:
   using ClockMs = std::function<int64_t()>;
 
-  // Shards and stats outlive it. `clock` never goes back.
-  Control(const Job& job, uint32_t server, std::vector<Shard*> shards, EdgeStats* stats, Log log,
-          ClockMs clock);
+  // Shards and stats outlive it. `settings` are those that the shards began with. `clock` never goes back.
+  Control(const Job& job, SettingsHistory settings, uint32_t server, std::vector<Shard*> shards,
+          EdgeStats* stats, Log log, ClockMs clock);
 
-  // The four calls of ControlService; errors as in service.proto.
+  // The calls of ControlService; errors as in service.proto.
   absl::StatusOr<RegisterReply> Register(const RegisterRequest& request);
-  absl::Status Heartbeat(const HeartbeatRequest& request);
+  absl::StatusOr<HeartbeatReply> Heartbeat(const HeartbeatRequest& request);
+  absl::Status Change(const ChangeRequest& request);
   absl::Status Leave(const LeaveRequest& request);
   StatusReply Status() const;
 
@@ -72,6 +74,7 @@ class Control {
   std::span<Shard* const> shards() const { return shards_; }
 
  private:
+  absl::Status CheckJob(const std::string& name) const;
   // Makes the tables if this is the first worker, or compares with the first one's.
   absl::Status EnsureTable(const TableSpec& spec);
   absl::StatusOr<RegisterReply> RegisterChecked(const RegisterRequest& request);
@@ -93,6 +96,7 @@ class Control {
 
   mutable std::mutex mutex_;
   Membership membership_ ABSL_GUARDED_BY(mutex_);
+  SettingsHistory settings_ ABSL_GUARDED_BY(mutex_);  // as every shard has it
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   TableSpec table_ ABSL_GUARDED_BY(mutex_);  // no elements until a worker has come
   ShardMap map_ ABSL_GUARDED_BY(mutex_);

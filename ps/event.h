@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proto/frame.h"
+#include "proto/service.pb.h"
 
 namespace downpour::ps {
 
@@ -69,6 +70,11 @@ struct Pull {
   FrameHeader header;
 };
 
+// Settings change from a clock on.
+struct Change {
+  SettingsChange change;
+};
+
 // Time passes. Never goes back.
 struct Tick {
   int64_t now_ms = 0;
@@ -77,7 +83,7 @@ struct Tick {
 // The server stops: what waits is refused, and so is all that comes.
 struct Drain {};
 
-using Event = std::variant<CreateTable, Join, Leave, Hangup, Set, Push, Pull, Tick, Drain>;
+using Event = std::variant<CreateTable, Join, Leave, Hangup, Set, Push, Pull, Change, Tick, Drain>;
 
 // ---- Actions.
 

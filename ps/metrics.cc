@@ -113,6 +113,7 @@ std::vector<MetricFamily> Metrics::Collect() const {
 
   Family staleness("downpour_staleness_updates",
                    "Updates between a gradient's parameters and its application.", MetricType::Histogram);
+  Family lead("downpour_lead_clocks", "Clocks that a push was ahead of the slowest worker.", MetricType::Histogram);
   Family apply("downpour_apply_seconds", "Time to handle one push, the update included.",
                MetricType::Histogram);
   std::array<uint64_t, kRefusalCount> refused{};
@@ -121,10 +122,13 @@ std::vector<MetricFamily> Metrics::Collect() const {
     const ShardStats& s = shards[i];
     staleness.AddHistogram(of_table(i), std::span<const uint64_t>(kStalenessBounds), s.core.staleness,
                            static_cast<double>(s.core.staleness_sum));
+    lead.AddHistogram(of_table(i), std::span<const uint64_t>(kStalenessBounds), s.core.lead,
+                      static_cast<double>(s.core.lead_sum));
     apply.AddHistogram(of_table(i), std::span<const double>(kApplyBounds), s.apply, s.apply_seconds);
     for (size_t r = 0; r < kRefusalCount; ++r) refused[r] += s.core.refused[r];
   }
   all.push_back(std::move(staleness));
+  all.push_back(std::move(lead));
   all.push_back(std::move(apply));
 
   Family refusals("downpour_refused_frames_total", "Frames that were not taken.", kCounter);

@@ -160,7 +160,10 @@ class Server::Impl final : public Shard::Sink {
       shards_.push_back(std::make_unique<Shard>(i, std::move(cores[i]), QueueLimitBytes(job_), this, log_));
       shards.push_back(shards_.back().get());
     }
-    control_ = std::make_unique<Control>(job_, options_.index, std::move(shards), &stats_, log_, SteadyMs);
+    auto settings = SettingsHistory::Create(job_);
+    if (!settings.ok()) return settings.status();
+    control_ = std::make_unique<Control>(job_, *std::move(settings), options_.index, std::move(shards), &stats_, log_,
+                                         SteadyMs);
     return absl::OkStatus();
   }
 

@@ -46,15 +46,19 @@ Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string senten
 }
 
 absl::StatusOr<std::unique_ptr<ShardCore>> ShardCore::Create(const Job& job) {
-  const auto mode = FindSyncMode(job.sync().mode());
-  if (!mode.ok()) return mode.status();
+  auto settings = SettingsHistory::Create(job);
+  if (!settings.ok()) return settings.status();
   const auto rule = kernels::FindUpdateRule(job.optimizer().name());
   if (!rule.ok()) return rule.status();
-  return std::unique_ptr<ShardCore>(new ShardCore(job, **mode, **rule));
+  return std::unique_ptr<ShardCore>(new ShardCore(job, *std::move(settings), **rule));
 }
 
-ShardCore::ShardCore(const Job& job, const SyncMode& mode, const kernels::UpdateRule& rule)
-    : job_(job), mode_(mode), rule_(rule), hyper_(MakeHyper(job.optimizer())), leases_(job.workers()) {}
+ShardCore::ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule& rule)
+    : job_(job),
+      rule_(rule),
+      hyper_(MakeHyper(job.optimizer())),
+      settings_(std::move(settings)),
+      leases_(job.workers()) {}
 
 void ShardCore::Handle(Event event, std::vector<Action>& actions) {
   std::visit([&](auto&& e) { On(std::move(e), actions); }, std::move(event));
@@ -91,7 +95,8 @@ void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
     table = nullptr;
   }
   if (table == nullptr) {
-    table = Table::Create(event.table, event.parts, rule_, job_.workers());
+    const bool optimizes = settings_.latest().mode->content == PushContent::kGradient;
+    table = Table::Create(event.table, event.parts, optimizes ? &rule_ : nullptr, job_.workers());
     if (table == nullptr) {
       tables_.erase(event.table);
       actions.push_back(Created{event.ticket, false});
@@ -101,11 +106,9 @@ void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
     stats_.elements += table->elements();
     stats_.table_bytes += table->bytes();
     for (Table::Part& part : table->parts()) {
-      for (size_t i = 0; i < leases_.size(); ++i) {
-        if (leases_[i].fence != 0) {
-          part.views[i].membership = leases_[i].live ? Membership::kLive : Membership::kGone;
-        }
-      }
+      part.warm = job_.sync().warmup_steps() == 0;
+      part.sent.resize(leases_.size());
+      for (uint32_t i = 0; i < leases_.size(); ++i) Enter(part, i);
     }
   }
   actions.push_back(Created{event.ticket, true});
@@ -120,7 +123,7 @@ void ShardCore::On(Join event, std::vector<Action>& actions) {
     lease = {event.fence, true};
     if (first_join_ms_ < 0) first_join_ms_ = now_ms_;
     ForEachPart([&](Table&, Table::Part& part) {
-      part.views[event.partition].membership = Membership::kLive;
+      Enter(part, event.partition);
       if (!superseded) return;
       // What an earlier attempt has waiting was not acknowledged: this attempt sends it again, all of it.
       stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
@@ -151,12 +154,15 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
     leases_[event.partition].live = false;
     ForEachPart([&](Table& table, Table::Part& part) {
       part.views[event.partition].membership = Membership::kGone;
+      part.sent[event.partition].clear();
       stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
         if (parked.header.worker != event.partition || parked.header.fence != event.fence) return false;
         RefusePull(parked.route, parked.header, Refusal::kLeaseEnded, "the lease has ended", actions);
         return true;
       });
+      WarmUp(table, part, actions);
       CloseIfDue(table, part, actions);
+      AnswerParked(table, part, actions);
     });
     if (Hopeless()) {
       RefuseParked(Refusal::kNoMembers, "no worker is left that could complete what this fetch waits for",
@@ -181,7 +187,8 @@ Report ShardCore::MakeReport(uint64_t ticket, uint32_t partition) const {
       if (!part.set) report.unset_parts.push_back(part.index);
       if (partition >= leases_.size()) continue;
       // Whoever comes when others have gone on goes on with them.
-      const uint64_t clock = std::max(part.views[partition].clock, part.clock);
+      const uint64_t clock =
+          std::max(part.views[partition].clock, SettingsOf(part).mode->entry_clock(View(part)));
       const PartitionProgress progress{part.members[partition].sequence, clock,
                                        part.members[partition].position};
       if (!report.progress || progress.sequence < report.progress->sequence ||
@@ -241,6 +248,47 @@ PartView ShardCore::View(const Table::Part& part) const {
   return {part.clock, static_cast<uint32_t>(part.held.size()), part.views};
 }
 
+void ShardCore::EnterRounds(Table::Part& part, const Settings& settings) {
+  if (settings.mode->coupling(settings.sync) != Coupling::kRounds || part.clock >= settings.from_clock) return;
+  const Settings& before = SettingsOf(part);
+  if (before.mode->coupling(before.sync) != Coupling::kRounds) part.clock = settings.from_clock;
+}
+
+void ShardCore::Enter(Table::Part& part, uint32_t partition) {
+  MemberView& member = part.views[partition];
+  const Lease& lease = leases_[partition];
+  // Nobody waits for the others while the first worker is alone.
+  if (!part.warm && partition != 0) {
+    member.membership = Membership::kGone;
+    return;
+  }
+  if (lease.fence == 0) {
+    member.membership = Membership::kAbsent;
+    return;
+  }
+  if (!lease.live) {
+    member.membership = Membership::kGone;
+    return;
+  }
+  if (member.membership == Membership::kLive) return;
+  const Settings& settings = SettingsOf(part);
+  if (settings.mode->coupling(settings.sync) == Coupling::kBounded) {
+    member.clock = std::max(member.clock, settings.mode->entry_clock(View(part)));
+  }
+  member.membership = Membership::kLive;
+}
+
+void ShardCore::WarmUp(Table& table, Table::Part& part, std::vector<Action>& actions) {
+  if (part.warm) return;
+  const Settings& settings = SettingsOf(part);
+  const uint64_t steps = part.views[0].clock * settings.mode->steps_a_clock(settings.sync);
+  const bool gone = leases_[0].fence != 0 && !leases_[0].live;
+  if (steps < job_.sync().warmup_steps() && !gone) return;
+  part.warm = true;
+  for (uint32_t i = 1; i < leases_.size(); ++i) Enter(part, i);
+  AnswerParked(table, part, actions);
+}
+
 // ---- Sets and pushes.
 
 void ShardCore::On(Set event, std::vector<Action>& actions) {
@@ -283,10 +331,17 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   if (draining_) return refuse(Refusal::kShuttingDown, kDraining);
   if (!part->set) return refuse(Refusal::kNotSet, absl::StrCat("part ", header.part, " has no values yet"));
 
-  const PushDecision decision = mode_.on_push(View(*part), {header.worker, header.clock});
+  if (const Refusal reason = CheckPush(*part, header, &sentence); reason != Refusal::kNone) {
+    return refuse(reason, sentence);
+  }
+  const Settings& settings = settings_.At(header.clock);
+  EnterRounds(*part, settings);
+  const PushDecision decision =
+      settings.mode->on_push(settings.sync, View(*part), {header.worker, header.clock});
   if (decision.action == PushAction::kRefuse) {
-    return refuse(decision.reason, absl::StrCat("a gradient of clock ", header.clock, " for part ",
-                                                header.part, ", which is at clock ", part->clock));
+    return refuse(decision.reason, absl::StrCat("a push of clock ", header.clock, " for part ", header.part,
+                                                ", which is at clock ", part->clock, ", the slowest worker at ",
+                                                SlowestClock(View(*part))));
   }
   if (const auto bad = table->FirstNonFinite(event.message)) {
     return refuse(Refusal::kNotFinite,
@@ -294,7 +349,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
                                " is not finite"));
   }
   if (decision.action == PushAction::kApply) {
-    Apply(*table, *part, std::move(event), actions);
+    Apply(*table, *part, settings, std::move(event), actions);
   } else {
     // The same push again, after its stream broke: whoever sent it last waits for the answer.
     stats_.held -= std::erase_if(
@@ -304,25 +359,89 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
     part->held.push_back({event.route, std::move(event.message)});
   }
   CloseIfDue(*table, *part, actions);
+  WarmUp(*table, *part, actions);
+  AnswerParked(*table, *part, actions);
 }
 
-void ShardCore::CountStaleness(const Table::Part& part, const FrameHeader& push) {
+Refusal ShardCore::CheckPush(const Table::Part& part, const FrameHeader& header, std::string* sentence) const {
+  if (!part.warm && header.worker != 0) {
+    *sentence = "the first worker's steps alone are not over";
+    return Refusal::kClockAhead;
+  }
+  const Settings& settings = settings_.At(header.clock);
+  const Settings* const made_under = settings_.Version(header.settings);
+  if (made_under == nullptr || made_under->mode != settings.mode) {
+    *sentence = absl::StrCat("made under version ", header.settings, " of the settings; for clock ", header.clock,
+                             " it is ", settings.version);
+    return Refusal::kNewSettings;
+  }
+  if (header.content != settings.mode->content) {
+    *sentence = absl::StrCat("sync mode ", std::string(settings.mode->name), " does not exchange such values");
+    return Refusal::kWrongContent;
+  }
+  const uint64_t age = part.version - std::min(part.version, header.version);
+  if (settings.sync.max_age() > 0 && age > settings.sync.max_age()) {
+    *sentence = absl::StrCat("a gradient from parameters that have had ", age, " updates since; sync.max_age is ",
+                             settings.sync.max_age());
+    return Refusal::kTooOld;
+  }
+  return Refusal::kNone;
+}
+
+void ShardCore::Count(const Table::Part& part, const FrameHeader& push) {
+  const auto bucket = [](uint64_t n) {
+    return std::lower_bound(kStalenessBounds.begin(), kStalenessBounds.end(), n) - kStalenessBounds.begin();
+  };
   const uint64_t staleness = part.version - std::min(part.version, push.version);
-  const auto bucket = std::lower_bound(kStalenessBounds.begin(), kStalenessBounds.end(), staleness);
-  ++stats_.staleness[bucket - kStalenessBounds.begin()];
+  ++stats_.staleness[bucket(staleness)];
   stats_.staleness_sum += staleness;
+  uint64_t slowest = push.clock;
+  for (uint32_t i = 0; i < part.views.size(); ++i) {
+    if (i != push.worker && part.views[i].membership == Membership::kLive) {
+      slowest = std::min(slowest, part.views[i].clock);
+    }
+  }
+  const uint64_t lead = push.clock - slowest;
+  ++stats_.lead[bucket(lead)];
+  stats_.lead_sum += lead;
+  stats_.largest_lead = std::max(stats_.largest_lead, lead);
   ++stats_.pushes;
   stats_.clock = std::max(stats_.clock, push.clock + 1);
 }
 
-void ShardCore::Apply(Table& table, Table::Part& part, Push push, std::vector<Action>& actions) {
-  FrameHeader& header = push.message.header;
-  CountStaleness(part, header);
-  const uint64_t version = part.version;
+kernels::Hyper ShardCore::HyperAt(uint64_t clock, const Settings& settings) const {
   kernels::Hyper hyper = hyper_;
-  hyper.learning_rate = LearningRate(job_, header.clock);
-  const Table::Gradient gradient{&push.message, 1};
-  table.Apply(part, hyper, {&gradient, 1});
+  hyper.learning_rate = static_cast<float>(settings.learning_rate * ScheduleFactor(job_.schedule(), clock));
+  return hyper;
+}
+
+void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings, Push push,
+                      std::vector<Action>& actions) {
+  FrameHeader& header = push.message.header;
+  Count(part, header);
+  const uint64_t version = part.version;
+  const Table::Gradient one{&push.message, 1};
+  if (settings.mode->content == PushContent::kDifference) {
+    table.Add(part, {&one, 1});
+  } else {
+    kernels::Hyper hyper = HyperAt(header.clock, settings);
+    const uint64_t staleness = version - std::min(version, header.version);
+    if (settings.sync.divide_by_staleness() && staleness > 1) {
+      // Zhang et al. 2016, "Staleness-aware async-SGD".
+      hyper.learning_rate /= static_cast<float>(staleness);
+    }
+    const Payload* then = nullptr;
+    if (settings.sync.delay_compensation() > 0 && staleness > 0) {
+      for (const Table::Sent& sent : part.sent[header.worker]) {
+        if (sent.version == header.version) then = &sent.values;
+      }
+    }
+    if (then != nullptr) {
+      table.Apply(part, hyper, push.message, {settings.sync.delay_compensation(), then});
+    } else {
+      table.Apply(part, hyper, {&one, 1});
+    }
+  }
   ++stats_.updates;
   part.members[header.worker] = {header.sequence, header.position};
   part.views[header.worker].clock = std::max(part.views[header.worker].clock, header.clock + 1);
@@ -331,24 +450,30 @@ void ShardCore::Apply(Table& table, Table::Part& part, Push push, std::vector<Ac
 }
 
 void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions) {
-  if (!mode_.closes(View(part))) return;
+  const Settings& settings = SettingsOf(part);
+  if (!settings.mode->closes(settings.sync, View(part))) return;
   // In the order of partitions, whatever the order of arrival: the same bits each time.
   std::sort(part.held.begin(), part.held.end(),
             [](const auto& a, const auto& b) { return a.message.header.worker < b.message.header.worker; });
   uint64_t samples = 0;
   for (const Table::Held& held : part.held) samples += held.message.header.samples;
-  std::vector<Table::Gradient> gradients;
+  std::vector<Table::Gradient> pushes;
   for (const Table::Held& held : part.held) {
     const double weight =
         samples == 0 ? 1.0 / part.held.size() : static_cast<double>(held.message.header.samples) / samples;
-    gradients.push_back({&held.message, static_cast<float>(weight)});
-    CountStaleness(part, held.message.header);
+    pushes.push_back({&held.message, static_cast<float>(weight)});
+    Count(part, held.message.header);
   }
   const uint64_t version = part.version;
-  if (!gradients.empty()) {
-    kernels::Hyper hyper = hyper_;
-    hyper.learning_rate = LearningRate(job_, part.clock);
-    table.Apply(part, hyper, gradients);
+  if (!pushes.empty()) {
+    switch (settings.mode->content) {
+      case PushContent::kGradient: table.Apply(part, HyperAt(part.clock, settings), pushes); break;
+      case PushContent::kParameters: table.Replace(part, pushes); break;
+      case PushContent::kDifference:
+        for (Table::Gradient& push : pushes) push.weight = 1;
+        table.Add(part, pushes);
+        break;
+    }
     ++stats_.updates;
   }
   ++part.clock;
@@ -374,7 +499,13 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
                       actions);
   }
   if (draining_) return RefusePull(event.route, event.header, Refusal::kShuttingDown, kDraining, actions);
-  part->parked.push_back({event.route, event.header});
+  const Settings* const settings = settings_.Version(event.header.settings);
+  if (settings == nullptr) {
+    return RefusePull(event.route, event.header, Refusal::kNewSettings,
+                      absl::StrCat("this server knows no version ", event.header.settings, " of the settings"), actions);
+  }
+  if (settings_.At(event.header.clock).version == settings->version) EnterRounds(*part, *settings);
+  part->parked.push_back({event.route, event.header, now_ms_});
   ++stats_.parked;
   AnswerParked(*table, *part, actions);
   if (!part->parked.empty() && Hopeless()) {
@@ -386,11 +517,16 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
 void ShardCore::AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions) {
   if (!part.set) return;
   std::erase_if(part.parked, [&](const Table::Parked& parked) {
-    if (mode_.may_read(View(part), parked.header.clock) != ReadAction::kNow) return false;
+    if (!MayRead(part, parked.header)) return false;
     --stats_.parked;
     SendValues(table, part, parked.route, parked.header, actions);
     return true;
   });
+}
+
+bool ShardCore::MayRead(const Table::Part& part, const FrameHeader& pull) const {
+  if (!part.warm && pull.worker != 0 && !IsObserver(pull.fence)) return false;
+  return settings_.Version(pull.settings)->mode->read_clock(View(part)) >= pull.clock;
 }
 
 void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,
@@ -402,10 +538,18 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
     return;
   }
   FrameHeader header = AnswerTo(pull, FrameKind::kValues);
-  header.clock = part.clock;
+  const uint64_t clock = settings_.Version(pull.settings)->mode->read_clock(View(part));
+  header.clock = clock == kAnyClock ? part.clock : clock;
   header.version = part.version;
   header.elements = static_cast<uint32_t>(part.values.size());
   header.payload_bytes = static_cast<uint32_t>(values.size());
+  if (settings_.latest().sync.delay_compensation() > 0 && !IsObserver(pull.fence)) {
+    // As many as a worker may have in use: installed, behind the pushes under way, and on its way.
+    constexpr size_t kMostSent = 8;
+    auto& sent = part.sent[pull.worker];
+    if (sent.size() == kMostSent) sent.erase(sent.begin());
+    sent.push_back({part.version, values});
+  }
   ++stats_.pulls;
   stats_.sent_bytes += values.size();
   actions.push_back(Reply{route, {header, values}});
@@ -426,11 +570,24 @@ void ShardCore::RefuseParked(Refusal reason, const std::string& sentence, std::v
   });
 }
 
+void ShardCore::On(Change event, std::vector<Action>& actions) {
+  if (!settings_.Add(event.change).ok()) return;
+  ForEachPart([&](Table& table, Table::Part& part) {
+    CloseIfDue(table, part, actions);
+    AnswerParked(table, part, actions);
+  });
+}
+
 void ShardCore::On(Tick event, std::vector<Action>& actions) {
   now_ms_ = std::max(now_ms_, event.now_ms);
+  if (stats_.parked == 0) return;
+  ForEachPart([&](Table&, Table::Part& part) { RefuseOverdue(part, actions); });
+  const Settings& settings = settings_.latest();
+  // Without rounds nobody waits for who has not come, but for the one who goes first.
+  const bool warming = job_.sync().warmup_steps() > 0 && leases_[0].fence == 0;
+  if (settings.mode->coupling(settings.sync) != Coupling::kRounds && !warming) return;
   const int64_t timeout_ms = job_.sync().join_timeout_ms();
-  if (stats_.parked == 0 || timeout_ms == 0 || first_join_ms_ < 0 || now_ms_ - first_join_ms_ < timeout_ms)
-    return;
+  if (timeout_ms == 0 || first_join_ms_ < 0 || now_ms_ - first_join_ms_ < timeout_ms) return;
   std::vector<size_t> absent;
   for (size_t i = 0; i < leases_.size(); ++i) {
     if (leases_[i].fence == 0) absent.push_back(i);
@@ -444,6 +601,26 @@ void ShardCore::On(Tick event, std::vector<Action>& actions) {
                absl::StrCat("after ", timeout_ms, " ms these of the job's ", leases_.size(),
                             " partitions have no worker yet: ", absl::StrJoin(absent, ", "), more),
                actions);
+}
+
+void ShardCore::RefuseOverdue(Table::Part& part, std::vector<Action>& actions) {
+  stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
+    const int64_t timeout_ms = settings_.Version(parked.header.settings)->sync.read_timeout_ms();
+    if (timeout_ms == 0 || !part.set || !part.warm || now_ms_ - parked.since_ms < timeout_ms) return false;
+    std::vector<std::string> slow;
+    for (size_t i = 0; i < part.views.size() && slow.size() < 20; ++i) {
+      const MemberView& member = part.views[i];
+      if (member.membership == Membership::kLive && member.clock < parked.header.clock) {
+        slow.push_back(absl::StrCat(i, " (clock ", member.clock, ")"));
+      }
+    }
+    RefusePull(parked.route, parked.header, Refusal::kReadTimeout,
+               absl::StrCat("waited ", timeout_ms, " ms for clock ", parked.header.clock,
+                            ", behind which are partitions ", absl::StrJoin(slow, ", "),
+                            "; sync.read_timeout_ms says how long to wait"),
+               actions);
+    return true;
+  });
 }
 
 void ShardCore::On(Drain, std::vector<Action>& actions) {

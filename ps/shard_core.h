@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/optimizer/update_rule.h"
 #include "proto/job.pb.h"
+#include "proto/settings.h"
 #include "proto/sync/mode.h"
 #include "ps/event.h"
 #include "ps/table.h"
@@ -39,6 +40,10 @@ struct CoreStats {
   std::array<uint64_t, kRefusalCount> refused{};                      // by Refusal
   std::array<uint64_t, kStalenessBounds.size() + 1> staleness{};  // gradients applied, by bucket
   uint64_t staleness_sum = 0;
+  // Likewise by lead: how many clocks the pusher was ahead of the slowest worker that was there.
+  std::array<uint64_t, kStalenessBounds.size() + 1> lead{};
+  uint64_t lead_sum = 0;
+  uint64_t largest_lead = 0;
   // Now:
   uint64_t parts = 0;
   uint64_t elements = 0;
@@ -71,7 +76,7 @@ class ShardCore {
     bool live = false;
   };
 
-  ShardCore(const Job& job, const SyncMode& mode, const kernels::UpdateRule& rule);
+  ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule& rule);
 
   void On(CreateTable event, std::vector<Action>& actions);
   void On(Join event, std::vector<Action>& actions);
@@ -80,6 +85,7 @@ class ShardCore {
   void On(Set event, std::vector<Action>& actions);
   void On(Push event, std::vector<Action>& actions);
   void On(Pull event, std::vector<Action>& actions);
+  void On(Change event, std::vector<Action>& actions);
   void On(Tick event, std::vector<Action>& actions);
   void On(Drain event, std::vector<Action>& actions);
 
@@ -94,14 +100,28 @@ class ShardCore {
   std::string FenceSentence(const FrameHeader& header) const;
 
   PartView View(const Table::Part& part) const;
-  void CountStaleness(const Table::Part& part, const FrameHeader& push);
-  void Apply(Table& table, Table::Part& part, Push push, std::vector<Action>& actions);
+  // The settings that a part's next clock goes by.
+  const Settings& SettingsOf(const Table::Part& part) const { return settings_.At(part.clock); }
+  // Before rounds begin at a clock, no clock was counted: counts from there.
+  void EnterRounds(Table::Part& part, const Settings& settings);
+  // A partition's worker is there: from which clock on, the mode says.
+  void Enter(Table::Part& part, uint32_t partition);
+  // The first worker's steps alone are over, where it has taken them or is gone: the others come in.
+  void WarmUp(Table& table, Table::Part& part, std::vector<Action>& actions);
+
+  kernels::Hyper HyperAt(uint64_t clock, const Settings& settings) const;
+  // Why a push is not taken, whatever the sync mode; kNone where nothing is wrong.
+  Refusal CheckPush(const Table::Part& part, const FrameHeader& header, std::string* sentence) const;
+  void Count(const Table::Part& part, const FrameHeader& push);
+  void Apply(Table& table, Table::Part& part, const Settings& settings, Push push, std::vector<Action>& actions);
   // Applies what is held if the mode says so, and answers the pulls that waited for it.
   void CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions);
   void AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions);
+  bool MayRead(const Table::Part& part, const FrameHeader& pull) const;
   // Whether a pull can be answered at all, ever, given who is left.
   bool Hopeless() const;
   void RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions);
+  void RefuseOverdue(Table::Part& part, std::vector<Action>& actions);
 
   void SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,
                   std::vector<Action>& actions);
@@ -115,11 +135,11 @@ class ShardCore {
 
   // Constant after construction.
   const Job job_;
-  const SyncMode& mode_;
   const kernels::UpdateRule& rule_;
   const kernels::Hyper hyper_;
 
   // Changed by events alone.
+  SettingsHistory settings_;
   std::vector<Lease> leases_;     // by partition
   std::set<uint64_t> observers_;  // their fences
   std::map<uint32_t, std::unique_ptr<Table>> tables_;

@@ -31,12 +31,13 @@ uint64_t Hash(std::initializer_list<uint64_t> words) {
 
 }  // namespace
 
-std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ranges, const kernels::UpdateRule& rule,
+std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ranges, const kernels::UpdateRule* rule,
                                      uint32_t workers) {
+  const int slots = rule == nullptr ? 0 : rule->slots;
   size_t total = 0;
   size_t largest = 0;
   for (const PartRange& range : ranges) {
-    total += RoundUp(range.end - range.begin) * (1 + rule.slots);
+    total += RoundUp(range.end - range.begin) * (1 + slots);
     largest = std::max<size_t>(largest, range.end - range.begin);
   }
   PageBuffer arena(total);
@@ -53,7 +54,7 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
     part.begin = range.begin;
     part.values = {at, size};
     at += RoundUp(size);
-    for (int slot = 0; slot < rule.slots; ++slot, at += RoundUp(size)) part.slots.push_back(at);
+    for (int slot = 0; slot < slots; ++slot, at += RoundUp(size)) part.slots.push_back(at);
     part.members.resize(workers);
     part.views.resize(workers);
     table->by_index_[range.part] = static_cast<int32_t>(table->parts_.size()) - 1;
@@ -96,33 +97,29 @@ void Table::Assign(Part& part, const Message& message) {
   part.set = true;
 }
 
-void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients) {
-  hyper.update = ++part.version;
+void Table::Update(Part& part, const kernels::Hyper& hyper, size_t at, std::span<const float> gradient) {
   std::array<float*, kernels::kMaxSlots> slots;
-  const auto update = [&](size_t at, std::span<const float> block) {
-    for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
-    rule_.update(hyper, part.values.subspan(at, block.size()), kernels::Slots(slots).first(part.slots.size()), block);
-  };
+  for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
+  rule_->update(hyper, part.values.subspan(at, gradient.size()), kernels::Slots(slots).first(part.slots.size()),
+                gradient);
+}
 
-  if (gradients.size() == 1) {
-    const Message& message = *gradients[0].message;
-    const auto reader = FindCodec(message.header.codec)->read(message.payload);
-    for (size_t at = 0; at < part.values.size();) {
-      const std::span<const float> block =
-          reader->Next(std::min(kBlockElements, part.values.size() - at), scratch_);
-      if (block.empty()) break;
-      update(at, block);
-      at += block.size();
-    }
-    return;
-  }
-
+template <typename Take>
+void Table::ForEachSum(const Part& part, std::span<const Gradient> gradients, Take take) {
   std::vector<std::unique_ptr<BlockReader>> readers;
   for (const Gradient& gradient : gradients) {
     readers.push_back(FindCodec(gradient.message->header.codec)->read(gradient.message->payload));
   }
   for (size_t at = 0; at < part.values.size();) {
-    const std::span<float> sum = std::span(sum_).first(std::min(kBlockElements, part.values.size() - at));
+    const size_t wanted = std::min(kBlockElements, part.values.size() - at);
+    if (gradients.size() == 1 && gradients[0].weight == 1) {
+      const std::span<const float> block = readers[0]->Next(wanted, scratch_);
+      if (block.empty()) return;
+      take(at, block);
+      at += block.size();
+      continue;
+    }
+    const std::span<float> sum = std::span(sum_).first(wanted);
     kernels::Zero(sum);
     for (size_t i = 0; i < gradients.size(); ++i) {
       for (size_t filled = 0; filled < sum.size();) {
@@ -132,9 +129,45 @@ void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gr
         filled += block.size();
       }
     }
-    update(at, sum);
+    take(at, sum);
     at += sum.size();
   }
+}
+
+void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients) {
+  hyper.update = ++part.version;
+  ForEachSum(part, gradients, [&](size_t at, std::span<const float> block) { Update(part, hyper, at, block); });
+}
+
+void Table::Apply(Part& part, kernels::Hyper hyper, const Message& gradient, const Compensation& compensation) {
+  hyper.update = ++part.version;
+  then_.resize(kBlockElements);
+  PayloadReader then(*compensation.then);
+  const Gradient one{&gradient, 1};
+  ForEachSum(part, {&one, 1}, [&](size_t at, std::span<const float> block) {
+    const std::span<float> values = std::span(then_).first(block.size());
+    then.Read(std::as_writable_bytes(values));
+    const std::span<float> made_up = std::span(sum_).first(block.size());
+    for (size_t i = 0; i < block.size(); ++i) {
+      const float g = block[i];
+      made_up[i] = g + compensation.factor * g * g * (part.values[at + i] - values[i]);
+    }
+    Update(part, hyper, at, made_up);
+  });
+}
+
+void Table::Replace(Part& part, std::span<const Gradient> values) {
+  ++part.version;
+  ForEachSum(part, values, [&](size_t at, std::span<const float> block) {
+    std::copy(block.begin(), block.end(), part.values.begin() + at);
+  });
+}
+
+void Table::Add(Part& part, std::span<const Gradient> differences) {
+  ++part.version;
+  ForEachSum(part, differences, [&](size_t at, std::span<const float> block) {
+    kernels::Axpy(1, block, part.values.subspan(at, block.size()));
+  });
 }
 
 const Payload& Table::Snapshot(Part& part) {

@@ -32,6 +32,13 @@ class Table {
   struct Parked {
     Route route;
     FrameHeader header;
+    int64_t since_ms = 0;
+  };
+
+  // Values that a worker has read.
+  struct Sent {
+    uint64_t version = 0;
+    Payload values;
   };
 
   struct Part {
@@ -46,19 +53,29 @@ class Table {
     std::vector<MemberView> views;  // by partition, as the sync mode sees them
     std::vector<Held> held;         // at most one of each partition
     std::vector<Parked> parked;
+    // By partition, what it read last, oldest first; only where delays are compensated.
+    std::vector<std::vector<Sent>> sent;
+    bool warm = true;  // the first worker's steps alone are over, or there are none
     // The values as they were at `snapshot_version`, shared by the replies that carry them.
     Payload snapshot;
     uint64_t snapshot_version = 0;
   };
 
-  // One gradient of an update and its weight in the mean.
+  // One push of an update and its weight in the sum.
   struct Gradient {
     const Message* message = nullptr;
     float weight = 1;
   };
 
-  // Null when the system has no memory left. `parts` are in ascending order of their index.
-  static std::unique_ptr<Table> Create(uint32_t id, std::span<const PartRange> parts, const kernels::UpdateRule& rule,
+  // What makes up for the delay of a gradient g: factor * g * g * (w - then) is added (Zheng et al. 2017, DC-ASGD).
+  struct Compensation {
+    float factor = 0;
+    const Payload* then = nullptr;  // the values that the gradient was computed from
+  };
+
+  // Null when the system has no memory left. `parts` are in ascending order of their index; `rule` is null for a table
+  // that no optimizer works on.
+  static std::unique_ptr<Table> Create(uint32_t id, std::span<const PartRange> parts, const kernels::UpdateRule* rule,
                                        uint32_t workers);
 
   uint32_t id() const { return id_; }
@@ -75,19 +92,30 @@ class Table {
   std::optional<uint64_t> FirstNonFinite(const Message& message);
   // Takes a payload of the part's length as the part's values.
   void Assign(Part& part, const Message& message);
-  // One update from the weighted sum of the gradients, added up in their order. Counts the version.
+  // One update by the rule from the weighted sum of the gradients, added up in their order. Counts the version.
   void Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients);
+  // The same from one gradient that is late.
+  void Apply(Part& part, kernels::Hyper hyper, const Message& gradient, const Compensation& compensation);
+  // The weighted sum becomes the values. Counts the version.
+  void Replace(Part& part, std::span<const Gradient> values);
+  // The weighted sum is added to the values. Counts the version.
+  void Add(Part& part, std::span<const Gradient> differences);
   // The part's values as they are now, shared with the replies before as long as nothing changes.
   const Payload& Snapshot(Part& part);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.
   uint64_t Checksum() const;
 
  private:
-  Table(uint32_t id, const kernels::UpdateRule& rule, PageBuffer arena, size_t largest_part, size_t parts)
+  Table(uint32_t id, const kernels::UpdateRule* rule, PageBuffer arena, size_t largest_part, size_t parts)
       : id_(id), rule_(rule), arena_(std::move(arena)), pool_(largest_part, 2 * parts + 2) {}
 
+  void Update(Part& part, const kernels::Hyper& hyper, size_t at, std::span<const float> gradient);
+  // Calls `take(at, block)` for the weighted sum, block by block.
+  template <typename Take>
+  void ForEachSum(const Part& part, std::span<const Gradient> gradients, Take take);
+
   const uint32_t id_;
-  const kernels::UpdateRule& rule_;
+  const kernels::UpdateRule* const rule_;
   PageBuffer arena_;
   BufferPool pool_;
   uint64_t elements_ = 0;
@@ -95,6 +123,7 @@ class Table {
   std::vector<int32_t> by_index_;  // into parts_, -1 where it is another shard's
   std::vector<float> scratch_;
   std::vector<float> sum_;
+  std::vector<float> then_;
 };
 
 }  // namespace downpour::ps

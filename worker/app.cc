@@ -11,11 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/device.h"
-#include "proto/sync/mode.h"
+#include "kernels/vector_ops.h"
 #include "worker/data/batcher.h"
 #include "worker/data/feed.h"
 #include "worker/data/format.h"
 #include "worker/data/hangup_watch.h"
+#include "worker/replica.h"
 #include "worker/trainer.h"
 
 namespace downpour::worker {
@@ -82,14 +83,18 @@ class Repeater {
 
 }  // namespace
 
-TableSpec TableOf(const Net& net) {
+absl::StatusOr<TableSpec> TableOf(const Job& job, const Net& net) {
+  const auto vectors = ExchangedVectors(job);
+  if (!vectors.ok()) return vectors.status();
   TableSpec table;
-  table.set_elements(net.parameter_count());
-  for (const Parameter& parameter : net.parameters()) {
-    TensorSpec* tensor = table.add_tensors();
-    tensor->set_name(parameter.name);
-    tensor->mutable_shape()->Add(parameter.shape.begin(), parameter.shape.end());
-    tensor->set_offset(parameter.offset);
+  table.set_elements(net.parameter_count() * *vectors);
+  for (uint32_t vector = 0; vector < *vectors; ++vector) {
+    for (const Parameter& parameter : net.parameters()) {
+      TensorSpec* tensor = table.add_tensors();
+      tensor->set_name(vector == 0 ? parameter.name : absl::StrCat(parameter.name, ".slot", vector - 1));
+      tensor->mutable_shape()->Add(parameter.shape.begin(), parameter.shape.end());
+      tensor->set_offset(vector * net.parameter_count() + parameter.offset);
+    }
   }
   return table;
 }
@@ -125,8 +130,9 @@ App::Failure App::RunSteps() {
                          static_cast<int>(job.training().batch()), **device);
   if (!net.ok()) return {ExitStatus::kUsage, net.status()};
 
-  auto client = PsClient::Connect(job, {.partition = options_.partition, .attempt = options_.attempt},
-                                  TableOf(**net), [](const std::string& what) { spdlog::warn("{}", what); });
+  const auto table = TableOf(job, **net);
+  if (!table.ok()) return {ExitStatus::kUsage, table.status()};
+  auto client = PsClient::Connect(job, {.partition = options_.partition, .attempt = options_.attempt}, *table, [](const std::string& what) { spdlog::warn("{}", what); });
   if (!client.ok()) return {ExitOf(client.status()), client.status()};
   {
     std::lock_guard lock(mutex_);
@@ -149,9 +155,10 @@ App::Failure App::RunSteps() {
   events_.Loaded(store->size(), store->bytes());
   spdlog::info("{} samples, {} bytes", store->size(), store->bytes());
   if (client_->needs_initial()) {
-    kernels::AlignedBuffer initial((*net)->parameter_count());
+    kernels::AlignedBuffer initial(table->elements());
     const std::span<float> values(initial.data(), initial.size());
-    (*net)->Initialize(job.seed(), values);
+    kernels::Zero(values);
+    (*net)->Initialize(job.seed(), values.first((*net)->parameter_count()));
     if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
   }
   waiting.reset();
@@ -178,8 +185,6 @@ absl::StatusOr<SampleStore> App::Load(const Net& net) {
 
 App::Failure App::Train(const SampleStore& store, Net* net) {
   const Job& job = options_.job;
-  const auto mode = FindSyncMode(job.sync().mode());
-  if (!mode.ok()) return {ExitStatus::kUsage, mode.status()};
   Batcher batcher(store, {.batch_size = static_cast<int>(job.training().batch()),
                           .epochs = job.training().epochs(),
                           .shuffle = job.training().shuffle(),
@@ -187,7 +192,8 @@ App::Failure App::Train(const SampleStore& store, Net* net) {
                           .seed = job.seed(),
                           .partition = options_.partition,
                           .start_position = client_->progress().position()});
-  Trainer trainer(job, **mode, store.size(), net, &batcher, client_.get());
+  const auto trainer = Trainer::Create(job, store.size(), net, &batcher, client_.get());
+  if (!trainer.ok()) return {ExitStatus::kUsage, trainer.status()};
   {
     std::lock_guard lock(mutex_);
     training_ = true;
@@ -195,7 +201,7 @@ App::Failure App::Train(const SampleStore& store, Net* net) {
   const auto begun = Clock::now();
   double loss = std::nan("");  // where there was nothing to do
   const auto report = [&] {
-    const WorkerReport taken = trainer.TakeReport();
+    const WorkerReport taken = (*trainer)->TakeReport();
     if (taken.loss_steps() > 0) loss = taken.loss();
     std::lock_guard lock(mutex_);
     last_report_ = taken;
@@ -207,7 +213,7 @@ App::Failure App::Train(const SampleStore& store, Net* net) {
       client_->Heartbeat(last_report_);
       events_.Progress(last_report_);
     });
-    status = trainer.Run();
+    status = (*trainer)->Run();
   }
   report();
   if (!status.ok()) return {ExitOf(status), status};

@@ -65,7 +65,8 @@ class App {
   WorkerReport last_report_;
 };
 
-// The table of the net's parameters, as the servers are told of it.
-TableSpec TableOf(const Net& net);
+// The table of what the job's workers exchange, as the servers are told of it: the net's parameters, and where they are
+// averaged too the optimizer's slots. InvalidArgument: there is no such optimizer.
+absl::StatusOr<TableSpec> TableOf(const Job& job, const Net& net);
 
 }  // namespace downpour::worker

@@ -19,11 +19,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFarewell{1000};
 
-bool WaitsForWorkers(const Job& job) {
-  const auto mode = FindSyncMode(job.sync().mode());
-  return mode.ok() && (*mode)->strong;
-}
-
 }  // namespace
 
 struct PsClient::HeartbeatCall {
@@ -42,16 +37,19 @@ class PsClient::Server {
   const RegisteredServer registered;
   const std::unique_ptr<ControlService::Stub> control;
   std::unique_ptr<ServerStream> stream;
-  std::shared_ptr<HeartbeatCall> heartbeat;  // the one under way; protected by the client's mutex
+  // Protected by the client's mutex.
+  std::shared_ptr<HeartbeatCall> heartbeat;  // the one under way
+  std::vector<SettingsChange> changes;       // that it has told of
 };
 
 // A fetch: parts arrive on gRPC's threads, each into its own range.
 struct PsClient::Fetch {
   explicit Fetch(size_t elements, size_t parts)
-      : values(std::make_unique<kernels::AlignedBuffer>(elements)), versions(parts), seen(parts) {}
+      : snapshot{std::make_unique<kernels::AlignedBuffer>(elements), std::vector<uint64_t>(parts),
+                 std::vector<uint64_t>(parts)},
+        seen(parts) {}
 
-  std::unique_ptr<kernels::AlignedBuffer> values;
-  std::vector<uint64_t> versions;
+  Snapshot snapshot;
   std::vector<bool> seen;
   uint64_t number = 0;
   size_t missing = 0;
@@ -64,18 +62,21 @@ struct PsClient::PushInFlight {
   size_t missing = 0;
 };
 
-PsClient::PsClient(const Job& job, const Identity& identity, uint64_t elements, const Registration& registration)
+PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
+                   const Registration& registration)
     : job_(job),
       identity_(identity),
       elements_(elements),
-      waits_for_workers_(WaitsForWorkers(job)),
       map_(registration.map),
       progress_(registration.progress),
       unset_parts_(registration.unset_parts),
-      current_(std::make_unique<kernels::AlignedBuffer>(elements)),
-      current_versions_(map_.tables(0).parts_size()),
-      next_sequence_(progress_.sequence() + 1) {
+      current_{std::make_unique<kernels::AlignedBuffer>(elements),
+               std::vector<uint64_t>(map_.tables(0).parts_size()), std::vector<uint64_t>(map_.tables(0).parts_size())},
+      owed_clocks_(map_.tables(0).parts_size()),
+      next_sequence_(progress_.sequence() + 1),
+      settings_(std::move(settings)) {
   for (const RegisteredServer& server : registration.servers) servers_.push_back(std::make_unique<Server>(server));
+  for (size_t i = 0; i < servers_.size(); ++i) LearnChanges(servers_[i].get(), registration.changes[i]);
 }
 
 PsClient::~PsClient() {
@@ -94,7 +95,10 @@ absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Connect(const Job& job, cons
                                                             std::function<void(const std::string&)> on_wait) {
   absl::StatusOr<Registration> registration = Register(job, identity, table, on_wait);
   if (!registration.ok()) return registration.status();
-  std::unique_ptr<PsClient> client(new PsClient(job, identity, table.elements(), *registration));
+  auto settings = SettingsHistory::Create(job);
+  if (!settings.ok()) return settings.status();
+  std::unique_ptr<PsClient> client(
+      new PsClient(job, *std::move(settings), identity, table.elements(), *registration));
   client->OpenStreams();
   return client;
 }
@@ -149,7 +153,7 @@ absl::Status PsClient::SetInitial(std::span<const float> values) {
   return WaitFor(lock, "the initial parameters to be taken", [this] { return sets_in_flight_ == 0; });
 }
 
-void PsClient::StartFetch(uint64_t clock) {
+void PsClient::StartFetch(const FetchOptions& options) {
   const auto& parts = map_.tables(0).parts();
   {
     std::lock_guard lock(mutex_);
@@ -161,7 +165,8 @@ void PsClient::StartFetch(uint64_t clock) {
   fetch_started_ = true;
   for (int i = 0; i < parts.size(); ++i) {
     Message message{HeaderFor(FrameKind::kPull, i), {}};
-    message.header.clock = clock;
+    message.header.clock = options.after_own_push ? std::max(options.clock, owed_clocks_[i]) : options.clock;
+    message.header.settings = options.settings;
     message.header.sequence = next_fetch_ - 1;
     servers_[parts[i].server()]->stream->Send(std::move(message));
   }
@@ -176,8 +181,8 @@ absl::Status PsClient::Install() {
   std::unique_lock lock(mutex_);
   absl::Status status = WaitFor(lock, "a fetch", [this] { return fetch_->missing == 0; });
   if (!status.ok()) return status;
-  std::swap(current_, fetch_->values);
-  std::swap(current_versions_, fetch_->versions);
+  std::swap(current_, fetch_->snapshot);
+  seen_clock_ = *std::min_element(current_.clocks.begin(), current_.clocks.end());
   fetch_started_ = false;
   return absl::OkStatus();
 }
@@ -214,14 +219,19 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
     push.missing = parts.size();
     pushes_.push_back(std::move(push));
   }
-  for (int i = 0; i < parts.size(); ++i) SendPart(buffer, sequence, i);
+  for (int i = 0; i < parts.size(); ++i) {
+    owed_clocks_[i] = buffer->clocks[i] + 1;
+    SendPart(buffer, sequence, i);
+  }
 }
 
 void PsClient::SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t index) {
   const ShardMap::Part& part = map_.tables(0).parts(static_cast<int>(index));
   Message message{HeaderFor(FrameKind::kPush, index), {}};
   FrameHeader& header = message.header;
-  header.clock = buffer->clock;
+  header.clock = buffer->clocks[index];
+  header.content = buffer->content;
+  header.settings = buffer->settings;
   header.sequence = sequence;
   header.position = buffer->position;
   header.version = buffer->versions[index];
@@ -256,6 +266,11 @@ double PsClient::TakeMeanStaleness() {
   return mean;
 }
 
+bool PsClient::WaitsForWorkers() const {
+  const Settings& latest = settings_.latest();
+  return latest.mode->coupling(latest.sync) != Coupling::kNone || job_.sync().warmup_steps() > 0;
+}
+
 template <typename Predicate>
 absl::Status PsClient::WaitFor(std::unique_lock<std::mutex>& lock, const std::string& what, Predicate done) {
   const milliseconds timeout(job_.worker().call_timeout_ms());
@@ -265,7 +280,7 @@ absl::Status PsClient::WaitFor(std::unique_lock<std::mutex>& lock, const std::st
     const uint64_t before = frames_received_;
     const bool moved = changed_.wait_for(
         lock, timeout, [&] { return !failure_.ok() || done() || frames_received_ != before; });
-    if (!moved && !waits_for_workers_) {
+    if (!moved && !WaitsForWorkers()) {
       failure_ = absl::DeadlineExceededError(absl::StrFormat(
           "waited %.1f s for %s, and no server sent anything; see their logs, or raise worker.call_timeout_ms",
           job_.worker().call_timeout_ms() / 1000.0, what));
@@ -302,11 +317,12 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
           servers_[server]->Name(), " sent values of part ", header.part, " that nobody asked for")));
     }
     fetch_->seen[header.part] = true;
-    to = fetch_->values->data() + parts[header.part].begin();
+    to = fetch_->snapshot.values->data() + parts[header.part].begin();
   }
   PayloadReader(message.payload).Read(std::as_writable_bytes(std::span(to, header.elements)));
   std::lock_guard lock(mutex_);
-  fetch_->versions[header.part] = header.version;
+  fetch_->snapshot.versions[header.part] = header.version;
+  fetch_->snapshot.clocks[header.part] = header.clock;
   if (--fetch_->missing == 0) changed_.notify_all();
 }
 
@@ -323,7 +339,9 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
     case Refusal::kNone:
     case Refusal::kDuplicate: break;
     case Refusal::kNotFinite:
-    case Refusal::kClockClosed: ++refused_pushes_; break;
+    case Refusal::kClockClosed:
+    case Refusal::kTooOld:
+    case Refusal::kNewSettings: ++refused_pushes_; break;
     case Refusal::kFenced:
       FailLocked(absl::AbortedError(
           absl::StrCat(servers_[server]->Name(), " refuses this attempt at partition ", identity_.partition,
@@ -372,6 +390,7 @@ void PsClient::OnRefused(uint32_t server, const Message& message) {
     case Refusal::kFenced: return Fail(absl::AbortedError(text));
     case Refusal::kShuttingDown:
     case Refusal::kLeaseEnded:
+    case Refusal::kReadTimeout:
     case Refusal::kNoMembers: return Fail(absl::UnavailableError(text));
     default: return Fail(absl::InternalError(text));
   }
@@ -394,6 +413,23 @@ absl::Status PsClient::status() {
   return failure_;
 }
 
+void PsClient::LearnChanges(Server* server, const google::protobuf::RepeatedPtrField<SettingsChange>& changes) {
+  server->changes.assign(changes.begin(), changes.end());
+  size_t known = SIZE_MAX;
+  for (const auto& each : servers_) known = std::min(known, each->changes.size());
+  for (size_t i = settings_.changes().size(); i < known; ++i) {
+    if (!settings_.Add(server->changes[i]).ok()) return;
+  }
+}
+
+bool PsClient::UpdateSettings(uint64_t clock, Settings* current) {
+  std::lock_guard lock(mutex_);
+  const Settings& settings = settings_.At(clock);
+  if (current->mode != nullptr && current->version == settings.version) return false;
+  *current = settings;
+  return true;
+}
+
 void PsClient::Heartbeat(const WorkerReport& report) {
   for (const auto& server : servers_) {
     auto call = std::make_shared<HeartbeatCall>();
@@ -408,12 +444,14 @@ void PsClient::Heartbeat(const WorkerReport& report) {
     call->request.set_fence(server->registered.fence);
     *call->request.mutable_report() = report;
     server->control->async()->Heartbeat(
-        &call->context, &call->request, &call->reply, [this, server = server.get()](grpc::Status status) {
+        &call->context, &call->request, &call->reply, [this, server = server.get(), call = call.get()](grpc::Status status) {
           std::lock_guard lock(mutex_);
-          server->heartbeat.reset();
+          const std::shared_ptr<HeartbeatCall> kept = std::exchange(server->heartbeat, nullptr);
           if (!status.ok()) {
             const absl::Status lost = FromGrpcStatus(status);
             FailLocked(absl::Status(lost.code(), absl::StrCat("lost ", server->Name(), ": ", lost.message())));
+          } else {
+            LearnChanges(server, call->reply.changes());
           }
           changed_.notify_all();
         });

@@ -17,6 +17,7 @@
 #include "proto/frame.h"
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
+#include "proto/settings.h"
 #include "worker/registration.h"
 
 namespace downpour::worker {
@@ -26,8 +27,10 @@ struct GradientBuffer {
   explicit GradientBuffer(size_t elements) : gradient(elements) {}
 
   kernels::AlignedBuffer gradient;
-  std::vector<uint64_t> versions;  // by part: what the gradient was computed from
-  uint64_t clock = 0;              // the step that it completes
+  std::vector<uint64_t> versions;  // by part: what it was computed from
+  std::vector<uint64_t> clocks;    // by part: what it is for
+  uint32_t settings = 0;           // the version that it was made under
+  PushContent content = PushContent::kGradient;
   uint64_t position = 0;           // the samples that it completes
   uint32_t samples = 0;            // behind it; 0 where the gradient is zero because the real one was not finite
 };
@@ -57,8 +60,15 @@ class PsClient {
   // Sets the parts that have no values, and waits for it. Where another worker was first, its values stand.
   absl::Status SetInitial(std::span<const float> values);
 
-  // Starts fetching all parameters, as of `clock` or later. One fetch at a time.
-  void StartFetch(uint64_t clock);
+  // What to fetch: all parameters, as of `clock` or later, under a version of the settings; besides, if wanted, each
+  // part as of the clock after this worker's last push to it.
+  struct FetchOptions {
+    uint64_t clock = 0;
+    bool after_own_push = false;
+    uint32_t settings = 0;
+  };
+  // Starts fetching. One fetch at a time.
+  void StartFetch(const FetchOptions& options);
   bool fetch_in_flight() const { return fetch_started_; }
   // Whether the fetch has arrived and Install would not wait.
   bool FetchArrived();
@@ -66,9 +76,13 @@ class PsClient {
   absl::Status Install();
 
   // The worker's own copy: what was installed last, and what the trainer did to it since.
-  std::span<float> parameters() { return {current_->data(), elements_}; }
+  std::span<float> parameters() { return {current_.values->data(), elements_}; }
   // By part, the version that was installed last.
-  const std::vector<uint64_t>& versions() const { return current_versions_; }
+  const std::vector<uint64_t>& versions() const { return current_.versions; }
+  // By part, the clock that was seen then.
+  const std::vector<uint64_t>& clocks() const { return current_.clocks; }
+  // The least of them.
+  uint64_t seen_clock() const { return seen_clock_; }
 
   // A buffer that nobody reads any more; waits for one. The gradient in it is old.
   absl::StatusOr<std::shared_ptr<GradientBuffer>> AcquireBuffer();
@@ -80,6 +94,10 @@ class PsClient {
   uint64_t TakeRefusedPushes();
   // Mean staleness of the pushed parts acknowledged since the last call, in updates. Any thread.
   double TakeMeanStaleness();
+
+  // Makes `current` the settings for the worker's step `clock`, as far as all servers have told of them; whether that
+  // changed it.
+  bool UpdateSettings(uint64_t clock, Settings* current);
 
   // Renews the lease on every server without waiting; skips one whose last answer is still due. Where one does not
   // answer within worker.call_timeout_ms, or refuses, the client fails.
@@ -93,12 +111,21 @@ class PsClient {
  private:
   class Server;
   struct HeartbeatCall;
+  // All parameters as a fetch brings them.
+  struct Snapshot {
+    std::unique_ptr<kernels::AlignedBuffer> values;
+    std::vector<uint64_t> versions;  // by part
+    std::vector<uint64_t> clocks;    // by part
+  };
   struct Fetch;
   struct PushInFlight;
 
-  PsClient(const Job& job, const Identity& identity, uint64_t elements, const Registration& registration);
+  PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
+           const Registration& registration);
 
   void OpenStreams();
+  // What a server knows of changes; whatever all know counts.
+  void LearnChanges(Server* server, const google::protobuf::RepeatedPtrField<SettingsChange>& changes);  // needs mutex_
   FrameHeader HeaderFor(FrameKind kind, uint32_t part) const;
   void SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t part);
   std::vector<PushInFlight>::iterator FindPush(uint64_t sequence);  // needs mutex_
@@ -109,7 +136,11 @@ class PsClient {
   // The first failure is final.
   void Fail(absl::Status status);
   void FailLocked(absl::Status status);  // needs mutex_
+  bool WaitsForWorkers() const;  // needs mutex_
   // Waits for `done`, but no longer than call_timeout_ms without any frame.
+  //
+  // Where workers wait for one another there is no telling how long that takes: the servers give up on workers that are
+  // gone or too slow, and heartbeats on servers that are.
   template <typename Predicate>
   absl::Status WaitFor(std::unique_lock<std::mutex>& lock, const std::string& what, Predicate done);
 
@@ -117,17 +148,15 @@ class PsClient {
   const Job job_;
   const Identity identity_;
   const uint64_t elements_;
-  // In a strong mode an answer may wait for other workers, and there is no telling how long they take: the servers
-  // give up on workers that are gone, and heartbeats on servers that are.
-  const bool waits_for_workers_;
   const ShardMap map_;
   const Progress progress_;
   std::vector<uint32_t> unset_parts_;  // until SetInitial
   std::vector<std::unique_ptr<Server>> servers_;
 
   // The compute thread's.
-  std::unique_ptr<kernels::AlignedBuffer> current_;
-  std::vector<uint64_t> current_versions_;
+  Snapshot current_;
+  uint64_t seen_clock_ = 0;
+  std::vector<uint64_t> owed_clocks_;  // by part: the one after that of the last push to it
   uint64_t next_sequence_ = 1;
   uint64_t next_fetch_ = 1;
   bool fetch_started_ = false;
@@ -141,6 +170,7 @@ class PsClient {
   std::vector<std::shared_ptr<GradientBuffer>> buffers_;
   uint32_t sets_in_flight_ = 0;
   uint64_t refused_pushes_ = 0;
+  SettingsHistory settings_;
   uint64_t staleness_sum_ = 0;
   uint64_t staleness_count_ = 0;
   uint64_t frames_received_ = 0;

@@ -103,6 +103,7 @@ absl::Status Take(const RegisterReply& reply, uint32_t server, uint64_t elements
     }
     registration->unset_parts.push_back(part);
   }
+  registration->changes.push_back(reply.changes());
   return absl::OkStatus();
 }
 

@@ -37,6 +37,8 @@ struct Registration {
   ShardMap map;                           // checked: one table, of the size that was registered
   Progress progress;                      // how far earlier attempts at the partition got, on all servers
   std::vector<uint32_t> unset_parts;      // that have no values yet
+  // By server, the changes of settings that it knows.
+  std::vector<google::protobuf::RepeatedPtrField<SettingsChange>> changes;
 };
 
 // Looks for the servers in `job.servers.addresses` for worker.connect_timeout_ms, and calls `on_wait` now and then with a

@@ -1,5 +1,6 @@
 #include "worker/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
@@ -18,16 +19,32 @@ std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(),
 
 }  // namespace
 
-Trainer::Trainer(const Job& job, const SyncMode& mode, uint64_t partition_samples, Net* net, Batcher* batcher,
-                 PsClient* client)
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_t partition_samples, Net* net,
+                                                         Batcher* batcher, PsClient* client) {
+  Settings settings;
+  client->UpdateSettings(client->progress().clock(), &settings);
+  std::unique_ptr<Replica> replica;
+  if (settings.mode->content != PushContent::kGradient) {
+    auto made = Replica::Create(job, net->parameter_count());
+    if (!made.ok()) return made.status();
+    replica = *std::move(made);
+  }
+  return std::unique_ptr<Trainer>(
+      new Trainer(job, settings, partition_samples, net, batcher, client, std::move(replica)));
+}
+
+Trainer::Trainer(const Job& job, const Settings& settings, uint64_t partition_samples, Net* net, Batcher* batcher,
+                 PsClient* client, std::unique_ptr<Replica> replica)
     : job_(job),
-      mode_(mode),
       partition_samples_(partition_samples),
       net_(*net),
       batcher_(*batcher),
       client_(*client),
+      replica_(std::move(replica)),
+      settings_(settings),
       gradient_(net->parameter_count()),
-      step_(client->progress().clock()) {
+      step_(client->progress().clock() * settings.mode->steps_a_clock(settings.sync)),
+      first_step_(step_) {
   report_.set_step(step_);
   report_.set_samples(client->progress().position());
   report_.set_partition_samples(partition_samples);
@@ -35,71 +52,178 @@ Trainer::Trainer(const Job& job, const SyncMode& mode, uint64_t partition_sample
 }
 
 absl::Status Trainer::Run() {
-  const uint64_t first_step = step_;
   const uint64_t last_step = job_.training().max_steps() > 0 ? job_.training().max_steps() : UINT64_MAX;
-  std::shared_ptr<GradientBuffer> accrued;  // null where nothing has accrued
   Batch batch;
   while (step_ < last_step && batcher_.Next(&batch)) {
-    const StepPlan plan = mode_.on_step(
-        job_.sync(), {.step = step_, .first_step = first_step, .fetch_in_flight = client_.fetch_in_flight()});
+    const absl::StatusOr<StepPlan> plan = Prepare();
+    if (!plan.ok()) return plan.status();
 
-    if (absl::Status status = Fetch(plan); !status.ok()) return status;
-
-    const bool first_of_push = accrued == nullptr;
+    const bool first_of_push = accrued_ == nullptr;
     if (first_of_push) {
       auto buffer = client_.AcquireBuffer();
       if (!buffer.ok()) return buffer.status();
-      accrued = *std::move(buffer);
-      accrued->versions = client_.versions();
-      accrued->samples = 0;
+      accrued_ = *std::move(buffer);
+      accrued_->versions = client_.versions();
+      accrued_->samples = 0;
     }
-    const std::span<float> gradient = SpanOf(first_of_push ? accrued->gradient : gradient_);
-    const float loss = net_.ForwardBackward(client_.parameters(), batch, gradient);
-    if (!first_of_push) kernels::Axpy(1, gradient, SpanOf(accrued->gradient));
-    accrued->samples += batch.size;
-    accrued->clock = step_;
-    accrued->position = batch.position_after;
+    const bool in_place = first_of_push && replica_ == nullptr;
+    const std::span<float> gradient = SpanOf(in_place ? accrued_->gradient : gradient_);
+    const float loss = net_.ForwardBackward(parameters(), batch, gradient);
+    Clip(gradient);
+    if (!first_of_push && replica_ == nullptr) kernels::Axpy(1, gradient, SpanOf(accrued_->gradient));
+    accrued_->samples += batch.size;
+    accrued_->position = batch.position_after;
 
-    if (plan.local_step) kernels::Axpy(-LearningRate(job_, step_), gradient, client_.parameters());
+    if (plan->plain_step) kernels::Axpy(-Rate(), gradient, parameters());
+    if (plan->optimizer_step) replica_->Step(Rate(), step_ + 1, gradient);
 
-    if (plan.push) {
-      if (absl::Status status = CheckFinite(accrued.get()); !status.ok()) return status;
-      client_.Push(std::exchange(accrued, nullptr));
-      if (absl::Status status = client_.WaitForPushes(plan.pushes_in_flight); !status.ok()) return status;
+    if (plan->push) {
+      if (absl::Status status = Exchange(); !status.ok()) return status;
+      if (absl::Status status = client_.WaitForPushes(plan->pushes_in_flight); !status.ok()) return status;
       if (client_.TakeRefusedPushes() > 0) refetch_ = true;
     }
     ++step_;
     Count(batch, loss);
   }
-  if (accrued != nullptr) {
-    if (absl::Status status = CheckFinite(accrued.get()); !status.ok()) return status;
-    client_.Push(std::exchange(accrued, nullptr));
+  if (accrued_ != nullptr) {
+    if (absl::Status status = ExchangeLate(); !status.ok()) return status;
   }
   return client_.WaitForPushes(0);
 }
 
+absl::Status Trainer::ExchangeLate() {
+  --step_;
+  const absl::Status status = Exchange();
+  ++step_;
+  return status;
+}
+
+StepPlan Trainer::Plan() const {
+  return settings_.mode->on_step(settings_.sync, {.step = step_,
+                                                  .first_step = first_step_,
+                                                  .fetch_in_flight = client_.fetch_in_flight(),
+                                                  .fetched = fetched_,
+                                                  .seen_clock = client_.seen_clock()});
+}
+
+absl::StatusOr<StepPlan> Trainer::Prepare() {
+  Settings before = settings_;
+  if (client_.UpdateSettings(step_, &settings_)) {
+    spdlog::info("step {}: settings version {}, sync mode {}", step_, settings_.version,
+                 std::string(settings_.mode->name));
+    if (accrued_ != nullptr) {
+      // What accrued before belongs to the settings before.
+      std::swap(before, settings_);
+      const absl::Status status = ExchangeLate();
+      std::swap(before, settings_);
+      if (!status.ok()) return status;
+    }
+  }
+  fetched_ = false;
+  while (true) {
+    const StepPlan plan = Plan();
+    if (absl::Status status = Fetch(plan); !status.ok()) return status;
+    if (plan.follow_clock && fetched_ && client_.seen_clock() > step_) {
+      if (step_ == first_step_) first_step_ = client_.seen_clock();
+      step_ = client_.seen_clock();
+    }
+    if (!plan.wait_for_fetch) return plan;
+  }
+}
+
 absl::Status Trainer::Fetch(const StepPlan& plan) {
+  const PsClient::FetchOptions options{plan.fetch_clock, plan.after_own_push, settings_.version};
   if (refetch_) {
     if (client_.fetch_in_flight()) {
       if (absl::Status status = client_.Install(); !status.ok()) return status;
     }
-    client_.StartFetch(plan.fetch_clock);
+    client_.StartFetch(options);
     refetch_ = false;
-    return client_.Install();
+    return Install();
   }
-  if (plan.fetch) client_.StartFetch(plan.fetch_clock);
+  if (plan.fetch) client_.StartFetch(options);
   const bool wait = plan.wait_for_fetch && client_.fetch_in_flight();
-  return wait || client_.FetchArrived() ? client_.Install() : client_.status();
+  return wait || client_.FetchArrived() ? Install() : client_.status();
+}
+
+absl::Status Trainer::Install() {
+  if (absl::Status status = client_.Install(); !status.ok()) return status;
+  fetched_ = true;
+  if (replica_ != nullptr) {
+    const std::span<float> to = replica_->exchanged();
+    std::copy_n(client_.parameters().begin(), to.size(), to.begin());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Exchange() {
+  const std::shared_ptr<GradientBuffer> push = std::exchange(accrued_, nullptr);
+  absl::Status status;
+  switch (settings_.mode->content) {
+    case PushContent::kGradient: status = CheckFinite(push.get()); break;
+    case PushContent::kParameters: status = FillParameters(push.get()); break;
+    case PushContent::kDifference: status = FillDifference(push.get()); break;
+  }
+  if (!status.ok()) return status;
+  push->content = settings_.mode->content;
+  push->settings = settings_.version;
+  if (settings_.mode->coupling(settings_.sync) == Coupling::kRounds) {
+    push->clocks = client_.clocks();
+  } else {
+    push->clocks.assign(client_.clocks().size(), step_);
+  }
+  client_.Push(push);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::FillParameters(GradientBuffer* push) {
+  const std::span<const float> from = replica_->exchanged();
+  std::copy(from.begin(), from.end(), push->gradient.data());
+  return CheckFinite(push);
+}
+
+absl::Status Trainer::FillDifference(GradientBuffer* push) {
+  const StepPlan plan = Plan();
+  client_.StartFetch({.after_own_push = plan.after_own_push, .settings = settings_.version});
+  if (absl::Status status = client_.Install(); !status.ok()) return status;
+  push->versions = client_.versions();
+  const std::span<float> own = replica_->parameters();
+  const std::span<const float> centre = client_.parameters();
+  const float share = Elasticity();
+  for (size_t i = 0; i < own.size(); ++i) {
+    const float difference = share * (own[i] - centre[i]);
+    own[i] -= difference;
+    push->gradient.data()[i] = difference;
+  }
+  return CheckFinite(push);
+}
+
+float Trainer::Rate() const {
+  return static_cast<float>(settings_.learning_rate * ScheduleFactor(job_.schedule(), step_));
+}
+
+float Trainer::Elasticity() const {
+  constexpr float kDefault = 0.9f;
+  const float rho = settings_.sync.rho();
+  return rho == 0 ? kDefault / static_cast<float>(job_.workers()) : rho * Rate();
+}
+
+void Trainer::Clip(std::span<float> gradient) const {
+  const float limit = job_.training().clip_norm();
+  if (limit == 0) return;
+  const double norm = std::sqrt(kernels::SumOfSquares(gradient));
+  // What is not finite is told of where it is pushed.
+  if (norm > limit && std::isfinite(norm)) kernels::Scale(static_cast<float>(limit / norm), gradient);
 }
 
 absl::Status Trainer::CheckFinite(GradientBuffer* push) {
-  const std::span<float> gradient = SpanOf(push->gradient);
-  const auto bad = kernels::FirstNonFinite(gradient);
+  const std::span<float> values = SpanOf(push->gradient);
+  const auto bad = kernels::FirstNonFinite(values);
   if (!bad.has_value()) {
     bad_in_a_row_ = 0;
     return absl::OkStatus();
   }
-  const std::string where = TensorAt(net_.parameters(), *bad);
+  const std::string where = TensorAt(net_.parameters(), *bad % net_.parameter_count());
   {
     std::lock_guard lock(mutex_);
     report_.set_bad_gradients(report_.bad_gradients() + 1);
@@ -109,10 +233,17 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
                                             " at step ", step_,
                                             "; a smaller optimizer.learning_rate or data.scale may help"));
   }
-  spdlog::warn("step {}: the gradient is not finite in {}; it is not sent, and the parameters are fetched again", step_,
-               where);
-  // The clock has to move for the others, but nothing of this gradient may.
-  kernels::Zero(gradient);
+  spdlog::warn("step {}: what should be pushed is not finite in {}; it is not sent, and the parameters are fetched again",
+               step_, where);
+  // The clock has to move for the others, but nothing of this may.
+  kernels::Zero(values);
+  if (replica_ != nullptr) {
+    replica_->Reset();
+    std::copy_n(client_.parameters().begin(), replica_->exchanged().size(), replica_->exchanged().begin());
+    if (settings_.mode->content == PushContent::kParameters) {
+      std::copy_n(client_.parameters().begin(), values.size(), values.begin());
+    }
+  }
   push->samples = 0;
   refetch_ = true;
   return absl::OkStatus();

@@ -2,16 +2,19 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "kernels/aligned_buffer.h"
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
-#include "proto/sync/mode.h"
+#include "proto/settings.h"
 #include "worker/data/batcher.h"
 #include "worker/net.h"
 #include "worker/ps_client.h"
+#include "worker/replica.h"
 
 namespace downpour::worker {
 
@@ -19,9 +22,10 @@ namespace downpour::worker {
 // the compute thread; TakeReport() may be called from any.
 class Trainer {
  public:
-  // All must outlive the trainer. `partition_samples` is what the batcher goes through in one epoch.
-  Trainer(const Job& job, const SyncMode& mode, uint64_t partition_samples, Net* net, Batcher* batcher,
-          PsClient* client);
+  // All must outlive the trainer. `partition_samples` is what the batcher goes through in one epoch. InvalidArgument:
+  // the job's optimizer or sync mode does not exist.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Job& job, uint64_t partition_samples, Net* net,
+                                                         Batcher* batcher, PsClient* client);
 
   // Trains until the batches end, max_steps is reached or the client fails; all that was computed has then been
   // acknowledged. Internal, naming the tensor, after worker.max_bad_gradients in a row that are not finite.
@@ -31,21 +35,44 @@ class Trainer {
   WorkerReport TakeReport();
 
  private:
+  Trainer(const Job& job, const Settings& settings, uint64_t partition_samples, Net* net, Batcher* batcher,
+          PsClient* client, std::unique_ptr<Replica> replica);
+
+  // Fetches as the mode says, until it lets the step be computed.
+  absl::StatusOr<StepPlan> Prepare();
   absl::Status Fetch(const StepPlan& plan);
+  absl::Status Install();
+  StepPlan Plan() const;
+  // Pushes what has accrued.
+  absl::Status Exchange();
+  // The same when the step has been counted already.
+  absl::Status ExchangeLate();
+  absl::Status FillParameters(GradientBuffer* push);
+  absl::Status FillDifference(GradientBuffer* push);
   absl::Status CheckFinite(GradientBuffer* push);
+  void Clip(std::span<float> gradient) const;
+  float Rate() const;
+  // By how much an exchange moves a worker and the centre towards each other.
+  float Elasticity() const;
+  // What the net computes with.
+  std::span<float> parameters() { return replica_ ? replica_->parameters() : client_.parameters(); }
   void Count(const Batch& batch, float loss);
 
   // Constant after construction.
   const Job& job_;
-  const SyncMode& mode_;
   const uint64_t partition_samples_;
   Net& net_;
   Batcher& batcher_;
   PsClient& client_;
+  const std::unique_ptr<Replica> replica_;  // null where workers do not step by themselves
 
   // The compute thread's.
-  kernels::AlignedBuffer gradient_;  // of one step, where a push takes several
+  Settings settings_;
+  kernels::AlignedBuffer gradient_;  // of one step, where a push takes several or the replica takes it
+  std::shared_ptr<GradientBuffer> accrued_;  // null where nothing has accrued
   uint64_t step_;
+  uint64_t first_step_;
+  bool fetched_ = false;  // since the last step
   uint32_t bad_in_a_row_ = 0;
   bool refetch_ = false;  // the worker's copy is spoilt, or a push was refused
 

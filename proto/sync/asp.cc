@@ -7,8 +7,8 @@ namespace {
 
 StepPlan OnStep(const Sync& settings, const WorkerView& view) {
   StepPlan plan;
-  plan.fetch = !view.fetch_in_flight;
-  plan.wait_for_fetch = view.step == view.first_step || settings.wait();
+  plan.fetch = !view.fetched && !view.fetch_in_flight;
+  plan.wait_for_fetch = !view.fetched && (view.step == view.first_step || settings.wait());
   plan.push = true;
   plan.pushes_in_flight = settings.wait() ? 0 : settings.max_pushes_in_flight();
   return plan;
@@ -18,11 +18,13 @@ StepPlan OnStep(const Sync& settings, const WorkerView& view) {
 
 const SyncMode kAsp = {
     .name = "asp",
-    .strong = false,
+    .coupling = [](const Sync&) { return Coupling::kNone; },
     .on_push = weak::OnPush,
     .closes = weak::Closes,
-    .may_read = weak::MayRead,
+    .read_clock = weak::ReadClock,
+    .entry_clock = weak::EntryClock,
     .on_step = OnStep,
+    .steps_a_clock = [](const Sync&) { return uint64_t{1}; },
 };
 
 }  // namespace downpour

@@ -9,9 +9,9 @@ namespace {
 StepPlan OnStep(const Sync& settings, const WorkerView& view) {
   StepPlan plan;
   const bool first = view.step == view.first_step;
-  plan.fetch = !view.fetch_in_flight && (first || view.step % settings.n_fetch() == 0);
-  plan.wait_for_fetch = first || settings.wait();
-  plan.local_step = settings.local_step();
+  plan.fetch = !view.fetched && !view.fetch_in_flight && (first || view.step % settings.n_fetch() == 0);
+  plan.wait_for_fetch = !view.fetched && (first || (settings.wait() && (plan.fetch || view.fetch_in_flight)));
+  plan.plain_step = settings.local_step();
   plan.push = (view.step + 1) % settings.n_push() == 0;
   plan.pushes_in_flight = settings.wait() ? 0 : settings.max_pushes_in_flight();
   return plan;
@@ -21,11 +21,13 @@ StepPlan OnStep(const Sync& settings, const WorkerView& view) {
 
 const SyncMode kDownpour = {
     .name = "downpour",
-    .strong = false,
+    .coupling = [](const Sync&) { return Coupling::kNone; },
     .on_push = weak::OnPush,
     .closes = weak::Closes,
-    .may_read = weak::MayRead,
+    .read_clock = weak::ReadClock,
+    .entry_clock = weak::EntryClock,
     .on_step = OnStep,
+    .steps_a_clock = [](const Sync&) { return uint64_t{1}; },
 };
 
 }  // namespace downpour

@@ -14,6 +14,16 @@
 
 namespace downpour {
 
+// How tightly workers are coupled.
+enum class Coupling : uint8_t {
+  kNone,     // nobody waits for another
+  kBounded,  // reads wait for workers that are there and too far behind
+  kRounds,   // a part's clock closes when all workers of the job have pushed; all must run at once
+};
+
+// What a read sees where clocks don't matter: it is content with any.
+inline constexpr uint64_t kAnyClock = UINT64_MAX;
+
 // ---- The server's half: decisions about one part.
 
 enum class Membership : uint8_t {
@@ -27,12 +37,15 @@ struct MemberView {
   uint64_t clock = 0;  // clocks that this worker has pushed: the next one it owes
 };
 
-// One part, as the policy sees it. A clock is one round of pushes, or in weak modes one push's step.
+// One part, as the policy sees it. A clock is one round of pushes, or without rounds one push's step.
 struct PartView {
   uint64_t clock = 0;  // clocks closed
   uint32_t held = 0;   // pushes that wait for the clock to close
   std::span<const MemberView> members;  // by partition; one for each of the job's workers
 };
+
+// The least clock of the members that are there; 0 where nobody is.
+uint64_t SlowestClock(const PartView& view);
 
 struct PushView {
   uint32_t worker = 0;
@@ -48,24 +61,24 @@ struct PushDecision {
   friend bool operator==(const PushDecision&, const PushDecision&) = default;
 };
 
-enum class ReadAction : uint8_t {
-  kNow,
-  kWhenClosed,  // as soon as the part's clock has reached the one asked for
-};
-
 // ---- The worker's half: what to do at one step.
 
 struct WorkerView {
   uint64_t step = 0;             // steps completed by this attempt's partition
   uint64_t first_step = 0;       // the step at which this attempt began
   bool fetch_in_flight = false;  // a fetch was started and has not been installed
+  bool fetched = false;          // one was installed since the last step
+  uint64_t seen_clock = 0;       // the least clock of a part in what was installed last
 };
 
 struct StepPlan {
   bool fetch = false;            // start fetching
   uint64_t fetch_clock = 0;      // the least clock that the fetch must see
-  bool wait_for_fetch = false;   // before computing
-  bool local_step = false;       // apply the gradient to the worker's copy
+  bool after_own_push = false;   // see, besides, each part as of the clock after the worker's own last push to it
+  bool wait_for_fetch = false;   // before computing; the mode is then asked again
+  bool follow_clock = false;     // the worker's step is never behind the clock it has read
+  bool plain_step = false;       // apply the gradient to the worker's copy by plain SGD
+  bool optimizer_step = false;   // apply it by the job's optimizer
   bool push = false;             // push what has accrued, this step's gradient included
   uint32_t pushes_in_flight = 0; // after pushing, wait until no more than this many are unacknowledged
 
@@ -74,22 +87,37 @@ struct StepPlan {
 
 struct SyncMode {
   absl::string_view name;
-  // Whether workers wait for one another, so that all must run at once (a barrier stage in Spark).
-  bool strong = false;
+  PushContent content = PushContent::kGradient;
+  // The shards live in the workers, an equal share in each, and there are no servers besides.
+  bool peers = false;
 
+  Coupling (*coupling)(const Sync& settings) = nullptr;
   // What to do with a push.
-  PushDecision (*on_push)(const PartView&, const PushView&) = nullptr;
+  PushDecision (*on_push)(const Sync& settings, const PartView&, const PushView&) = nullptr;
   // Whether the held pushes are to be applied now, as one update, and the clock closed. Asked after every event.
-  bool (*closes)(const PartView&) = nullptr;
-  // Whether a read that asks for `clock` may be answered.
-  ReadAction (*may_read)(const PartView&, uint64_t clock) = nullptr;
+  bool (*closes)(const Sync& settings, const PartView&) = nullptr;
+  // The clock that a read of the part sees: it may be answered when that is no less than the clock it asks for.
+  uint64_t (*read_clock)(const PartView&) = nullptr;
+  // The clock at which a worker that comes, or comes again, goes on; no less than its own.
+  uint64_t (*entry_clock)(const PartView&) = nullptr;
 
   StepPlan (*on_step)(const Sync& settings, const WorkerView&) = nullptr;
+  // Steps from one clock to the next.
+  uint64_t (*steps_a_clock)(const Sync& settings) = nullptr;
 };
 
 extern const SyncMode kDownpour;
 extern const SyncMode kAsp;
 extern const SyncMode kBsp;
+extern const SyncMode kSsp;
+extern const SyncMode kLocalSgd;
+extern const SyncMode kEasgd;
+extern const SyncMode kPeer;
+
+// Whether all workers of a job must run at once (a barrier stage in Spark).
+inline bool IsStrong(const SyncMode& mode, const Sync& settings) {
+  return mode.coupling(settings) == Coupling::kRounds;
+}
 
 // All modes, in the order in which they are listed to people.
 std::span<const SyncMode* const> SyncModes();

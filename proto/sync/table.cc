@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "absl/strings/str_cat.h"
@@ -11,9 +12,21 @@ constexpr std::array kModes = {
     &kDownpour,
     &kAsp,
     &kBsp,
+    &kSsp,
+    &kLocalSgd,
+    &kEasgd,
+    &kPeer,
 };
 
 }  // namespace
+
+uint64_t SlowestClock(const PartView& view) {
+  uint64_t least = UINT64_MAX;
+  for (const MemberView& member : view.members) {
+    if (member.membership == Membership::kLive) least = std::min(least, member.clock);
+  }
+  return least == UINT64_MAX ? 0 : least;
+}
 
 std::span<const SyncMode* const> SyncModes() { return kModes; }
 

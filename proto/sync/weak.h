@@ -5,8 +5,9 @@
 
 namespace downpour::weak {
 
-inline PushDecision OnPush(const PartView&, const PushView&) { return {PushAction::kApply}; }
-inline bool Closes(const PartView&) { return false; }
-inline ReadAction MayRead(const PartView&, uint64_t) { return ReadAction::kNow; }
+inline PushDecision OnPush(const Sync&, const PartView&, const PushView&) { return {PushAction::kApply}; }
+inline bool Closes(const Sync&, const PartView&) { return false; }
+inline uint64_t ReadClock(const PartView&) { return kAnyClock; }
+inline uint64_t EntryClock(const PartView&) { return 0; }
 
 }  // namespace downpour::weak

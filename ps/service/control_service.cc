@@ -13,8 +13,15 @@ grpc::Status ControlServiceImpl::Register(grpc::ServerContext*, const RegisterRe
 }
 
 grpc::Status ControlServiceImpl::Heartbeat(grpc::ServerContext*, const HeartbeatRequest* request,
-                                           HeartbeatReply*) {
-  return ToGrpcStatus(control_->Heartbeat(*request));
+                                           HeartbeatReply* reply) {
+  auto result = control_->Heartbeat(*request);
+  if (!result.ok()) return ToGrpcStatus(result.status());
+  *reply = *std::move(result);
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlServiceImpl::Change(grpc::ServerContext*, const ChangeRequest* request, ChangeReply*) {
+  return ToGrpcStatus(control_->Change(*request));
 }
 
 grpc::Status ControlServiceImpl::Leave(grpc::ServerContext*, const LeaveRequest* request, LeaveReply*) {

@@ -122,28 +122,34 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
   NetOnDevice on(job);
   worker::Identity identity{.partition = partition};
   identity.attempt.set_task(attempt.task_attempt);
-  auto client = worker::PsClient::Connect(job, identity, worker::TableOf(*on.net), nullptr);
+  const auto table = worker::TableOf(job, *on.net);
+  if (!table.ok()) return table.status();
+  auto client = worker::PsClient::Connect(job, identity, *table, nullptr);
   if (!client.ok()) return client.status();
   if ((*client)->needs_initial()) {
-    std::vector<float> initial(on.net->parameter_count());
-    on.net->Initialize(job.seed(), initial);
+    std::vector<float> initial(table->elements());
+    on.net->Initialize(job.seed(), std::span(initial).first(on.net->parameter_count()));
     if (absl::Status status = (*client)->SetInitial(initial); !status.ok()) return status;
   }
   worker::Batcher batcher(samples, BatcherOptionsOf(job, partition, (*client)->progress().position()));
-  worker::Trainer trainer(job, **FindSyncMode(job.sync().mode()), samples.size(), on.net.get(), &batcher,
-                          client->get());
-  if (absl::Status status = trainer.Run(); !status.ok()) return status;
+  const auto trainer = worker::Trainer::Create(job, samples.size(), on.net.get(), &batcher, client->get());
+  if (!trainer.ok()) return trainer.status();
+  if (absl::Status status = (*trainer)->Run(); !status.ok()) return status;
   if (attempt.vanish_after_steps > 0) return absl::OkStatus();
-  return (*client)->Leave(DONE, "", trainer.TakeReport());
+  return (*client)->Leave(DONE, "", (*trainer)->TakeReport());
 }
 
-std::vector<float> Cluster::Parameters() { return WithoutPadding(*NetOnDevice(job_).net, FlatParameters()); }
+std::vector<float> Cluster::Parameters() {
+  const std::vector<float> flat = FlatParameters();
+  const NetOnDevice on(job_);
+  return WithoutPadding(*on.net, flat);
+}
 
 std::vector<float> Cluster::FlatParameters() {
   NetOnDevice on(job_);
-  auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, worker::TableOf(*on.net), nullptr);
+  auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, *worker::TableOf(job_, *on.net), nullptr);
   REQUIRE(client.ok());
-  (*client)->StartFetch(0);
+  (*client)->StartFetch({});
   REQUIRE((*client)->Install().ok());
   return {(*client)->parameters().begin(), (*client)->parameters().end()};
 }

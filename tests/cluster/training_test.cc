@@ -96,10 +96,12 @@ TEST_CASE("every mode learns, whatever the number of servers and shards") {
   for (const SyncMode* mode : SyncModes()) {
     for (const int servers : {1, 3}) {
       for (const int shards : {1, 4}) {
+        if (mode->peers && servers == 1) continue;
         const std::string addresses = servers == 1 ? "['127.0.0.1:0']" : "['127.0.0.1:0','127.0.0.1:0','127.0.0.1:0']";
         CAPTURE(std::string(mode->name), servers, shards);
         const Job job = SmallJob(absl::StrCat(
-            "servers: {addresses: ", addresses, ", shards: ", shards, ", part_bytes: 4096}\nworkers: 2\n",
+            "servers: {addresses: ", addresses, ", shards: ", shards, ", part_bytes: 4096}\nworkers: ",
+            mode->peers ? servers : 2, "\n",
             "sync: {mode: ", mode->name, "}\noptimizer: {name: sgd, learning_rate: 0.05}\n",
             "training: {batch: 16, epochs: 6}\n"));
         Cluster cluster(job);

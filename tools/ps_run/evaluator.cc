@@ -79,7 +79,9 @@ absl::StatusOr<Measured> Evaluator::Measure() {
 }
 
 absl::StatusOr<std::vector<float>> Evaluator::Fetch() {
-  auto connected = worker::PsClient::Connect(job_, {.role = OBSERVER}, worker::TableOf(*net_), nullptr);
+  const auto table = worker::TableOf(job_, *net_);
+  if (!table.ok()) return table.status();
+  auto connected = worker::PsClient::Connect(job_, {.role = OBSERVER}, *table, nullptr);
   if (!connected.ok()) return connected.status();
   worker::PsClient* const client = connected->get();
   {
@@ -87,7 +89,7 @@ absl::StatusOr<std::vector<float>> Evaluator::Fetch() {
     if (stopped_) client->Cancel(absl::CancelledError("the run ends"));
     client_ = client;
   }
-  client->StartFetch(0);
+  client->StartFetch({});
   absl::Status status = client->Install();
   if (status.ok()) status = client->Leave(DONE, "", {});
   {
@@ -95,7 +97,8 @@ absl::StatusOr<std::vector<float>> Evaluator::Fetch() {
     client_ = nullptr;
   }
   if (!status.ok()) return status;
-  return std::vector<float>(client->parameters().begin(), client->parameters().end());
+  const std::span<const float> values = client->parameters().first(net_->parameter_count());
+  return std::vector<float>(values.begin(), values.end());
 }
 
 }  // namespace downpour::run

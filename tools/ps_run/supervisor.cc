@@ -152,7 +152,7 @@ absl::Status Supervisor::WriteCluster() const {
                                 {"job_file", folder_->File("job.yaml")},
                                 {"run_dir", folder_->path()},
                                 {"workers", options_.job.workers()},
-                                {"strong", mode.ok() && (*mode)->strong}};
+                                {"strong", mode.ok() && IsStrong(**mode, options_.job.sync())}};
   return WriteWhole(options_.cluster_file, JsonText(cluster, 2) + "\n");
 }
 

@@ -19,6 +19,7 @@
 #include "absl/strings/strip.h"
 #include "proto/address.h"
 #include "proto/job_keys.h"
+#include "proto/job_overrides.h"
 #include "proto/limits.h"
 #include "proto/sync/mode.h"
 
@@ -37,10 +38,15 @@ std::string Join(absl::string_view prefix, absl::string_view name) {
 // Collects mistakes, so that a user sees all of them at once.
 class Mistakes {
  public:
-  explicit Mistakes(absl::string_view file) : file_(file) {}
+  // `overrides` must outlive it.
+  Mistakes(absl::string_view file, const Overrides& overrides) : file_(file), overrides_(overrides) {}
 
   // `line` from 0; negative where there is none to name.
   void Add(int line, absl::string_view path, absl::string_view what) {
+    if (const std::string* source = overrides_.SourceOf(path)) {
+      lines_.push_back(absl::StrCat("--set ", *source, ": ", path == *source ? "" : absl::StrCat(path, ": "), what));
+      return;
+    }
     lines_.push_back(absl::StrCat(file_, ":", line >= 0 ? absl::StrCat(line + 1, ":") : "", " ", path,
                                   path.empty() ? "" : ": ", what));
   }
@@ -51,6 +57,7 @@ class Mistakes {
 
  private:
   std::string file_;
+  const Overrides& overrides_;
   std::vector<std::string> lines_;
 };
 
@@ -399,10 +406,8 @@ void ResolvePath(const std::filesystem::path& folder, std::string* path) {
   if (!path->empty() && std::filesystem::path(*path).is_relative()) *path = (folder / *path).lexically_normal();
 }
 
-}  // namespace
-
-absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file) {
-  Mistakes mistakes(file);
+absl::StatusOr<Job> ParseTree(absl::string_view yaml, absl::string_view file, Overrides* overrides) {
+  Mistakes mistakes(file, *overrides);
   if (yaml.size() > kMaxJobFileBytes) {
     return absl::InvalidArgumentError(absl::StrCat(std::string(file), ": a job file of ", yaml.size(),
                                                    " bytes; the limit is ", kMaxJobFileBytes));
@@ -419,6 +424,7 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file) {
     mistakes.Add(error.mark.line, "", absl::StrCat("not YAML: ", error.msg));
     return mistakes.ToStatus();
   }
+  if (root.IsMap() || root.IsNull()) root.reset(overrides->ApplyTo(root));
   Job job;
   Parser(&mistakes).ParseMessage(root, "", 0, &job);
   const bool addresses_given = root.IsMap() && root["servers"].IsDefined() && root["servers"].IsMap() &&
@@ -429,7 +435,15 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file) {
   return job;
 }
 
-absl::StatusOr<Job> LoadJob(const std::string& path) {
+}  // namespace
+
+absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file, const std::vector<std::string>& set) {
+  absl::StatusOr<Overrides> overrides = Overrides::Parse(set);
+  if (!overrides.ok()) return overrides.status();
+  return ParseTree(yaml, file, &*overrides);
+}
+
+absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::string>& set) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) {
     return absl::NotFoundError(absl::StrCat("no job file at ", path));
@@ -442,14 +456,21 @@ absl::StatusOr<Job> LoadJob(const std::string& path) {
   std::stringstream text;
   text << in.rdbuf();
   if (!in) return absl::NotFoundError(absl::StrCat("can't read the job file ", path));
-  absl::StatusOr<Job> job = ParseJob(text.str(), path);
+  absl::StatusOr<Overrides> overrides = Overrides::Parse(set);
+  if (!overrides.ok()) return overrides.status();
+  absl::StatusOr<Job> job = ParseTree(text.str(), path, &*overrides);
   if (!job.ok()) return job;
+  const std::filesystem::path current = std::filesystem::current_path(error);
   const std::filesystem::path folder = std::filesystem::absolute(path, error).parent_path();
   if (error) return absl::NotFoundError(absl::StrCat("can't tell the folder of ", path, ": ", error.message()));
-  for (Samples* samples : {job->mutable_data()->mutable_train(), job->mutable_data()->mutable_test()}) {
-    if (samples->has_images()) ResolvePath(folder, samples->mutable_images());
-    if (samples->has_labels()) ResolvePath(folder, samples->mutable_labels());
-  }
+  const auto resolve = [&](absl::string_view key, std::string* value) {
+    ResolvePath(overrides->SourceOf(key) == nullptr ? folder : current, value);
+  };
+  Data* data = job->mutable_data();
+  if (data->train().has_images()) resolve("data.train.images", data->mutable_train()->mutable_images());
+  if (data->train().has_labels()) resolve("data.train.labels", data->mutable_train()->mutable_labels());
+  if (data->test().has_images()) resolve("data.test.images", data->mutable_test()->mutable_images());
+  if (data->test().has_labels()) resolve("data.test.labels", data->mutable_test()->mutable_labels());
   return job;
 }
 

@@ -14,10 +14,12 @@ namespace downpour {
 // Parses YAML text into a job in which every key that counts has its value: the given one or its default.
 // InvalidArgument, one line for each mistake (all of them at once), as
 // `file:line: key: what is wrong; what would be right`. `file` serves the messages only.
-absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file);
+// `set` replaces keys of the text or adds to them, each as `path=value` with a value in YAML: `sync.n_push=10`,
+// `optimizer={name: adam}`. A mistake in one begins `--set path:` instead of with file and line.
+absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file, const std::vector<std::string>& set = {});
 
-// ParseJob of a file. Relative paths in `data` are taken from the file's folder.
-absl::StatusOr<Job> LoadJob(const std::string& path);
+// ParseJob of a file. Relative paths in `data` are taken from the file's folder, those in `set` from the current one.
+absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::string>& set = {});
 
 // The job as YAML that ParseJob reads back to the same job: the resolved configuration of a run.
 std::string JobToYaml(const Job& job);

@@ -1,6 +1,9 @@
 #include "proto/job_config.h"
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "proto/job_keys.h"
 
@@ -122,6 +125,73 @@ TEST_CASE("worker and server must agree on what matters, and only on that") {
   const absl::Status status = CheckAgreement(server, worker);
   CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
   CHECK_THAT(std::string(status.message()), Contains("net[0].outputs: 10 -> 11"));
+}
+
+TEST_CASE("what is set beside the file replaces its keys or adds to them") {
+  const std::string file = std::string(kSmallest) + "sync: {mode: downpour, n_push: 3}\noptimizer: {name: momentum}\n";
+  const auto set = [&file](const std::vector<std::string>& overrides) {
+    const absl::StatusOr<Job> job = ParseJob(file, "job.yaml", overrides);
+    INFO(job.status());
+    REQUIRE(job.ok());
+    return *job;
+  };
+  CHECK(set({"sync.n_push=10"}).sync().n_push() == 10);
+  CHECK(set({"sync.n_fetch=10"}).sync().n_push() == 3);
+  CHECK(set({"sync.n_push=10", "sync.n_push=11"}).sync().n_push() == 11);
+  CHECK(set({"schedule.policy=poly", "schedule.steps=7"}).schedule().steps() == 7);
+  CHECK(set({"run.dir=a=b"}).run().dir() == "a=b");
+  // A section is replaced as a whole.
+  CHECK(set({"sync={mode: bsp}"}).sync().mode() == "bsp");
+  CHECK(set({"optimizer={name: adam, beta1: 0.5}", "optimizer.beta2=0.6"}).optimizer().beta2() == Approx(0.6));
+  CHECK(set({"servers={addresses: ['h:1', 'h:2']}", "servers.addresses=['h:3']"}).servers().addresses(0) == "h:3");
+  CHECK(set({"sync="}).sync().n_push() == 5);
+  CHECK(ParseJob("", "job.yaml", {"name=a", "net=[{name: l, type: softmax_loss}]"}).ok());
+}
+
+TEST_CASE("a value that stands twice in the file by an alias is set in one place") {
+  const absl::StatusOr<Job> job = ParseJob(
+      std::string(kSmallest) + "data: {train: &a {images: i, labels: l}, test: *a}", "job.yaml", {"data.test.images=t"});
+  REQUIRE(job.ok());
+  CHECK(job->data().train().images() == "i");
+  CHECK(job->data().test().images() == "t");
+}
+
+TEST_CASE("a mistake in what is set names it, and the file's own keep their lines") {
+  const std::string file = std::string(kSmallest) + "sync: {mode: downpour, n_push: 3}\nworker: {lease_ms: 500}\n";
+  const auto mistake = [&file](const std::vector<std::string>& overrides) {
+    const absl::StatusOr<Job> job = ParseJob(file, "job.yaml", overrides);
+    REQUIRE_FALSE(job.ok());
+    return std::string(job.status().message());
+  };
+  CHECK(mistake({"worker.heartbeat_ms=100", "sync.n_pusch=3"}) ==
+        "--set sync.n_pusch: unknown key; did you mean sync.n_push?");
+  CHECK(mistake({"workers=0", "worker.lease_ms=20000"}) == "--set workers: 0 is not between 1 and 100000");
+  CHECK(mistake({"worker={}", "optimizer={name: adm}"}) ==
+        "--set optimizer: optimizer.name: 'adm' is none of sgd, momentum, adam; did you mean adam?");
+  CHECK(mistake({"worker={}", "synk.n_push=3"}) == "--set synk.n_push: synk: unknown key; did you mean sync?");
+  CHECK(mistake({"worker={}", "name.x=3"}) == "--set name.x: name: should be text");
+  CHECK(mistake({"worker={}", "net.x=3"}) == "--set net.x: net: should be a list");
+  CHECK(mistake({"worker={}", "net=[{name: l}]"}) == "--set net: net[0].type: is missing");
+  CHECK(mistake({"worker={}", "sync.mode=bsp"}) == "job.yaml:5: sync.n_push: belongs to mode downpour, not to bsp");
+  CHECK(mistake({"worker.heartbeat_ms=600"}) ==
+        "--set worker.heartbeat_ms: 600 should be less than worker.lease_ms, 500");
+  CHECK(mistake({"n_push"}) == "--set 'n_push': should be key=value, such as sync.n_push=10");
+  CHECK(mistake({"=3", "sync..n_push=3"}) == "--set '=3': should be key=value, such as sync.n_push=10\n"
+                                             "--set 'sync..n_push=3': should be key=value, such as sync.n_push=10");
+  CHECK_THAT(mistake({"sync={mode"}), Contains("--set sync: not YAML: "));
+}
+
+TEST_CASE("paths in a file are from its folder, those set beside it from the current one") {
+  const std::string folder = std::string(std::getenv("TEST_TMPDIR")) + "/jobs";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder + "/job.yaml") << kSmallest << "data: {train: {images: i, labels: ../l}, test: {images: /t}}\n";
+  const absl::StatusOr<Job> job = LoadJob(folder + "/job.yaml", {"data.train.images=d/i", "data.test.labels=/l"});
+  INFO(job.status());
+  REQUIRE(job.ok());
+  CHECK(job->data().train().images() == std::filesystem::current_path() / "d/i");
+  CHECK(job->data().train().labels() == std::string(std::getenv("TEST_TMPDIR")) + "/l");
+  CHECK(job->data().test().images() == "/t");
+  CHECK(job->data().test().labels() == "/l");
 }
 
 // Walks every key: the table itself must be sound.

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.e2e.harness import BINARIES, LONG, REPOSITORY, data_section
+from tests.e2e.harness import BINARIES, FASHION, LONG, REPOSITORY, data_section
 
 
 def test_a_job_leaves_a_run_folder_with_everything_in_it(place):
@@ -100,6 +100,40 @@ def test_layers_that_do_not_fit_are_named(place):
     net = "net:\n- {name: c, type: convolution, outputs: 4, kernel: 99}\n- {name: loss, type: softmax_loss}\n"
     result = place.run("ps-run", "--check", place.job(net=net))
     assert result.returncode == 64 and "layer c" in result.stderr and "kernel 99" in result.stderr
+
+
+def test_what_is_set_beside_the_file_counts(place):
+    (place.folder / "here").write_text("")
+    result = place.run("ps-run", "--check", "--json", place.job(), "--set", "workers=3",
+                       "--set", "optimizer={name: adam}", "--set", "data.test.images=here")
+    job = json.loads(result.stdout)["job"]
+    assert job["workers"] == 3
+    assert job["optimizer"]["name"] == "adam" and "momentum" not in job["optimizer"]
+    assert job["data"]["test"]["images"] == f"{place.folder}/here"
+    wrong = place.run("ps-run", "--check", place.job(), "--set", "sync.n_pusch=10", "--set", "workers=none")
+    assert wrong.returncode == 64
+    assert "--set sync.n_pusch: unknown key; did you mean sync.n_push?" in wrong.stderr
+    assert "--set workers: 'none' is not a whole number" in wrong.stderr
+
+
+def test_a_run_keeps_what_was_set(place):
+    result, events, run = place.ps_run(place.job(), "--set", "training.max_steps=7", "--set", "name=other")
+    assert result.returncode == 0, result.stderr
+    assert events[-1]["job"] == "other" and {worker["steps"] for worker in events[-1]["workers"]} == {7}
+    again = json.loads(place.run("ps-run", "--check", "--json", run / "job.yaml").stdout)
+    assert again["job"]["training"]["max_steps"] == "7"
+
+
+def test_a_folder_of_data_stands_in_for_the_jobs(place):
+    result = place.run("ps-run", "--check", "--json", place.job(data="{}"), "--data", FASHION)
+    data = json.loads(result.stdout)["job"]["data"]
+    assert data["train"]["labels"] == f"{FASHION}/train-labels-idx1-ubyte.gz"
+    assert data["test"]["images"] == f"{FASHION}/t10k-images-idx3-ubyte.gz"
+    (place.folder / "train-images-idx3-ubyte").write_text("x")
+    wrong = place.run("ps-run", place.job(), "--data", place.folder)
+    assert wrong.returncode == 64
+    assert "has no train-labels-idx1-ubyte, no t10k-images-idx3-ubyte, no t10k-labels-idx1-ubyte" in wrong.stderr
+    assert "no train-images" not in wrong.stderr
 
 
 def test_a_terminal_gets_one_live_line(place):

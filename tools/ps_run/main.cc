@@ -8,8 +8,10 @@
 #include <google/protobuf/util/json_util.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "proto/job_config.h"
 #include "tools/ps_run/check.h"
+#include "tools/ps_run/idx_folder.h"
 #include "tools/ps_run/json_text.h"
 #include "tools/ps_run/supervisor.h"
 #include "worker/standard_streams.h"
@@ -35,8 +37,24 @@ int ShowSummary(const std::string& path, bool json) {
   return 0;
 }
 
-int Check(const std::string& path, bool json) {
-  const auto job = downpour::LoadJob(path);
+// The job file with what the command line changes in it.
+struct JobSource {
+  std::string path;
+  std::vector<std::string> set;
+  std::string data;  // a folder with IDX files, or empty
+
+  absl::StatusOr<downpour::Job> Read() const {
+    auto job = downpour::LoadJob(path, set);
+    if (!job.ok() || data.empty()) return job;
+    if (absl::Status status = downpour::run::UseFolder(data, &*job); !status.ok()) {
+      return absl::Status(status.code(), absl::StrCat("--data: ", status.message()));
+    }
+    return job;
+  }
+};
+
+int Check(const JobSource& source, bool json) {
+  const auto job = source.Read();
   const absl::Status status = job.ok() ? downpour::run::CheckJob(*job) : job.status();
   if (json) {
     nlohmann::ordered_json answer = {{"ok", status.ok()}};
@@ -57,7 +75,7 @@ int Check(const std::string& path, bool json) {
     std::cerr << status.message() << "\n";
     return static_cast<int>(RunExit::kUsage);
   }
-  std::cout << path << ": ok\n";
+  std::cout << source.path << ": ok\n";
   return 0;
 }
 
@@ -67,14 +85,20 @@ int Main(int argc, char** argv) {
                "  ps-run --check JOB.yaml    only looks the job over\n"
                "  ps-run RUN_FOLDER          the summary of a finished run\n",
                "ps-run");
-  std::string target;
+  JobSource source;
   std::string launcher = "local";
   bool check = false;
   bool json = false;
   downpour::run::SupervisorOptions options;
-  cli.add_option("job", target, "A job file, or the folder of a finished run")->required();
+  cli.add_option("job", source.path, "A job file, or the folder of a finished run")->required();
   cli.add_flag("--check", check, "Look the job over and start nothing");
   cli.add_flag("--json", json, "Speak JSON, an object a line");
+  cli.add_option("--set", source.set,
+                 "key=value, in place of what the file says: sync.n_push=10, \"optimizer={name: adam}\"; the value is "
+                 "YAML, paths in it are relative to the current folder; may be given again")
+      ->allow_extra_args(false);
+  cli.add_option("--data", source.data,
+                 "A folder with the four files of MNIST's names, plain or .gz, in place of data.train and data.test");
   cli.add_option("--run-dir", options.run_dir, "The run's folder, empty or not there yet; default: a new one");
   cli.add_option("--launcher", launcher, "local: start the workers here; external: others start and feed them")
       ->check(CLI::IsMember({"local", "external"}));
@@ -88,10 +112,10 @@ int Main(int argc, char** argv) {
   }
 
   std::error_code error;
-  if (std::filesystem::is_directory(target, error)) return ShowSummary(target, json);
-  if (check) return Check(target, json);
+  if (std::filesystem::is_directory(source.path, error)) return ShowSummary(source.path, json);
+  if (check) return Check(source, json);
 
-  auto job = downpour::LoadJob(target);
+  auto job = source.Read();
   if (!job.ok()) {
     std::cerr << job.status().message() << "\n";
     return static_cast<int>(RunExit::kUsage);

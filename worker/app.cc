@@ -102,6 +102,7 @@ absl::StatusOr<TableSpec> TableOf(const Job& job, const Net& net) {
 App::App(AppOptions options) : options_(std::move(options)), events_(options_.partition) {}
 
 ExitStatus App::Run() {
+  if (options_.slow_down > 1) spdlog::warn("--slow-down: each training step takes {} times as long", options_.slow_down);
   const auto& addresses = options_.job.servers().addresses();
   events_.Started({addresses.begin(), addresses.end()});
   std::optional<HangupWatch> lifeline;
@@ -192,7 +193,7 @@ App::Failure App::Train(const SampleStore& store, Net* net) {
                           .seed = job.seed(),
                           .partition = options_.partition,
                           .start_position = client_->progress().position()});
-  const auto trainer = Trainer::Create(job, store.size(), net, &batcher, client_.get());
+  const auto trainer = Trainer::Create(job, store.size(), net, &batcher, client_.get(), options_.slow_down);
   if (!trainer.ok()) return {ExitStatus::kUsage, trainer.status()};
   {
     std::lock_guard lock(mutex_);

@@ -25,6 +25,7 @@ struct AppOptions {
   Attempt attempt;
   std::optional<int> feed_fd;
   std::optional<int> lifeline_fd;
+  double slow_down = 1;  // how many times as long a training step takes; an aid to debugging (slow_down.h)
 };
 
 // Run() is called once, on the main thread; the others from any.

@@ -11,6 +11,7 @@
 #include "proto/address.h"
 #include "proto/job_config.h"
 #include "worker/app.h"
+#include "worker/slow_down.h"
 #include "worker/standard_streams.h"
 
 namespace {
@@ -43,6 +44,9 @@ int main(int argc, char** argv) {
   cli.add_option("--feed-fd", options.feed_fd, "Descriptor from which samples are read; default: the job's data.train");
   cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the worker ends");
   cli.add_option("--log-file", log_file, "Where log lines go; default: standard error");
+  cli.add_option("--slow-down", options.slow_down,
+                 "Makes each training step take so many times as long, by sleeping: an aid to debugging, for a straggler")
+      ->check(CLI::Range(1.0, downpour::worker::SlowDown::kMost));
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

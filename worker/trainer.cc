@@ -20,7 +20,7 @@ std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(),
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_t partition_samples, Net* net,
-                                                         Batcher* batcher, PsClient* client) {
+                                                         Batcher* batcher, PsClient* client, double slow_down) {
   Settings settings;
   client->UpdateSettings(client->progress().clock(), &settings);
   std::unique_ptr<Replica> replica;
@@ -30,11 +30,11 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_
     replica = *std::move(made);
   }
   return std::unique_ptr<Trainer>(
-      new Trainer(job, settings, partition_samples, net, batcher, client, std::move(replica)));
+      new Trainer(job, settings, partition_samples, net, batcher, client, std::move(replica), slow_down));
 }
 
 Trainer::Trainer(const Job& job, const Settings& settings, uint64_t partition_samples, Net* net, Batcher* batcher,
-                 PsClient* client, std::unique_ptr<Replica> replica)
+                 PsClient* client, std::unique_ptr<Replica> replica, double slow_down)
     : job_(job),
       partition_samples_(partition_samples),
       net_(*net),
@@ -42,6 +42,7 @@ Trainer::Trainer(const Job& job, const Settings& settings, uint64_t partition_sa
       client_(*client),
       replica_(std::move(replica)),
       settings_(settings),
+      slow_down_(slow_down),
       gradient_(net->parameter_count()),
       step_(client->progress().clock() * settings.mode->steps_a_clock(settings.sync)),
       first_step_(step_) {
@@ -68,7 +69,9 @@ absl::Status Trainer::Run() {
     }
     const bool in_place = first_of_push && replica_ == nullptr;
     const std::span<float> gradient = SpanOf(in_place ? accrued_->gradient : gradient_);
+    slow_down_.Before();
     const float loss = net_.ForwardBackward(parameters(), batch, gradient);
+    slow_down_.After();
     Clip(gradient);
     if (!first_of_push && replica_ == nullptr) kernels::Axpy(1, gradient, SpanOf(accrued_->gradient));
     accrued_->samples += batch.size;

@@ -15,6 +15,7 @@
 #include "worker/net.h"
 #include "worker/ps_client.h"
 #include "worker/replica.h"
+#include "worker/slow_down.h"
 
 namespace downpour::worker {
 
@@ -22,10 +23,10 @@ namespace downpour::worker {
 // the compute thread; TakeReport() may be called from any.
 class Trainer {
  public:
-  // All must outlive the trainer. `partition_samples` is what the batcher goes through in one epoch. InvalidArgument:
-  // the job's optimizer or sync mode does not exist.
+  // All must outlive the trainer. `partition_samples` is what the batcher goes through in one epoch; `slow_down` is how
+  // many times as long a step takes (slow_down.h). InvalidArgument: the job's optimizer does not exist.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Job& job, uint64_t partition_samples, Net* net,
-                                                         Batcher* batcher, PsClient* client);
+                                                         Batcher* batcher, PsClient* client, double slow_down = 1);
 
   // Trains until the batches end, max_steps is reached or the client fails; all that was computed has then been
   // acknowledged. Internal, naming the tensor, after worker.max_bad_gradients in a row that are not finite.
@@ -36,7 +37,7 @@ class Trainer {
 
  private:
   Trainer(const Job& job, const Settings& settings, uint64_t partition_samples, Net* net, Batcher* batcher,
-          PsClient* client, std::unique_ptr<Replica> replica);
+          PsClient* client, std::unique_ptr<Replica> replica, double slow_down);
 
   // Fetches as the mode says, until it lets the step be computed.
   absl::StatusOr<StepPlan> Prepare();
@@ -68,6 +69,7 @@ class Trainer {
 
   // The compute thread's.
   Settings settings_;
+  SlowDown slow_down_;
   kernels::AlignedBuffer gradient_;  // of one step, where a push takes several or the replica takes it
   std::shared_ptr<GradientBuffer> accrued_;  // null where nothing has accrued
   uint64_t step_;

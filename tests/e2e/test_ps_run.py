@@ -136,6 +136,21 @@ def test_a_folder_of_data_stands_in_for_the_jobs(place):
     assert "no train-images" not in wrong.stderr
 
 
+def test_a_straggler_on_purpose(place):
+    result, events, run = place.ps_run(place.job(sync="{mode: asp}"), "--slow-down", "1=20")
+    assert result.returncode == 0, result.stderr
+    assert {"event": "slow_down", "partition": 1, "factor": 20.0} in events
+    assert "each training step takes 20 times as long" in (run / "logs" / "worker-1.log").read_text()
+    assert "slow-down" not in (run / "logs" / "worker-0.log").read_text()
+
+
+@pytest.mark.parametrize("text", ["1", "1=0.5", "x=3", "1=1000", "2=3"])
+def test_a_straggler_that_cannot_be_is_refused(place, text):
+    result = place.run("ps-run", place.job(), "--slow-down", text)
+    assert result.returncode == 64
+    assert text[0] in result.stderr + result.stdout and "slow-down" in result.stderr + result.stdout
+
+
 def test_a_terminal_gets_one_live_line(place):
     controller, terminal = pty.openpty()
     process = place.start("ps-run", place.job(), "--run-dir", place.folder / "run", stdout=terminal)

@@ -3,17 +3,21 @@
 
 #include <filesystem>
 #include <iostream>
+#include <map>
 
 #include <CLI/CLI.hpp>
 #include <google/protobuf/util/json_util.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "proto/job_config.h"
 #include "tools/ps_run/check.h"
 #include "tools/ps_run/idx_folder.h"
 #include "tools/ps_run/json_text.h"
 #include "tools/ps_run/supervisor.h"
+#include "worker/slow_down.h"
 #include "worker/standard_streams.h"
 
 namespace {
@@ -53,6 +57,16 @@ struct JobSource {
   }
 };
 
+// "1=3" -> partition 1, three times as slow; false where it is nothing like it.
+bool ReadSlowDown(const std::string& text, std::map<uint32_t, double>* slow_downs) {
+  const std::pair<std::string, std::string> halves = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  uint32_t partition = 0;
+  double factor = 0;
+  if (!absl::SimpleAtoi(halves.first, &partition) || !absl::SimpleAtod(halves.second, &factor)) return false;
+  (*slow_downs)[partition] = factor;
+  return factor >= 1 && factor <= downpour::worker::SlowDown::kMost;
+}
+
 int Check(const JobSource& source, bool json) {
   const auto job = source.Read();
   const absl::Status status = job.ok() ? downpour::run::CheckJob(*job) : job.status();
@@ -86,6 +100,7 @@ int Main(int argc, char** argv) {
                "  ps-run RUN_FOLDER          the summary of a finished run\n",
                "ps-run");
   JobSource source;
+  std::vector<std::string> slow_downs;
   std::string launcher = "local";
   bool check = false;
   bool json = false;
@@ -104,6 +119,10 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"local", "external"}));
   cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
   cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the run stops");
+  cli.add_option("--slow-down", slow_downs,
+                 "PARTITION=FACTOR: each training step of that worker takes so many times as long, 1 to 100; an aid to "
+                 "debugging, for a straggler; may be given again")
+      ->allow_extra_args(false);
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -122,6 +141,11 @@ int Main(int argc, char** argv) {
   }
   options.job = *std::move(job);
   options.launcher = launcher == "local" ? downpour::run::Launcher::kLocal : downpour::run::Launcher::kExternal;
+  for (const std::string& text : slow_downs) {
+    if (!ReadSlowDown(text, &options.slow_downs)) {
+      return Usage("--slow-down '" + text + "' should be PARTITION=FACTOR with a factor from 1 to 100, such as 1=3");
+    }
+  }
   options.binaries = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   options.voice = downpour::run::ChooseVoice(json);
   if (options.lifeline_fd && !downpour::worker::IsOpen(*options.lifeline_fd)) {

@@ -65,6 +65,15 @@ absl::Status Supervisor::Prepare() {
     return absl::InvalidArgumentError(
         "data.train.images and data.train.labels are missing; workers that no launcher feeds read them");
   }
+  if (!options_.slow_downs.empty()) {
+    if (options_.launcher != Launcher::kLocal) {
+      return absl::InvalidArgumentError("--slow-down is for workers that are started here; others take it themselves");
+    }
+    if (const uint32_t last = options_.slow_downs.rbegin()->first; last >= options_.job.workers()) {
+      return absl::InvalidArgumentError(absl::StrCat("--slow-down ", last, "=...: the job has workers: ",
+                                                     options_.job.workers(), "; partitions count from 0"));
+    }
+  }
   auto evaluator = Evaluator::Create(options_.job);
   if (!evaluator.ok()) return evaluator.status();
   evaluator_ = *std::move(evaluator);
@@ -133,11 +142,15 @@ absl::Status Supervisor::StartWorkers() {
   if (options_.launcher == Launcher::kExternal) return WriteCluster();
   for (uint32_t i = 0; i < options_.job.workers(); ++i) {
     const std::string name = absl::StrCat("worker-", i);
-    auto child = Child::Start(name,
-                              {absl::StrCat(options_.binaries, "/ps-worker"), "--config", folder_->File("job.yaml"),
-                               "--partition", absl::StrCat(i), "--lifeline-fd", absl::StrCat(kLifelineFd),
-                               "--log-file", folder_->LogFile(name)},
-                              folder_->LogFile(name));
+    std::vector<std::string> arguments = {absl::StrCat(options_.binaries, "/ps-worker"), "--config",
+                                          folder_->File("job.yaml"), "--partition", absl::StrCat(i), "--lifeline-fd",
+                                          absl::StrCat(kLifelineFd), "--log-file", folder_->LogFile(name)};
+    if (const auto slow = options_.slow_downs.find(i); slow != options_.slow_downs.end()) {
+      arguments.insert(arguments.end(), {"--slow-down", absl::StrCat(slow->second)});
+      terminal_.Say(absl::StrCat("worker ", i, " is slowed down: a training step takes ", slow->second, " times as long"),
+                    {{"event", "slow_down"}, {"partition", i}, {"factor", slow->second}});
+    }
+    auto child = Child::Start(name, arguments, folder_->LogFile(name));
     if (!child.ok()) return child.status();
     workers_.push_back(*std::move(child));
   }

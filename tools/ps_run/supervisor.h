@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ struct SupervisorOptions {
   std::string binaries;              // folder of ps-server and ps-worker
   std::string run_dir;               // empty: a new folder under job.run.dir
   std::string cluster_file;          // where external launchers learn the servers; empty: nowhere
+  std::map<uint32_t, double> slow_downs;  // by partition, how many times as long its steps take
   std::optional<int> lifeline_fd;    // the run stops when its other end closes
   int signal_fd = -1;                // a signalfd of SIGINT, SIGTERM, SIGHUP and SIGCHLD, which are blocked
   Voice voice = Voice::kPlain;

@@ -136,12 +136,36 @@ def test_a_folder_of_data_stands_in_for_the_jobs(place):
     assert "no train-images" not in wrong.stderr
 
 
+PARAMETER_BYTES = 4 * (32 * 784 + 32 + 10 * 32 + 16)  # each tensor begins at a multiple of 64 bytes
+
+
+@pytest.mark.parametrize("evaluations", [1, 9])
+def test_bytes_are_those_of_the_exchange_and_not_of_the_evaluations(place, evaluations):
+    job = place.job(sync="{mode: bsp}", run="{evaluations: %d, progress_ms: 50}" % evaluations)
+    result, events, _ = place.ps_run(job)
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = events[-1]
+    steps = sum(worker["steps"] for worker in summary["workers"])
+    assert summary["bytes_from_servers"] == steps * PARAMETER_BYTES
+    # One or both workers offer initial values.
+    assert summary["bytes_to_servers"] - steps * PARAMETER_BYTES in (PARAMETER_BYTES, 2 * PARAMETER_BYTES)
+    measured = [event for event in events if event["event"] == "evaluation"]
+    for key in ("seconds", "samples", "bytes_to_servers", "bytes_from_servers"):
+        for kind in ("progress", "evaluation"):
+            values = [event[key] for event in events if event["event"] == kind]
+            assert values == sorted(values)
+        assert measured[-1][key] == summary[key]
+    assert 0 < summary["workers"][0]["seconds"] <= summary["seconds"]
+
+
 def test_a_straggler_on_purpose(place):
     result, events, run = place.ps_run(place.job(sync="{mode: asp}"), "--slow-down", "1=20")
     assert result.returncode == 0, result.stderr
     assert {"event": "slow_down", "partition": 1, "factor": 20.0} in events
     assert "each training step takes 20 times as long" in (run / "logs" / "worker-1.log").read_text()
     assert "slow-down" not in (run / "logs" / "worker-0.log").read_text()
+    quick, slow = (worker["seconds"] for worker in events[-1]["workers"])
+    assert slow > 2 * quick
 
 
 @pytest.mark.parametrize("text", ["1", "1=0.5", "x=3", "1=1000", "2=3"])
@@ -153,7 +177,9 @@ def test_a_straggler_that_cannot_be_is_refused(place, text):
 
 def test_a_terminal_gets_one_live_line(place):
     controller, terminal = pty.openpty()
-    process = place.start("ps-run", place.job(), "--run-dir", place.folder / "run", stdout=terminal)
+    # Long enough for more than one report.
+    job = place.job(training="{batch: 64, epochs: 20}")
+    process = place.start("ps-run", job, "--run-dir", place.folder / "run", stdout=terminal)
     os.close(terminal)
     seen = b""
     while True:

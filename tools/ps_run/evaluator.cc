@@ -91,6 +91,7 @@ absl::StatusOr<std::vector<float>> Evaluator::Fetch() {
   }
   client->StartFetch({});
   absl::Status status = client->Install();
+  if (status.ok()) fetched_bytes_ += client->parameters().size_bytes();
   if (status.ok()) status = client->Leave(DONE, "", {});
   {
     std::lock_guard lock(mutex_);

@@ -36,6 +36,9 @@ class Evaluator {
   // Gives up what is under way, and waits for it to end; nothing can be started afterwards.
   void Stop();
 
+  // Payload bytes that servers have sent for measuring. Any thread.
+  uint64_t fetched_bytes() const { return fetched_bytes_; }
+
   bool has_samples() const { return samples_.has_value(); }
   const std::vector<worker::Parameter>& parameters() const { return net_->parameters(); }
 
@@ -57,6 +60,7 @@ class Evaluator {
   std::future<absl::StatusOr<Measured>> result_;
 
   std::atomic<bool> stopped_ = false;
+  std::atomic<uint64_t> fetched_bytes_ = 0;
   std::mutex mutex_;
   worker::PsClient* client_ = nullptr;  // while a fetch is under way; protected by mutex_
 };

@@ -44,6 +44,12 @@ void Merge(const StatusReply& reply, JobStatus* status) {
     status->staleness_count += shard.staleness_count();
     for (const auto& [reason, count] : shard.refused()) status->refused[reason] += count;
   }
+  const auto counter = [&reply](const char* name) {
+    const auto found = reply.counters().find(name);
+    return found == reply.counters().end() ? 0 : found->second;
+  };
+  status->received_bytes += counter("payload_received_bytes");
+  status->sent_bytes += counter("payload_sent_bytes");
 }
 
 Advance AdvanceOf(const Job& job, const JobStatus& status) {

@@ -17,6 +17,8 @@ struct JobStatus {
   uint64_t pushes = 0;                // gradients of parts applied, on all servers
   uint64_t staleness_sum = 0;
   uint64_t staleness_count = 0;
+  uint64_t received_bytes = 0;  // of payload, by all servers
+  uint64_t sent_bytes = 0;
   std::map<std::string, uint64_t> refused;  // by reason, on all servers
 
   double MeanStaleness() const {

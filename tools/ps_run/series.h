@@ -6,6 +6,12 @@
 
 namespace downpour::run {
 
+// Payload bytes since the servers started: what workers exchanged, without what was fetched to be evaluated.
+struct Traffic {
+  uint64_t to_servers = 0;
+  uint64_t from_servers = 0;
+};
+
 struct Point {
   double seconds = 0;    // since training began
   double epoch = 0;      // mean over workers
@@ -13,12 +19,15 @@ struct Point {
   double images_per_second = 0;
   double loss = 0;       // mean over the steps since the last point
   double staleness = 0;  // mean over all pushes so far, in updates
+  Traffic traffic;
 };
 
+// Where and when the run was as the parameters that were measured were fetched.
 struct Evaluation {
   double seconds = 0;
   double epoch = 0;
   uint64_t samples = 0;
+  Traffic traffic;
   double loss = 0;
   double accuracy = 0;  // 0 to 1, held out
 };

@@ -29,6 +29,12 @@ std::string Lower(std::string text) {
   return text;
 }
 
+// Null for a worker that was not seen to finish.
+ordered_json FinishedAt(const RunOutcome& outcome, uint32_t partition) {
+  if (partition >= outcome.finished.size() || !outcome.finished[partition]) return nullptr;
+  return *outcome.finished[partition];
+}
+
 }  // namespace
 
 ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOutcome& outcome) {
@@ -47,6 +53,8 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   summary["held_out_loss"] = measured ? ordered_json(outcome.series.evaluations.back().loss) : ordered_json(nullptr);
   summary["training_loss"] =
       outcome.series.points.empty() ? ordered_json(nullptr) : ordered_json(outcome.series.points.back().loss);
+  summary["bytes_to_servers"] = outcome.traffic.to_servers;
+  summary["bytes_from_servers"] = outcome.traffic.from_servers;
   summary["mean_staleness"] = outcome.status.MeanStaleness();
   summary["part_pushes"] = outcome.status.pushes;
   summary["refused"] = ordered_json::object();
@@ -59,6 +67,7 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
                                   {"state", stopped ? "left" : Lower(WorkerStatus::State_Name(worker.state()))},
                                   {"steps", worker.report().step()},
                                   {"samples", worker.report().samples()},
+                                  {"seconds", FinishedAt(outcome, worker.partition())},
                                   {"bad_gradients", worker.report().bad_gradients()},
                                   {"reason", worker.reason()}});
   }

@@ -25,6 +25,8 @@ struct RunOutcome {
   std::vector<std::string> problems;  // one sentence each
   double seconds = 0;                 // from the first report of progress to the last worker's end
   uint64_t samples_before = 0;        // done by the first report
+  Traffic traffic;
+  std::vector<std::optional<double>> finished;  // by partition, the second at which its worker was done
   Series series;
   JobStatus status;                   // the last that was read
   std::optional<std::string> model;   // paths, where there is such a file

@@ -53,12 +53,15 @@ TEST_CASE("shards of all servers are counted, workers once") {
   shard->set_staleness_sum(6);
   shard->set_staleness_count(3);
   (*shard->mutable_refused())["not_finite"] = 2;
+  (*reply.mutable_counters())["payload_received_bytes"] = 100;
   Merge(reply, &status);
   Merge(reply, &status);
   CHECK(status.workers.size() == 1);
   CHECK(status.pushes == 10);
   CHECK(status.MeanStaleness() == Approx(2));
   CHECK(status.refused.at("not_finite") == 4);
+  CHECK(status.received_bytes == 200);
+  CHECK(status.sent_bytes == 0);
 }
 
 TEST_CASE("the summary's text is made from its JSON alone") {
@@ -69,6 +72,8 @@ TEST_CASE("the summary's text is made from its JSON alone") {
   outcome.status.workers = {Worker(0, WorkerStatus::FINISHED, 4, 4000, 0.5), Worker(1, WorkerStatus::LOST, 1, 500, 1)};
   outcome.series.evaluations.push_back({.accuracy = 0.8912});
   outcome.model = "/runs/a/model.safetensors";
+  outcome.traffic = {.to_servers = 7, .from_servers = 8};
+  outcome.finished = {80.5, std::nullopt};
   const auto summary = MakeSummary(TwoWorkers(), "/runs/a", outcome);
   const std::string text = SummaryText(nlohmann::ordered_json::parse(summary.dump()));
   CHECK(text ==
@@ -79,6 +84,10 @@ TEST_CASE("the summary's text is made from its JSON alone") {
         "  job      /runs/a/job.yaml\n"
         "  logs     /runs/a/logs\n");
   CHECK(summary["workers"][1]["state"] == "lost");
+  CHECK(summary["workers"][0]["seconds"] == 80.5);
+  CHECK(summary["workers"][1]["seconds"].is_null());
+  CHECK(summary["bytes_to_servers"] == 7);
+  CHECK(summary["bytes_from_servers"] == 8);
 }
 
 TEST_CASE("a run that was over by its first report has no rate") {

@@ -32,6 +32,12 @@ bool WillGoOn(const WorkerStatus& worker) {
   return worker.state() == WorkerStatus::ABSENT || worker.state() == WorkerStatus::LIVE;
 }
 
+// Never less than `before`: a fetch of the evaluator's may be counted by a server before it is by the evaluator.
+Traffic TrafficOf(const JobStatus& status, uint64_t evaluators, const Traffic& before) {
+  return {.to_servers = status.received_bytes,
+          .from_servers = std::max(before.from_servers, status.sent_bytes - std::min(status.sent_bytes, evaluators))};
+}
+
 std::string LogTail(const Child& child) {
   const std::string tail = TailOf(child.log_path(), kLogLines);
   return tail.empty() ? "" : absl::StrCat("\n", tail);
@@ -55,6 +61,7 @@ RunExit Supervisor::Run() {
   if (!status.ok()) return Finish(status, RunExit::kServer);
   while (stop_signal_ == 0 && !orphaned_ && !server_lost_ && !WorkersEnded()) Turn();
   outcome_.seconds = Seconds();
+  training_ended_ = true;
   if (stop_signal_ == 0 && !orphaned_ && !server_lost_) FinalEvaluation();
   return Finish(absl::OkStatus(), RunExit::kFailed);
 }
@@ -82,6 +89,7 @@ absl::Status Supervisor::Prepare() {
   folder_.emplace(*std::move(folder));
   reasons_.resize(options_.job.workers());
   told_.resize(options_.job.workers());
+  outcome_.finished.resize(options_.job.workers());
   terminal_.Say(absl::StrCat("run folder ", folder_->path()), {{"event", "folder"}, {"path", folder_->path()}});
   return folder_->WriteJob(options_.job);
 }
@@ -256,19 +264,28 @@ void Supervisor::ReadStatus() {
     training_began_ = Clock::now();
     outcome_.samples_before = advance_.samples;
   }
+  outcome_.traffic = TrafficOf(outcome_.status, evaluator_->fetched_bytes(), outcome_.traffic);
+  for (const WorkerStatus& worker : outcome_.status.workers) {
+    if (worker.state() != WorkerStatus::FINISHED || worker.partition() >= outcome_.finished.size()) continue;
+    auto& finished = outcome_.finished[worker.partition()];
+    if (!finished) finished = Seconds();
+  }
   Point point{.seconds = Seconds(),
               .epoch = advance_.epoch,
               .samples = advance_.samples,
               .images_per_second = advance_.images_per_second,
               .loss = advance_.loss,
-              .staleness = outcome_.status.MeanStaleness()};
+              .staleness = outcome_.status.MeanStaleness(),
+              .traffic = outcome_.traffic};
   const ordered_json event = {{"event", "progress"},
                               {"seconds", point.seconds},
                               {"epoch", point.epoch},
                               {"samples", point.samples},
                               {"images_per_second", point.images_per_second},
                               {"loss", point.loss},
-                              {"staleness", point.staleness}};
+                              {"staleness", point.staleness},
+                              {"bytes_to_servers", point.traffic.to_servers},
+                              {"bytes_from_servers", point.traffic.from_servers}};
   if (!outcome_.series.points.empty() && outcome_.series.points.back().samples == point.samples) return;
   outcome_.series.points.push_back(point);
   folder_->AddMetrics(event);
@@ -285,6 +302,11 @@ void Supervisor::StartEvaluationIfDue() {
   const auto due = static_cast<uint32_t>(advance_.fraction * wanted);
   if (due <= evaluations_started_ || due >= wanted) return;
   evaluations_started_ = due;
+  StartEvaluation();
+}
+
+void Supervisor::StartEvaluation() {
+  evaluation_ = {.seconds = Seconds(), .epoch = advance_.epoch, .samples = advance_.samples, .traffic = outcome_.traffic};
   evaluator_->Start();
 }
 
@@ -298,16 +320,16 @@ void Supervisor::WatchEvaluation() {
   values_ = std::move((*measured)->values);
   const worker::Evaluation& held_out = (*measured)->held_out;
   if (held_out.samples == 0) return;
-  const Evaluation evaluation{.seconds = Seconds(),
-                              .epoch = advance_.epoch,
-                              .samples = advance_.samples,
-                              .loss = held_out.loss_sum / static_cast<double>(held_out.samples),
-                              .accuracy = static_cast<double>(held_out.correct) / static_cast<double>(held_out.samples)};
+  Evaluation evaluation = evaluation_;
+  evaluation.loss = held_out.loss_sum / static_cast<double>(held_out.samples);
+  evaluation.accuracy = static_cast<double>(held_out.correct) / static_cast<double>(held_out.samples);
   outcome_.series.evaluations.push_back(evaluation);
   const ordered_json event = {{"event", "evaluation"},
                               {"seconds", evaluation.seconds},
                               {"epoch", evaluation.epoch},
                               {"samples", evaluation.samples},
+                              {"bytes_to_servers", evaluation.traffic.to_servers},
+                              {"bytes_from_servers", evaluation.traffic.from_servers},
                               {"loss", evaluation.loss},
                               {"accuracy", evaluation.accuracy}};
   folder_->AddMetrics(event);
@@ -335,7 +357,7 @@ void Supervisor::FinalEvaluation() {
   turn_until_measured();
   if (stop_signal_ != 0 || orphaned_ || server_lost_) return;
   evaluations_started_ = options_.job.run().evaluations();
-  evaluator_->Start();
+  StartEvaluation();
   turn_until_measured();
 }
 
@@ -416,6 +438,7 @@ void Supervisor::Problem(const std::string& sentence) {
 }
 
 double Supervisor::Seconds() const {
+  if (training_ended_) return outcome_.seconds;
   return training_began_ ? std::chrono::duration<double>(Clock::now() - *training_began_).count() : 0;
 }
 

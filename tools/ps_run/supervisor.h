@@ -70,6 +70,7 @@ class Supervisor {
   void WatchWorkers();
   void WatchEvaluation();
   void StartEvaluationIfDue();
+  void StartEvaluation();
   bool WorkersEnded() const;
   void FinalEvaluation();
   void StopChildren();
@@ -77,7 +78,7 @@ class Supervisor {
   RunExit Finish(const absl::Status& status, RunExit failure);
 
   void Problem(const std::string& sentence);
-  double Seconds() const;
+  double Seconds() const;  // of training, so far or in all
   std::optional<double> SecondsLeft(const Advance& advance) const;
 
   SupervisorOptions options_;
@@ -89,11 +90,13 @@ class Supervisor {
   std::unique_ptr<JobStatusReader> reader_;
 
   std::optional<Clock::time_point> training_began_;
+  bool training_ended_ = false;        // outcome_.seconds is known
   Advance advance_;
   RunOutcome outcome_;
   std::vector<float> values_;          // the parameters measured last
   std::vector<std::string> reasons_;   // by worker, what it said when it failed
   std::vector<bool> told_;             // by worker, whether its end was told
+  Evaluation evaluation_;              // the one under way, as far as it is known
   uint32_t evaluations_started_ = 0;
   uint64_t unanswered_ = 0;            // status reads in a row that failed
   int stop_signal_ = 0;

@@ -475,7 +475,8 @@ absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::stri
 }
 
 absl::Status CheckSync(const Sync& sync, uint32_t workers, float learning_rate) {
-  Mistakes mistakes("sync");
+  const Overrides none;
+  Mistakes mistakes("sync", none);
   YAML::Emitter out;
   EmitMessage(sync, &out);
   Sync parsed;

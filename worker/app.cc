@@ -12,6 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/device.h"
 #include "kernels/vector_ops.h"
+#include "proto/address.h"
+#include "proto/sync/mode.h"
 #include "worker/data/batcher.h"
 #include "worker/data/feed.h"
 #include "worker/data/format.h"
@@ -119,7 +121,7 @@ ExitStatus App::Run() {
 }
 
 App::Failure App::RunSteps() {
-  const Job& job = options_.job;
+  Job job = options_.job;
   if (options_.partition >= job.workers()) {
     return {ExitStatus::kUsage,
             absl::InvalidArgumentError(absl::StrCat("partition ", options_.partition, " of a job with workers: ",
@@ -130,17 +132,13 @@ App::Failure App::RunSteps() {
   auto net = Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()},
                          static_cast<int>(job.training().batch()), **device);
   if (!net.ok()) return {ExitStatus::kUsage, net.status()};
-
-  const auto table = TableOf(job, **net);
-  if (!table.ok()) return {ExitStatus::kUsage, table.status()};
-  auto client = PsClient::Connect(job, {.partition = options_.partition, .attempt = options_.attempt}, *table, [](const std::string& what) { spdlog::warn("{}", what); });
-  if (!client.ok()) return {ExitOf(client.status()), client.status()};
-  {
-    std::lock_guard lock(mutex_);
-    client_ = *std::move(client);
+  const auto mode = FindSyncMode(job.sync().mode());
+  if (!mode.ok()) return {ExitStatus::kUsage, mode.status()};
+  if ((*mode)->peers) {
+    if (Failure failure = Host(&job); !failure.status.ok()) return failure;
   }
-  spdlog::info("registered with {} servers; {} parameters; earlier attempts completed {} samples",
-               job.servers().addresses_size(), (*net)->parameter_count(), client_->progress().position());
+  if (Failure failure = Register(job, net->get()); !failure.status.ok()) return failure;
+
   // The lease is kept until training reports by itself.
   std::optional<Repeater> waiting;
   waiting.emplace(std::chrono::milliseconds(job.worker().heartbeat_ms()), [this] {
@@ -156,14 +154,86 @@ App::Failure App::RunSteps() {
   events_.Loaded(store->size(), store->bytes());
   spdlog::info("{} samples, {} bytes", store->size(), store->bytes());
   if (client_->needs_initial()) {
-    kernels::AlignedBuffer initial(table->elements());
+    kernels::AlignedBuffer initial(client_->elements());
     const std::span<float> values(initial.data(), initial.size());
     kernels::Zero(values);
     (*net)->Initialize(job.seed(), values.first((*net)->parameter_count()));
     if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
   }
   waiting.reset();
-  return Train(*store, net->get());
+  const Failure failure = Train(job, *store, net->get());
+  if (failure.status.ok() && host_ != nullptr) Linger();
+  return failure;
+}
+
+App::Failure App::Host(Job* job) {
+  std::string listen = options_.listen;
+  if (listen.empty()) {
+    if (static_cast<int>(options_.partition) >= job->servers().addresses_size()) {
+      return {ExitStatus::kUsage,
+              absl::InvalidArgumentError(absl::StrCat("with sync.mode ", job->sync().mode(), " each of the ",
+                                                      job->workers(), " workers needs an address; there are ",
+                                                      job->servers().addresses_size()))};
+    }
+    listen = job->servers().addresses(static_cast<int>(options_.partition));
+  }
+  auto host = options_.host_factory(*job, options_.partition, listen);
+  if (!host.ok()) return {ExitOf(host.status()), host.status()};
+  host_ = *std::move(host);
+  spdlog::info("this worker's shards listen on {}, metrics on {}", host_->address(), host_->metrics_address());
+  events_.Listening(host_->address(), host_->metrics_address());
+  if (options_.rendezvous.empty()) {
+    for (const std::string& address : job->servers().addresses()) {
+      if (absl::Status status = CheckConnectAddress(address); !status.ok()) {
+        return {ExitStatus::kUsage,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "servers.addresses: ", status.message(),
+                    ". Workers that hold shards need fixed addresses, or --rendezvous, which ps-run gives them"))};
+      }
+    }
+    return {ExitStatus::kDone, absl::OkStatus()};
+  }
+  rendezvous_ = std::make_unique<Rendezvous>(options_.rendezvous, options_.job, options_.partition, options_.attempt);
+  const auto addresses = rendezvous_->Meet(
+      host_->address(), [this] { return Stopping(); }, [](const std::string& what) { spdlog::info("{}", what); });
+  if (!addresses.ok()) return {ExitOf(addresses.status()), addresses.status()};
+  job->mutable_servers()->mutable_addresses()->Assign(addresses->begin(), addresses->end());
+  return {ExitStatus::kDone, absl::OkStatus()};
+}
+
+App::Failure App::Register(const Job& job, Net* net) {
+  const auto table = TableOf(job, *net);
+  if (!table.ok()) return {ExitStatus::kUsage, table.status()};
+  auto client = PsClient::Connect(job, {.partition = options_.partition, .attempt = options_.attempt}, *table,
+                                  [](const std::string& what) { spdlog::warn("{}", what); });
+  if (!client.ok()) return {ExitOf(client.status()), client.status()};
+  {
+    std::lock_guard lock(mutex_);
+    client_ = *std::move(client);
+  }
+  spdlog::info("registered with {} servers; {} parameters; earlier attempts completed {} samples",
+               job.servers().addresses_size(), net->parameter_count(), client_->progress().position());
+  return {ExitStatus::kDone, absl::OkStatus()};
+}
+
+bool App::Stopping() {
+  std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+void App::Linger() {
+  {
+    std::lock_guard lock(mutex_);
+    client_.reset();  // the others end when they do
+  }
+  spdlog::info("done; this worker's shards stay up until nobody needs them");
+  const auto stop = [this] { return Stopping(); };
+  if (rendezvous_ != nullptr) {
+    rendezvous_->AwaitRelease(stop);
+  } else {
+    AwaitEveryone(*host_, stop);
+  }
+  host_.reset();
 }
 
 absl::StatusOr<SampleStore> App::Load(const Net& net) {
@@ -184,8 +254,7 @@ absl::StatusOr<SampleStore> App::Load(const Net& net) {
                       .limit_bytes = job.worker().feed_limit_bytes()});
 }
 
-App::Failure App::Train(const SampleStore& store, Net* net) {
-  const Job& job = options_.job;
+App::Failure App::Train(const Job& job, const SampleStore& store, Net* net) {
   Batcher batcher(store, {.batch_size = static_cast<int>(job.training().batch()),
                           .epochs = job.training().epochs(),
                           .shuffle = job.training().shuffle(),
@@ -244,8 +313,9 @@ ExitStatus App::Finish(const Failure& failure) {
 
 void App::Stop(const std::string& reason) {
   std::unique_lock lock(mutex_);
+  stopping_ = true;
   if (training_) {
-    client_->Cancel(absl::CancelledError(reason));
+    if (client_) client_->Cancel(absl::CancelledError(reason));
     return;
   }
   // Reading files or the feed can't be interrupted; nothing is lost by leaving it where it is.

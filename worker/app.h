@@ -15,6 +15,7 @@
 #include "worker/events.h"
 #include "worker/exit_status.h"
 #include "worker/net.h"
+#include "worker/peers.h"
 #include "worker/ps_client.h"
 
 namespace downpour::worker {
@@ -25,6 +26,11 @@ struct AppOptions {
   Attempt attempt;
   std::optional<int> feed_fd;
   std::optional<int> lifeline_fd;
+  // Where the shards live in the workers (peers.h): what makes this worker's, where they listen (empty for the job's
+  // address), and where workers meet (empty where the job has everybody's address).
+  ParameterHostFactory host_factory;
+  std::string listen;
+  std::string rendezvous;
   double slow_down = 1;  // how many times as long a training step takes; an aid to debugging (slow_down.h)
 };
 
@@ -49,10 +55,16 @@ class App {
     absl::Status status;
   };
 
+  // The steps of a run, with what each needs of the one before.
   Failure RunSteps();
+  Failure Host(Job* job);
+  Failure Register(const Job& job, Net* net);
   absl::StatusOr<SampleStore> Load(const Net& net);
-  Failure Train(const SampleStore& store, Net* net);
+  Failure Train(const Job& job, const SampleStore& store, Net* net);
+  // Keeps this worker's shards up for as long as somebody may need them.
+  void Linger();
   ExitStatus Finish(const Failure& failure);
+  bool Stopping();
 
   const AppOptions options_;
   Events events_;
@@ -63,7 +75,12 @@ class App {
   // Protected by mutex_.
   std::shared_ptr<PsClient> client_;
   bool training_ = false;
+  bool stopping_ = false;
   WorkerReport last_report_;
+
+  // The main thread's; they outlive the client. Null where servers hold the parameters.
+  std::unique_ptr<ParameterHost> host_;
+  std::unique_ptr<Rendezvous> rendezvous_;
 };
 
 // The table of what the job's workers exchange, as the servers are told of it: the net's parameters, and where they are

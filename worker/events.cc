@@ -29,6 +29,10 @@ void Events::Started(const std::vector<std::string>& servers) {
   Write(Line({{"event", "started"}, {"partition", partition_}, {"pid", getpid()}, {"servers", servers}}), kPatience);
 }
 
+void Events::Listening(const std::string& address, const std::string& metrics) {
+  Write(Line({{"event", "listening"}, {"partition", partition_}, {"address", address}, {"metrics", metrics}}), kPatience);
+}
+
 void Events::Loaded(uint64_t samples, uint64_t bytes) {
   Write(Line({{"event", "loaded"}, {"partition", partition_}, {"samples", samples}, {"bytes", bytes}}), kPatience);
 }

@@ -18,6 +18,7 @@ class Events {
   explicit Events(uint32_t partition) : partition_(partition) {}
 
   void Started(const std::vector<std::string>& servers);
+  void Listening(const std::string& address, const std::string& metrics);
   void Loaded(uint64_t samples, uint64_t bytes);
   void Progress(const WorkerReport& report);
   void Done(const WorkerReport& report, double loss, double seconds);

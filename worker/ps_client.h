@@ -52,6 +52,8 @@ class PsClient {
   PsClient(const PsClient&) = delete;
   PsClient& operator=(const PsClient&) = delete;
 
+  // Floats in the table.
+  size_t elements() const { return elements_; }
   // How far earlier attempts at this partition got, on all servers.
   const Progress& progress() const { return progress_; }
   // Whether a server has parts without values: SetInitial is owed.

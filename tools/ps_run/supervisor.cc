@@ -56,8 +56,9 @@ RunExit Supervisor::Run() {
                   {{"event", "failed"}, {"reason", std::string(status.message())}});
     return RunExit::kUsage;
   }
-  status = StartServers();
+  status = peers_ ? StartRendezvous() : StartServers();
   if (status.ok()) status = StartWorkers();
+  if (status.ok() && peers_) status = AwaitPeers();
   if (!status.ok()) return Finish(status, RunExit::kServer);
   while (stop_signal_ == 0 && !orphaned_ && !server_lost_ && !WorkersEnded()) Turn();
   outcome_.seconds = Seconds();
@@ -81,6 +82,9 @@ absl::Status Supervisor::Prepare() {
                                                      options_.job.workers(), "; partitions count from 0"));
     }
   }
+  const auto mode = FindSyncMode(options_.job.sync().mode());
+  if (!mode.ok()) return mode.status();
+  peers_ = (*mode)->peers;
   auto evaluator = Evaluator::Create(options_.job);
   if (!evaluator.ok()) return evaluator.status();
   evaluator_ = *std::move(evaluator);
@@ -141,9 +145,43 @@ absl::Status Supervisor::AwaitServers() {
                              "; metrics on ", absl::StrJoin(metrics, ", ")),
                 {{"event", "servers"}, {"addresses", std::vector<std::string>(addresses.begin(), addresses.end())},
                  {"metrics", metrics}});
-  reader_ = std::make_unique<JobStatusReader>(std::vector<std::string>(addresses.begin(), addresses.end()));
-  evaluator_->SetServers({addresses.begin(), addresses.end()});
+  return TakeAddresses({addresses.begin(), addresses.end()});
+}
+
+absl::Status Supervisor::TakeAddresses(const std::vector<std::string>& addresses) {
+  options_.job.mutable_servers()->mutable_addresses()->Assign(addresses.begin(), addresses.end());
+  reader_ = std::make_unique<JobStatusReader>(addresses);
+  evaluator_->SetServers(addresses);
   return folder_->WriteJob(options_.job);
+}
+
+absl::Status Supervisor::StartRendezvous() {
+  const std::string& first = options_.job.servers().addresses(0);
+  auto rendezvous = RendezvousServer::Start(options_.job, first.substr(0, first.rfind(':')));
+  if (!rendezvous.ok()) return rendezvous.status();
+  rendezvous_ = *std::move(rendezvous);
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::AwaitPeers() {
+  const auto deadline = Clock::now() + milliseconds(options_.job.sync().join_timeout_ms());
+  for (;;) {
+    if (const auto addresses = rendezvous_->Everyone()) {
+      terminal_.Say(absl::StrCat(addresses->size(), " workers hold the parameters, on ", absl::StrJoin(*addresses, ", ")),
+                    {{"event", "servers"}, {"addresses", *addresses}, {"metrics", ordered_json::array()}});
+      return TakeAddresses(*addresses);
+    }
+    Turn();
+    if (stop_signal_ != 0 || orphaned_) return absl::CancelledError("stopped");
+    WatchWorkers();
+    for (size_t i = 0; i < workers_.size(); ++i) {
+      if (told_[i]) return absl::UnavailableError(absl::StrCat("without worker ", i, " the others have no parameters"));
+    }
+    if (options_.launcher == Launcher::kLocal && Clock::now() > deadline) {
+      return absl::UnavailableError(absl::StrCat("not all workers listen after ", options_.job.sync().join_timeout_ms(),
+                                                 " ms; their logs are in ", folder_->path(), "/logs"));
+    }
+  }
 }
 
 absl::Status Supervisor::StartWorkers() {
@@ -153,6 +191,7 @@ absl::Status Supervisor::StartWorkers() {
     std::vector<std::string> arguments = {absl::StrCat(options_.binaries, "/ps-worker"), "--config",
                                           folder_->File("job.yaml"), "--partition", absl::StrCat(i), "--lifeline-fd",
                                           absl::StrCat(kLifelineFd), "--log-file", folder_->LogFile(name)};
+    if (rendezvous_) arguments.insert(arguments.end(), {"--rendezvous", rendezvous_->address()});
     if (const auto slow = options_.slow_downs.find(i); slow != options_.slow_downs.end()) {
       arguments.insert(arguments.end(), {"--slow-down", absl::StrCat(slow->second)});
       terminal_.Say(absl::StrCat("worker ", i, " is slowed down: a training step takes ", slow->second, " times as long"),
@@ -169,7 +208,10 @@ absl::Status Supervisor::WriteCluster() const {
   if (options_.cluster_file.empty()) return absl::OkStatus();
   const auto mode = FindSyncMode(options_.job.sync().mode());
   const auto& addresses = options_.job.servers().addresses();
-  const ordered_json cluster = {{"servers", std::vector<std::string>(addresses.begin(), addresses.end())},
+  std::vector<std::string> servers;
+  if (!peers_) servers.assign(addresses.begin(), addresses.end());
+  const ordered_json cluster = {{"servers", servers},
+                                {"rendezvous", rendezvous_ ? rendezvous_->address() : ""},
                                 {"job_file", folder_->File("job.yaml")},
                                 {"run_dir", folder_->path()},
                                 {"workers", options_.job.workers()},
@@ -236,6 +278,7 @@ void Supervisor::WatchWorkers() {
     if (!ended || told_[i]) continue;
     told_[i] = true;
     if (*ended == 0) continue;
+    if (peers_ && reader_ != nullptr) server_lost_ = true;  // its share of the parameters went with it
     Problem(absl::StrCat("worker ", i, " ended (", DescribeEnd(*ended), ")",
                          reasons_[i].empty() ? "" : absl::StrCat(": ", reasons_[i]), "; log: ",
                          workers_[i].log_path()));
@@ -339,7 +382,7 @@ void Supervisor::WatchEvaluation() {
 }
 
 bool Supervisor::WorkersEnded() const {
-  if (options_.launcher == Launcher::kLocal) return std::all_of(told_.begin(), told_.end(), [](bool b) { return b; });
+  if (options_.launcher == Launcher::kLocal && !peers_) return std::all_of(told_.begin(), told_.end(), [](bool b) { return b; });
   const auto& workers = outcome_.status.workers;
   return !workers.empty() && std::all_of(workers.begin(), workers.end(), [](const WorkerStatus& worker) {
     return worker.state() == WorkerStatus::FINISHED;
@@ -365,6 +408,7 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
   // A server waits for its last connection to close.
   evaluator_->Stop();
   reader_.reset();
+  if (rendezvous_) rendezvous_->Release();
   StopChildren();
   WatchWorkers();
   if (!status.ok() && stop_signal_ == 0 && !orphaned_) Problem(std::string(status.message()));

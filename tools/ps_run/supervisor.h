@@ -13,6 +13,7 @@
 #include "tools/ps_run/child.h"
 #include "tools/ps_run/evaluator.h"
 #include "tools/ps_run/job_status.h"
+#include "tools/ps_run/rendezvous_server.h"
 #include "tools/ps_run/run_folder.h"
 #include "tools/ps_run/summary.h"
 #include "tools/ps_run/terminal.h"
@@ -60,6 +61,11 @@ class Supervisor {
   absl::Status Prepare();
   absl::Status StartServers();
   absl::Status AwaitServers();
+  // Where the shards live in the workers: a place where they meet, in place of servers.
+  absl::Status StartRendezvous();
+  absl::Status AwaitPeers();
+  // The addresses of all shards are known.
+  absl::Status TakeAddresses(const std::vector<std::string>& addresses);
   absl::Status StartWorkers();
   absl::Status WriteCluster() const;
 
@@ -84,6 +90,8 @@ class Supervisor {
   SupervisorOptions options_;
   Terminal terminal_;
   std::optional<RunFolder> folder_;
+  bool peers_ = false;  // the shards live in the workers
+  std::unique_ptr<RendezvousServer> rendezvous_;
   std::vector<Child> servers_;
   std::vector<Child> workers_;
   std::unique_ptr<Evaluator> evaluator_;

@@ -10,6 +10,8 @@
 #include "absl/strings/str_split.h"
 #include "proto/address.h"
 #include "proto/job_config.h"
+#include "proto/sync/mode.h"
+#include "ps/server.h"
 #include "worker/app.h"
 #include "worker/slow_down.h"
 #include "worker/standard_streams.h"
@@ -19,6 +21,28 @@ namespace {
 using downpour::worker::App;
 using downpour::worker::AppOptions;
 using downpour::worker::ExitStatus;
+
+// The only place where a worker and a server meet.
+class Host final : public downpour::worker::ParameterHost {
+ public:
+  explicit Host(std::unique_ptr<downpour::ps::Server> server) : server_(std::move(server)) {}
+  ~Host() override { server_->Shutdown(kShutdown); }
+
+  const std::string& address() const override { return server_->address(); }
+  const std::string& metrics_address() const override { return server_->metrics_address(); }
+  downpour::StatusReply Status() const override { return server_->Status(); }
+
+ private:
+  static constexpr std::chrono::milliseconds kShutdown{1000};
+  const std::unique_ptr<downpour::ps::Server> server_;
+};
+
+absl::StatusOr<std::unique_ptr<downpour::worker::ParameterHost>> MakeHost(const downpour::Job& job, uint32_t index,
+                                                                          const std::string& listen) {
+  auto server = downpour::ps::Server::Start(job, index, listen, "", spdlog::default_logger());
+  if (!server.ok()) return server.status();
+  return std::make_unique<Host>(*std::move(server));
+}
 
 int Fail(const std::string& message) {
   std::cerr << "ps-worker: " << message << "\n";
@@ -44,6 +68,10 @@ int main(int argc, char** argv) {
   cli.add_option("--feed-fd", options.feed_fd, "Descriptor from which samples are read; default: the job's data.train");
   cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the worker ends");
   cli.add_option("--log-file", log_file, "Where log lines go; default: standard error");
+  cli.add_option("--listen", options.listen,
+                 "With sync.mode peer: host:port of this worker's shards; default: the job's servers.addresses[partition]");
+  cli.add_option("--rendezvous", options.rendezvous,
+                 "With sync.mode peer: host:port where workers learn one another's addresses; default: they are the job's");
   cli.add_option("--slow-down", options.slow_down,
                  "Makes each training step take so many times as long, by sleeping: an aid to debugging, for a straggler")
       ->check(CLI::Range(1.0, downpour::worker::SlowDown::kMost));
@@ -68,10 +96,26 @@ int main(int argc, char** argv) {
   for (const auto& fd : {options.feed_fd, options.lifeline_fd}) {
     if (fd && !downpour::worker::IsOpen(*fd)) return Fail("descriptor " + std::to_string(*fd) + " is not open");
   }
-  for (const std::string& address : options.job.servers().addresses()) {
-    const absl::Status status = downpour::CheckConnectAddress(address);
-    if (!status.ok()) return Fail("servers: " + std::string(status.message()));
+  const auto mode = downpour::FindSyncMode(options.job.sync().mode());
+  if (!mode.ok()) return Fail(std::string(mode.status().message()));
+  if (!(*mode)->peers) {
+    if (!options.listen.empty() || !options.rendezvous.empty()) {
+      return Fail("--listen and --rendezvous are for workers that hold shards, in sync.mode peer");
+    }
+    for (const std::string& address : options.job.servers().addresses()) {
+      const absl::Status status = downpour::CheckConnectAddress(address);
+      if (!status.ok()) return Fail("servers: " + std::string(status.message()));
+    }
   }
+  if (!options.listen.empty()) {
+    const absl::Status status = downpour::CheckListenAddress(options.listen);
+    if (!status.ok()) return Fail("--listen: " + std::string(status.message()));
+  }
+  if (!options.rendezvous.empty()) {
+    const absl::Status status = downpour::CheckConnectAddress(options.rendezvous);
+    if (!status.ok()) return Fail("--rendezvous: " + std::string(status.message()));
+  }
+  options.host_factory = MakeHost;
 
   try {
     auto sink = log_file.empty() ? spdlog::sink_ptr(std::make_shared<spdlog::sinks::stderr_sink_mt>())

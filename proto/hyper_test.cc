@@ -1,5 +1,6 @@
 #include "proto/hyper.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
@@ -14,6 +15,49 @@ TEST_CASE("the rules' names are the job file's choices") {
   std::vector<std::string> names;
   for (const kernels::UpdateRule* rule : kernels::UpdateRules()) names.emplace_back(rule->name);
   CHECK(names == std::vector<std::string>(choices.begin(), choices.end()));
+}
+
+// Some parameters after some updates.
+std::vector<float> Train(const kernels::UpdateRule& rule, const Optimizer& settings) {
+  kernels::Hyper hyper = MakeHyper(settings);
+  std::vector<float> w = {0.5f, -2.0f};
+  std::vector<float> scratch(w.size());
+  std::vector<std::vector<float>> slots(rule.slots, std::vector<float>(w.size()));
+  std::vector<float*> at;
+  for (auto& slot : slots) at.push_back(slot.data());
+  for (hyper.update = 1; hyper.update <= 5; ++hyper.update) {
+    kernels::ApplyUpdate(rule, hyper, w, at, std::vector<float>{0.7f, -0.9f + 0.3f * hyper.update}, scratch);
+  }
+  return w;
+}
+
+TEST_CASE("each setting that a rule may have acts on it, and no other does") {
+  const auto* descriptor = Optimizer::descriptor();
+  const auto fill = [descriptor](const std::string& rule) {
+    Optimizer settings;
+    settings.set_name(rule);
+    for (int i = 0; i < descriptor->field_count(); ++i) {
+      const auto* field = descriptor->field(i);
+      if (field->name() == "name") continue;
+      settings.GetReflection()->SetFloat(&settings, field, std::stof(field->options().GetExtension(key).default_value()));
+    }
+    return settings;
+  };
+  for (const kernels::UpdateRule* rule : kernels::UpdateRules()) {
+    const std::string name(rule->name);
+    const std::vector<float> plain = Train(*rule, fill(name));
+    for (int i = 0; i < descriptor->field_count(); ++i) {
+      const auto* field = descriptor->field(i);
+      if (field->name() == "name") continue;
+      INFO(name << " " << field->name());
+      const auto& only_for = field->options().GetExtension(key).only_for();
+      const bool counts =
+          only_for.empty() || std::find(only_for.begin(), only_for.end(), name) != only_for.end();
+      Optimizer settings = fill(name);
+      settings.GetReflection()->SetFloat(&settings, field, 0.25f);
+      CHECK((Train(*rule, settings) != plain) == counts);
+    }
+  }
 }
 
 }  // namespace

@@ -284,6 +284,22 @@ void CheckSyncAcrossKeys(const Sync& sync, uint32_t workers, float learning_rate
   }
 }
 
+// Bounds that are not inclusive. A key that doesn't count for the rule is not set.
+void CheckOptimizer(const Optimizer& optimizer, Mistakes* mistakes) {
+  const auto below_one = [mistakes](absl::string_view name, bool given, float value) {
+    if (given && value >= 1) mistakes->Add(-1, Join("optimizer", name), "should be less than 1");
+  };
+  const auto above_zero = [mistakes](absl::string_view name, bool given, float value) {
+    if (given && value <= 0) mistakes->Add(-1, Join("optimizer", name), "should be more than 0");
+  };
+  below_one("beta1", optimizer.has_beta1(), optimizer.beta1());
+  below_one("beta2", optimizer.has_beta2(), optimizer.beta2());
+  below_one("alpha", optimizer.has_alpha(), optimizer.alpha());
+  below_one("rho", optimizer.has_rho(), optimizer.rho());
+  above_zero("epsilon", optimizer.has_epsilon(), optimizer.epsilon());
+  above_zero("beta", optimizer.has_beta(), optimizer.beta());
+}
+
 // What no single key can know.
 void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   const auto check_name = [mistakes](const std::string& path, const std::string& name) {
@@ -322,9 +338,7 @@ void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   double values = 1;
   for (const uint32_t dimension : job.data().shape()) values *= dimension;
   if (values > 1 << 28) mistakes->Add(-1, "data.shape", "is more than 2^28 values a sample");
-  if (job.optimizer().name() == "adam" && (job.optimizer().beta1() >= 1 || job.optimizer().beta2() >= 1)) {
-    mistakes->Add(-1, "optimizer", "beta1 and beta2 should be less than 1");
-  }
+  CheckOptimizer(job.optimizer(), mistakes);
 }
 
 void EmitMessage(const Message& message, YAML::Emitter* out);

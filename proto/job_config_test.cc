@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "proto/job_keys.h"
 
 namespace downpour {
@@ -43,9 +44,20 @@ TEST_CASE("each default of each key fits its own bounds and choices") {
   for (const std::string mode : {"downpour", "asp", "bsp"}) {
     CHECK(ParseJob(std::string(kSmallest) + "sync: {mode: " + mode + "}", "job.yaml").ok());
   }
-  for (const std::string name : {"sgd", "momentum", "adam"}) {
+  for (const std::string& name : KeyOf(Optimizer::descriptor()->FindFieldByName("name")).choices()) {
     CHECK(ParseJob(std::string(kSmallest) + "optimizer: {name: " + name + "}", "job.yaml").ok());
   }
+}
+
+TEST_CASE("an optimizer's settings that would divide by zero are refused") {
+  const auto mistake = [](const std::string& keys) { return Mistake(absl::StrCat(kSmallest, "optimizer: {", keys, "}")); };
+  CHECK_THAT(mistake("name: adam, beta1: 1"), Contains("optimizer.beta1: should be less than 1"));
+  CHECK_THAT(mistake("name: nadam, beta2: 1"), Contains("optimizer.beta2: should be less than 1"));
+  CHECK_THAT(mistake("name: rmsprop, alpha: 1"), Contains("optimizer.alpha: should be less than 1"));
+  CHECK_THAT(mistake("name: adadelta, rho: 1"), Contains("optimizer.rho: should be less than 1"));
+  CHECK_THAT(mistake("name: adagrad, epsilon: 0"), Contains("optimizer.epsilon: should be more than 0"));
+  CHECK_THAT(mistake("name: ftrl, beta: 0"), Contains("optimizer.beta: should be more than 0"));
+  CHECK_THAT(mistake("name: sgd, epsilon: 1"), Contains("belongs to name adagrad, adadelta"));
 }
 
 TEST_CASE("a misspelt key gives file, line, the key and the nearest known one") {
@@ -83,7 +95,7 @@ TEST_CASE("a setting of another mode says whose it is") {
   CHECK(Mistake(std::string(kSmallest) + "sync: {mode: bsp, n_fetch: 5}") ==
         "job.yaml:5: sync.n_fetch: belongs to mode downpour, not to bsp");
   CHECK_THAT(Mistake(std::string(kSmallest) + "optimizer: {name: sgd, momentum: 0.9}"),
-             Contains("belongs to name momentum, not to sgd"));
+             Contains("belongs to name momentum, nesterov, not to sgd"));
   CHECK_THAT(Mistake("name: a\nnet:\n  - {name: r, type: relu, outputs: 3}"),
              Contains("job.yaml:3: net[0].outputs: belongs to type convolution, inner_product, not to relu"));
 }

@@ -25,7 +25,11 @@ Job MakeJob(const std::string& mode, const std::string& optimizer = "sgd", uint3
   settings->set_momentum(0.9f);
   settings->set_beta1(0.9f);
   settings->set_beta2(0.999f);
+  settings->set_alpha(0.99f);
+  settings->set_rho(0.9f);
   settings->set_epsilon(1e-8f);
+  settings->set_momentum_decay(0.004f);
+  settings->set_beta(1);
   job.mutable_schedule()->set_policy("fixed");
   return job;
 }

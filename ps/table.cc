@@ -100,8 +100,8 @@ void Table::Assign(Part& part, const Message& message) {
 void Table::Update(Part& part, const kernels::Hyper& hyper, size_t at, std::span<const float> gradient) {
   std::array<float*, kernels::kMaxSlots> slots;
   for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
-  rule_->update(hyper, part.values.subspan(at, gradient.size()), kernels::Slots(slots).first(part.slots.size()),
-                gradient);
+  kernels::ApplyUpdate(*rule_, hyper, part.values.subspan(at, gradient.size()),
+                       kernels::Slots(slots).first(part.slots.size()), gradient, sum_);
 }
 
 template <typename Take>

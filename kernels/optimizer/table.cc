@@ -10,7 +10,16 @@ namespace {
 constexpr std::array kRules = {
     &kSgd,
     &kMomentum,
+    &kNesterov,
+    &kAdagrad,
+    &kAdadelta,
+    &kRmsprop,
     &kAdam,
+    &kAdamw,
+    &kAdamax,
+    &kNadam,
+    &kAmsgrad,
+    &kFtrl,
 };
 
 }  // namespace

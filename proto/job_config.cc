@@ -1,9 +1,11 @@
 #include "proto/job_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <sstream>
 
@@ -300,6 +302,22 @@ void CheckOptimizer(const Optimizer& optimizer, Mistakes* mistakes) {
   above_zero("beta", optimizer.has_beta(), optimizer.beta());
 }
 
+void CheckSchedule(const Schedule& schedule, Mistakes* mistakes) {
+  const bool multiplies =
+      schedule.policy() == "step" || schedule.policy() == "multistep" || schedule.policy() == "exp";
+  if (multiplies && (schedule.gamma() < 0 || schedule.gamma() > 1)) {
+    mistakes->Add(-1, "schedule.gamma",
+                  absl::StrFormat("%g is not between 0 and 1, as %s needs it", schedule.gamma(), schedule.policy()));
+  }
+  if (schedule.policy() == "inv" && schedule.gamma() < 0) {
+    mistakes->Add(-1, "schedule.gamma", absl::StrFormat("%g is not at least 0, as inv needs it", schedule.gamma()));
+  }
+  const auto& values = schedule.step_values();
+  if (std::adjacent_find(values.begin(), values.end(), std::greater_equal<>()) != values.end()) {
+    mistakes->Add(-1, "schedule.step_values", "each should be more than the one before");
+  }
+}
+
 // What no single key can know.
 void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   const auto check_name = [mistakes](const std::string& path, const std::string& name) {
@@ -339,6 +357,7 @@ void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   for (const uint32_t dimension : job.data().shape()) values *= dimension;
   if (values > 1 << 28) mistakes->Add(-1, "data.shape", "is more than 2^28 values a sample");
   CheckOptimizer(job.optimizer(), mistakes);
+  CheckSchedule(job.schedule(), mistakes);
 }
 
 void EmitMessage(const Message& message, YAML::Emitter* out);
@@ -350,7 +369,9 @@ void EmitValue(const Message& message, const FieldDescriptor* field, int index, 
     case FieldDescriptor::CPPTYPE_UINT32:
       *out << (repeated ? r->GetRepeatedUInt32(message, field, index) : r->GetUInt32(message, field));
       break;
-    case FieldDescriptor::CPPTYPE_UINT64: *out << r->GetUInt64(message, field); break;
+    case FieldDescriptor::CPPTYPE_UINT64:
+      *out << (repeated ? r->GetRepeatedUInt64(message, field, index) : r->GetUInt64(message, field));
+      break;
     case FieldDescriptor::CPPTYPE_FLOAT: {
       const float value = r->GetFloat(message, field);
       std::string text = absl::StrFormat("%.6g", value);

@@ -49,6 +49,28 @@ TEST_CASE("each default of each key fits its own bounds and choices") {
   }
 }
 
+TEST_CASE("schedules with the keys that they need") {
+  for (const std::string schedule :
+       {"policy: fixed", "policy: step, gamma: 0.1, step_size: 100", "policy: multistep, gamma: 0.5, step_values: [1, 9]",
+        "policy: exp, gamma: 0.99", "policy: inv, gamma: 0.0001", "policy: poly",
+        "policy: sigmoid, gamma: -0.01, step_size: 500", "policy: cosine, steps: 500, floor: 0.01",
+        "policy: cosine, warmup_steps: 100, warmup_from: 0"}) {
+    const absl::StatusOr<Job> job = ParseJob(absl::StrCat(kSmallest, "schedule: {", schedule, "}"), "job.yaml");
+    INFO(schedule << ": " << std::string(job.status().message()));
+    REQUIRE(job.ok());
+    CHECK(ParseJob(JobToYaml(*job), "resolved.yaml")->SerializeAsString() == job->SerializeAsString());
+  }
+  const auto mistake = [](const std::string& keys) { return Mistake(absl::StrCat(kSmallest, "schedule: {", keys, "}")); };
+  CHECK_THAT(mistake("policy: step, gamma: 0.1"), Contains("schedule.step_size: is missing"));
+  CHECK_THAT(mistake("policy: step, gamma: 0.1, step_size: 0"), Contains("0 is not at least 1"));
+  CHECK_THAT(mistake("policy: exp, gamma: 1.5"), Contains("schedule.gamma: 1.5 is not between 0 and 1, as exp needs it"));
+  CHECK_THAT(mistake("policy: inv, gamma: -1"), Contains("-1 is not at least 0, as inv needs it"));
+  CHECK_THAT(mistake("policy: multistep, gamma: 0.1"), Contains("schedule.step_values: is missing"));
+  CHECK_THAT(mistake("policy: multistep, gamma: 0.1, step_values: [5, 5]"), Contains("more than the one before"));
+  CHECK_THAT(mistake("policy: poly, floor: 0.1"), Contains("schedule.floor: belongs to policy cosine, not to poly"));
+  CHECK_THAT(mistake("policy: cosine, floor: 1.1"), Contains("1.1 is not between 0 and 1"));
+}
+
 TEST_CASE("an optimizer's settings that would divide by zero are refused") {
   const auto mistake = [](const std::string& keys) { return Mistake(absl::StrCat(kSmallest, "optimizer: {", keys, "}")); };
   CHECK_THAT(mistake("name: adam, beta1: 1"), Contains("optimizer.beta1: should be less than 1"));

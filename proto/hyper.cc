@@ -1,5 +1,7 @@
 #include "proto/hyper.h"
 
+#include "proto/sync/mode.h"
+
 namespace downpour {
 
 kernels::Hyper MakeHyper(const Optimizer& settings) {
@@ -18,6 +20,23 @@ kernels::Hyper MakeHyper(const Optimizer& settings) {
   hyper.initial_accumulator = settings.initial_accumulator();
   hyper.beta = settings.beta();
   hyper.l2 = settings.l2();
+  hyper.trust = settings.trust_coefficient();
+  return hyper;
+}
+
+absl::StatusOr<const kernels::UpdateRule*> ServerRule(const Job& job) {
+  const auto mode = FindSyncMode(job.sync().mode());
+  if (!mode.ok()) return mode.status();
+  const auto rule = kernels::FindUpdateRule(job.optimizer().name());
+  if (!rule.ok()) return rule.status();
+  return (*mode)->content == PushContent::kGradient ? *rule : nullptr;
+}
+
+kernels::Hyper Scaled(kernels::Hyper hyper, float lr_mult, float decay_mult) {
+  hyper.learning_rate *= lr_mult;
+  hyper.weight_decay *= decay_mult;
+  hyper.l1 *= decay_mult;
+  hyper.l2 *= decay_mult;
   return hyper;
 }
 

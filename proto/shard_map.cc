@@ -1,8 +1,12 @@
 #include "proto/shard_map.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/optimizer/update_rule.h"
+#include "proto/frame.h"
 
 namespace downpour {
 namespace {
@@ -37,6 +41,45 @@ ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_s
     begin = end;
   }
   return map;
+}
+
+ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_server, uint64_t part_bytes,
+                      std::span<const uint64_t> tensors) {
+  const uint64_t shards = uint64_t{servers} * shards_per_server;
+  const uint64_t most = std::min(part_bytes / sizeof(float), DivideUp(elements, shards));
+  ShardMap map;
+  map.set_version(1);
+  ShardMap::Table* table = map.add_tables();
+  table->set_elements(elements);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const uint64_t end = i + 1 < tensors.size() ? tensors[i + 1] : elements;
+    const int last = table->parts_size() - 1;
+    if (last >= 0 && end - table->parts(last).begin() <= most) {
+      table->mutable_parts(last)->set_end(end);
+      continue;
+    }
+    ShardMap::Part* part = table->add_parts();
+    part->set_begin(tensors[i]);
+    part->set_end(end);
+  }
+
+  const auto size = [table](int i) { return table->parts(i).end() - table->parts(i).begin(); };
+  std::vector<int> order(table->parts_size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&size](int a, int b) { return size(a) > size(b); });
+  std::vector<uint64_t> load(shards);
+  for (const int i : order) {
+    const uint64_t owner = std::min_element(load.begin(), load.end()) - load.begin();
+    load[owner] += size(i);
+    table->mutable_parts(i)->set_server(owner % servers);
+    table->mutable_parts(i)->set_shard(owner / servers);
+  }
+  return map;
+}
+
+uint64_t LargestPartBytes(const Job& job) {
+  const auto rule = kernels::FindUpdateRule(job.optimizer().name());
+  return rule.ok() && (*rule)->per_tensor ? kMaxFramePayloadBytes : job.servers().part_bytes();
 }
 
 absl::Status ValidateShardMap(const ShardMap& map, uint32_t servers) {

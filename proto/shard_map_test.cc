@@ -1,7 +1,11 @@
 #include "proto/shard_map.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
+#include <vector>
+
+#include "proto/frame.h"
 
 namespace downpour {
 namespace {
@@ -34,6 +38,53 @@ TEST_CASE("parts are even, small enough, aligned, and every shard has as many") 
       }
     }
   }
+}
+
+TEST_CASE("parts of whole tensors cut none, and shards are as even as tensors allow") {
+  const std::vector<std::vector<uint64_t>> kNets = {
+      {16}, {512, 32, 25008, 64, 400000, 512, 5008, 16}, std::vector<uint64_t>(40, 1000), {1, 1, 1}, {5, 100000, 7, 3}};
+  for (const std::vector<uint64_t>& sizes : kNets) {
+    std::vector<uint64_t> begins;
+    uint64_t elements = 0, largest = 0;
+    for (const uint64_t size : sizes) {
+      begins.push_back(elements);
+      elements += size;
+      largest = std::max(largest, size);
+    }
+    for (const uint32_t servers : {1, 2, 3}) {
+      for (const uint32_t shards : {1, 2, 5}) {
+        for (const uint64_t part_bytes : {4096, 1 << 16, 4 << 20}) {
+          CAPTURE(elements, sizes.size(), servers, shards, part_bytes);
+          const ShardMap map = MakeShardMap(elements, servers, shards, part_bytes, begins);
+          REQUIRE(ValidateShardMap(map, servers).ok());
+          std::vector<uint64_t> load(servers * shards);
+          uint64_t largest_part = 0;
+          for (const auto& part : map.tables(0).parts()) {
+            REQUIRE(std::binary_search(begins.begin(), begins.end(), part.begin()));
+            const auto inside = std::upper_bound(begins.begin(), begins.end(), part.begin());
+            const bool one = inside == begins.end() || *inside >= part.end();
+            const uint64_t size = part.end() - part.begin();
+            REQUIRE((one || size * sizeof(float) <= part_bytes));
+            REQUIRE(part.shard() < shards);
+            load[part.server() * shards + part.shard()] += size;
+            largest_part = std::max(largest_part, size);
+          }
+          const auto [least, most] = std::minmax_element(load.begin(), load.end());
+          CHECK(*most - *least <= largest_part);
+          CHECK(*most <= std::max(largest, 2 * elements / load.size() + 1));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("messages have room for a tensor where parts are tensors") {
+  Job job;
+  job.mutable_servers()->set_part_bytes(4096);
+  job.mutable_optimizer()->set_name("adam");
+  CHECK(LargestPartBytes(job) == 4096);
+  job.mutable_optimizer()->set_name("lars");
+  CHECK(LargestPartBytes(job) == kMaxFramePayloadBytes);
 }
 
 TEST_CASE("a table without elements has no parts") {

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kernels/optimizer/update_rule.h"
+#include "proto/frame.h"
+#include "proto/hyper.h"
 #include "proto/job_config.h"
 #include "proto/limits.h"
+#include "proto/param_groups.h"
 #include "proto/shard_map.h"
 #include "ps/table_spec.h"
 
@@ -33,6 +38,31 @@ std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t ser
   return directory;
 }
 
+// Whether this server may hold so many of the net's parameters.
+absl::Status CheckMemory(const Job& job, const TableSpec& spec, int slots, uint64_t elements_here) {
+  const uint64_t bytes_an_element = sizeof(float) * (1 + slots);
+  const uint64_t limit = job.servers().memory_limit_bytes();
+  if (elements_here <= limit / bytes_an_element) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each need ",
+                   absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element), " bytes on each of ",
+                   job.servers().addresses_size(), " servers; servers.memory_limit_bytes is ", limit));
+}
+
+// For a rule that needs whole tensors, which then travel whole.
+absl::Status CheckTensorsFitFrames(const TableSpec& spec, std::span<const ParamGroup> groups,
+                                   const kernels::UpdateRule& rule) {
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const uint64_t elements = groups[i].end - groups[i].begin;
+    if (elements <= kMaxFramePayloadBytes / sizeof(float)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor '", absl::CHexEscape(spec.tensors(i).name()), "' has ", elements, " elements; optimizer ",
+                     std::string(rule.name), " needs each tensor in one piece, which can have at most ",
+                     kMaxFramePayloadBytes / sizeof(float)));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Control::Control(const Job& job, SettingsHistory settings, uint32_t server, std::vector<Shard*> shards,
@@ -54,22 +84,12 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
   }
   if (absl::Status status = ValidateTableSpec(spec); !status.ok()) return status;
 
-  const auto rule = kernels::FindUpdateRule(job_.optimizer().name());
-  if (!rule.ok()) return rule.status();
-  const auto mode = FindSyncMode(job_.sync().mode());
-  if (!mode.ok()) return mode.status();
-  // Where workers step by themselves, the slots are theirs.
-  const int slots = (*mode)->content == PushContent::kGradient ? (*rule)->slots : 0;
-  const uint64_t bytes_an_element = sizeof(float) * (1 + slots);
+  const auto found = ServerRule(job_);
+  if (!found.ok()) return found.status();
+  const kernels::UpdateRule* const rule = *found;
+  const int slots = rule == nullptr ? 0 : rule->slots;
   const uint64_t servers = job_.servers().addresses_size();
-  const uint64_t limit = job_.servers().memory_limit_bytes();
-  const uint64_t elements_here = spec.elements() / servers;
-  if (elements_here > limit / bytes_an_element) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each need ",
-                     absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element),
-                     " bytes on each of ", servers, " servers; servers.memory_limit_bytes is ", limit));
-  }
+  if (absl::Status status = CheckMemory(job_, spec, slots, spec.elements() / servers); !status.ok()) return status;
   const uint64_t part_elements = std::max<uint64_t>(1, job_.servers().part_bytes() / sizeof(float));
   if (spec.elements() / part_elements > kMaxParts) {
     return absl::ResourceExhaustedError(absl::StrCat("the net's ", spec.elements(),
@@ -77,10 +97,24 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
                                                      " parts; raise servers.part_bytes"));
   }
 
-  const ShardMap map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes());
+  const std::vector<ParamGroup> groups = ParamGroups(job_, spec);
+  ShardMap map;
+  if (rule != nullptr && rule->per_tensor) {
+    if (absl::Status status = CheckTensorsFitFrames(spec, groups, *rule); !status.ok()) return status;
+    std::vector<uint64_t> begins;
+    for (const ParamGroup& group : groups) begins.push_back(group.begin);
+    map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes(), begins);
+    uint64_t elements_here = 0;
+    for (const ShardMap::Part& part : map.tables(0).parts()) {
+      if (part.server() == server_) elements_here += part.end() - part.begin();
+    }
+    if (absl::Status status = CheckMemory(job_, spec, slots, elements_here); !status.ok()) return status;
+  } else {
+    map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes());
+  }
   std::vector<CreateTable> tables(shards_.size());
   const uint64_t ticket = created_.Ask(shards_.size());
-  for (CreateTable& table : tables) table = {ticket, map.tables(0).id(), {}};
+  for (CreateTable& table : tables) table = {ticket, map.tables(0).id(), {}, groups};
   for (int i = 0; i < map.tables(0).parts_size(); ++i) {
     const ShardMap::Part& part = map.tables(0).parts(i);
     if (part.server() != server_) continue;

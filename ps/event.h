@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proto/frame.h"
+#include "proto/param_groups.h"
 #include "proto/service.pb.h"
 
 namespace downpour::ps {
@@ -33,6 +34,7 @@ struct CreateTable {
   uint64_t ticket = 0;
   uint32_t table = 0;
   std::vector<PartRange> parts;
+  std::vector<ParamGroup> groups;  // of the whole table; elements of none go by the job's settings
 };
 
 // A lease was given. Pushes of earlier fences are refused from now on. Answered by Report.

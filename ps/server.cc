@@ -13,6 +13,7 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include "absl/strings/str_cat.h"
+#include "proto/shard_map.h"
 #include "ps/control.h"
 #include "ps/edge_stats.h"
 #include "ps/listen_error.h"
@@ -52,7 +53,7 @@ void EnableReflectionOnce() {
 // What one stream may have unacknowledged: enough to keep a link busy, shared among all workers.
 uint64_t CreditBytes(const Job& job) {
   const uint64_t share = 1024 * kMebi / std::max<uint32_t>(1, job.workers());
-  return std::max(2 * job.servers().part_bytes(), std::min(64 * kMebi, share));
+  return std::max(2 * LargestPartBytes(job), std::min(64 * kMebi, share));
 }
 
 // What all workers together may have waiting at one shard; beyond that, somebody opens more streams than
@@ -188,7 +189,7 @@ class Server::Impl final : public Shard::Sink {
     control_service_ = std::make_unique<ControlServiceImpl>(control_.get());
     parameter_service_ =
         std::make_unique<ParameterServiceImpl>(control_.get(), &streams_, &stats_, CreditBytes(job_), log_);
-    const uint64_t message_limit = job_.servers().part_bytes() + kFrameHeaderBytes + kMessageMargin;
+    const uint64_t message_limit = LargestPartBytes(job_) + kFrameHeaderBytes + kMessageMargin;
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <fstream>
@@ -299,6 +300,78 @@ TEST_CASE("workers register, set, push and pull; everything is counted") {
   CHECK(elements == kElements);
   CHECK(status.counters().at("registrations") == 3);
   CHECK(status.counters().at("payload_received_bytes") == 2 * kElements * 4);
+}
+
+TEST_CASE("an optimizer that needs whole tensors gets them, or says which one is too large") {
+  Job job = MakeJob();
+  job.mutable_optimizer()->set_name("lars");
+  job.mutable_optimizer()->set_trust_coefficient(1);
+  job.mutable_servers()->set_memory_limit_bytes(uint64_t{1} << 32);
+  auto server = MustStart(job);
+  const auto resized = [&](uint64_t weights) {
+    RegisterRequest request = RegisterOf(job, 0);
+    request.set_table(Edited<TableSpec>(request.table(), [weights](TableSpec* t) {
+      t->mutable_tensors(0)->set_shape(0, weights);
+      TensorSpec* bias = t->add_tensors();
+      bias->set_name("fc.bias");
+      bias->add_shape(10);
+      bias->set_offset(weights);
+      t->set_elements(weights + 16);
+    }));
+    return request;
+  };
+  Client client(*server);
+  const grpc::Status status = client.Register(resized((16 << 20) + 16));
+  CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK(status.error_message().find("tensor 'fc.weights' has 16777232 elements; optimizer lars") != std::string::npos);
+  // More than part_bytes, and than what a message may have otherwise.
+  constexpr uint64_t kWeights = 3 << 20;
+  REQUIRE(client.Register(resized(kWeights)).ok());
+  REQUIRE(client.parts() == 2);
+  client.Greet();
+  REQUIRE(client.SendValues(FrameKind::kSet, 0, 1));
+  CHECK(client.Receive().header.reason == Refusal::kNone);
+  REQUIRE(client.SendValues(FrameKind::kPush, 0, 0.25f, 1));
+  CHECK(client.Receive().header.reason == Refusal::kNone);
+  REQUIRE(client.SendPull(0));
+  const std::vector<float> values = Values(client.Receive().payload);
+  REQUIRE(values.size() == kWeights);
+  // Norms of equal elements: 1 - 0.5 * (1 / 0.25) * 0.25
+  CHECK(values[0] == Approx(0.5));
+  CHECK(std::count(values.begin(), values.end(), values[0]) == static_cast<int64_t>(kWeights));
+}
+
+TEST_CASE("a layer's multipliers reach the shards") {
+  Job job = MakeJob();
+  job.mutable_net(0)->set_lr_mult(0);
+  job.mutable_net(0)->set_bias_lr_mult(2);
+  auto server = MustStart(job);
+  RegisterRequest request = RegisterOf(job, 0);
+  constexpr uint64_t kWeights = 9984;
+  request.set_table(Edited<TableSpec>(request.table(), [](TableSpec* t) {
+    t->mutable_tensors(0)->set_name("fc.weight");
+    t->mutable_tensors(0)->set_shape(0, kWeights);
+    TensorSpec* bias = t->add_tensors();
+    bias->set_name("fc.bias");
+    bias->add_shape(kElements - kWeights);
+    bias->set_offset(kWeights);
+  }));
+  Client client(*server);
+  REQUIRE(client.Register(request).ok());
+  client.Greet();
+  std::vector<float> all;
+  for (int part = 0; part < client.parts(); ++part) {
+    REQUIRE(client.SendValues(FrameKind::kSet, part, 1));
+    CHECK(client.Receive().header.reason == Refusal::kNone);
+    REQUIRE(client.SendValues(FrameKind::kPush, part, 0.25f, 1));
+    CHECK(client.Receive().header.reason == Refusal::kNone);
+    REQUIRE(client.SendPull(part));
+    const std::vector<float> values = Values(client.Receive().payload);
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  REQUIRE(all.size() == kElements);
+  CHECK(std::count(all.begin(), all.begin() + kWeights, 1.0f) == kWeights);
+  CHECK(std::count(all.begin() + kWeights, all.end(), 0.75f) == kElements - kWeights);
 }
 
 TEST_CASE("an observer reads along") {

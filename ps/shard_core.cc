@@ -48,12 +48,12 @@ Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string senten
 absl::StatusOr<std::unique_ptr<ShardCore>> ShardCore::Create(const Job& job) {
   auto settings = SettingsHistory::Create(job);
   if (!settings.ok()) return settings.status();
-  const auto rule = kernels::FindUpdateRule(job.optimizer().name());
+  const auto rule = ServerRule(job);
   if (!rule.ok()) return rule.status();
-  return std::unique_ptr<ShardCore>(new ShardCore(job, *std::move(settings), **rule));
+  return std::unique_ptr<ShardCore>(new ShardCore(job, *std::move(settings), *rule));
 }
 
-ShardCore::ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule& rule)
+ShardCore::ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule* rule)
     : job_(job),
       rule_(rule),
       hyper_(MakeHyper(job.optimizer())),
@@ -87,7 +87,7 @@ uint64_t ShardCore::Checksum() const {
 void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
   std::sort(event.parts.begin(), event.parts.end(), [](auto& a, auto& b) { return a.part < b.part; });
   auto& table = tables_[event.table];
-  if (table != nullptr && !table->Covers(event.parts)) {
+  if (table != nullptr && !table->Covers(event.parts, event.groups)) {
     // Made for a registration that was given up; no values were ever set, for nobody learned of it.
     stats_.parts -= table->parts().size();
     stats_.elements -= table->elements();
@@ -95,8 +95,7 @@ void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
     table = nullptr;
   }
   if (table == nullptr) {
-    const bool optimizes = settings_.latest().mode->content == PushContent::kGradient;
-    table = Table::Create(event.table, event.parts, optimizes ? &rule_ : nullptr, job_.workers());
+    table = Table::Create(event.table, event.parts, std::move(event.groups), rule_, job_.workers());
     if (table == nullptr) {
       tables_.erase(event.table);
       actions.push_back(Created{event.ticket, false});
@@ -436,11 +435,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
         if (sent.version == header.version) then = &sent.values;
       }
     }
-    if (then != nullptr) {
-      table.Apply(part, hyper, push.message, {settings.sync.delay_compensation(), then});
-    } else {
-      table.Apply(part, hyper, {&one, 1});
-    }
+    table.Apply(part, hyper, {&one, 1}, {settings.sync.delay_compensation(), then});
   }
   ++stats_.updates;
   part.members[header.worker] = {header.sequence, header.position};
@@ -467,7 +462,7 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
   const uint64_t version = part.version;
   if (!pushes.empty()) {
     switch (settings.mode->content) {
-      case PushContent::kGradient: table.Apply(part, HyperAt(part.clock, settings), pushes); break;
+      case PushContent::kGradient: table.Apply(part, HyperAt(part.clock, settings), pushes, {}); break;
       case PushContent::kParameters: table.Replace(part, pushes); break;
       case PushContent::kDifference:
         for (Table::Gradient& push : pushes) push.weight = 1;

@@ -76,7 +76,7 @@ class ShardCore {
     bool live = false;
   };
 
-  ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule& rule);
+  ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule* rule);
 
   void On(CreateTable event, std::vector<Action>& actions);
   void On(Join event, std::vector<Action>& actions);
@@ -135,7 +135,7 @@ class ShardCore {
 
   // Constant after construction.
   const Job job_;
-  const kernels::UpdateRule& rule_;
+  const kernels::UpdateRule* const rule_;  // null where workers step by themselves
   const kernels::Hyper hyper_;
 
   // Changed by events alone.

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "proto/schedule.h"
+#include "proto/shard_map.h"
 
 namespace downpour::ps {
 namespace {
@@ -30,6 +31,7 @@ Job MakeJob(const std::string& mode, const std::string& optimizer = "sgd", uint3
   settings->set_epsilon(1e-8f);
   settings->set_momentum_decay(0.004f);
   settings->set_beta(1);
+  settings->set_trust_coefficient(0.001f);
   job.mutable_schedule()->set_policy("fixed");
   return job;
 }
@@ -69,8 +71,9 @@ std::string Text(const Payload& payload) {
 // A core with one table of `parts` equal parts, and frames for it. Partition p's fence is 10 * attempt + p.
 class Cluster {
  public:
-  explicit Cluster(const Job& job, uint32_t parts = 1, bool set = true) : core_(*ShardCore::Create(job)) {
-    CreateTable create{.ticket = 1, .table = 0, .parts = {}};
+  explicit Cluster(const Job& job, uint32_t parts = 1, bool set = true, std::vector<ParamGroup> groups = {})
+      : core_(*ShardCore::Create(job)) {
+    CreateTable create{.ticket = 1, .table = 0, .parts = {}, .groups = std::move(groups)};
     for (uint32_t i = 0; i < parts; ++i) create.parts.push_back({i, i * kElements, (i + 1) * kElements});
     Do(create);
     for (uint32_t p = 0; p < job.workers(); ++p) Do(Join{.ticket = 2, .partition = p, .fence = 10 + p});
@@ -592,6 +595,131 @@ TEST_CASE("parts cut elsewhere hold the same values") {
     const auto& half = halves.core().table(0)->parts()[part].values;
     CHECK(std::equal(half.begin(), half.end(), values.begin() + part * kElements));
   }
+}
+
+// The values after some clocks of two workers' gradients, with the table cut by `map`.
+std::vector<float> TrainCut(const Job& job, const ShardMap& map, const std::vector<ParamGroup>& groups,
+                            uint32_t cores) {
+  const auto& parts = map.tables(0).parts();
+  std::vector<std::unique_ptr<ShardCore>> shards;
+  std::vector<Action> actions;
+  std::vector<float> values(map.tables(0).elements());
+  std::mt19937 random(7);
+  const auto draw = [&] {
+    for (float& x : values) x = static_cast<float>(random()) / 4e9f - 0.5f;
+    return values;
+  };
+  const auto slice = [&](const std::vector<float>& all, int part) {
+    return std::vector<float>(all.begin() + parts[part].begin(), all.begin() + parts[part].end());
+  };
+  const std::vector<float> start = draw();
+  for (uint32_t core = 0; core < cores; ++core) {
+    shards.push_back(*ShardCore::Create(job));
+    CreateTable create{.ticket = 1, .table = 0, .parts = {}, .groups = groups};
+    for (int i = 0; i < parts.size(); ++i) {
+      if (parts[i].shard() == core) create.parts.push_back({static_cast<uint32_t>(i), parts[i].begin(), parts[i].end()});
+    }
+    shards[core]->Handle(create, actions);
+    for (uint32_t worker = 0; worker < 2; ++worker) shards[core]->Handle(Join{1, worker, 10 + worker, false}, actions);
+  }
+  for (int i = 0; i < parts.size(); ++i) {
+    shards[parts[i].shard()]->Handle(Set{{}, Cluster::SetOf(0, i, slice(start, i))}, actions);
+  }
+  for (uint64_t clock = 0; clock < 6; ++clock) {
+    for (uint32_t worker = 0; worker < 2; ++worker) {
+      const std::vector<float> gradient = draw();
+      for (int i = 0; i < parts.size(); ++i) {
+        Push push = Cluster::PushOf(worker, clock + 1, clock, slice(gradient, i), i);
+        if (clock % 2 == 0) push.message.payload = Shredded(slice(gradient, i), clock + worker);
+        shards[parts[i].shard()]->Handle(std::move(push), actions);
+      }
+    }
+  }
+  for (int i = 0; i < parts.size(); ++i) {
+    const auto& held = shards[parts[i].shard()]->table(0)->parts();
+    const auto part = std::find_if(held.begin(), held.end(), [i](const auto& p) { return p.index == uint32_t(i); });
+    CHECK(part->version == (job.sync().mode() == "bsp" ? 6 : 12));
+    std::copy(part->values.begin(), part->values.end(), values.begin() + parts[i].begin());
+  }
+  return values;
+}
+
+TEST_CASE("an optimizer gives the same bits however the map cuts the table") {
+  std::vector<ParamGroup> groups;
+  uint64_t end = 0;
+  for (const uint64_t size : {512, 32, 9008, 64, 16, 16, 5008}) {
+    groups.push_back({end, end + size, groups.size() % 2 == 1 ? 2.0f : 1.0f, 1});
+    end += size;
+  }
+  std::vector<uint64_t> begins;
+  for (const ParamGroup& group : groups) begins.push_back(group.begin);
+  for (const char* mode : {"asp", "bsp"}) {
+    for (const kernels::UpdateRule* rule : kernels::UpdateRules()) {
+      DYNAMIC_SECTION(mode << " " << rule->name) {
+        Job job = MakeJob(mode, std::string(rule->name));
+        job.mutable_optimizer()->set_learning_rate(0.01f);
+        job.mutable_optimizer()->set_weight_decay(0.001f);
+        const auto map = [&](uint32_t shards, uint64_t part_bytes) {
+          return rule->per_tensor ? MakeShardMap(end, 1, shards, part_bytes, begins)
+                                  : MakeShardMap(end, 1, shards, part_bytes);
+        };
+        const std::vector<float> dense = TrainCut(job, map(1, 1 << 20), groups, 1);
+        for (const uint32_t shards : {1, 2, 3, 7}) {
+          const std::vector<float> split = TrainCut(job, map(shards, 1 << 13), groups, shards);
+          CHECK(std::memcmp(dense.data(), split.data(), dense.size() * sizeof(float)) == 0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("each group of parameters goes by its own multiples") {
+  constexpr uint32_t kTwoParts = 2 * kElements;
+  // One begins and ends inside parts, one is as if frozen; what has none goes by the job's settings.
+  const std::vector<ParamGroup> groups = {{0, 20}, {20, 50}, {50, 130, 2, 0.5f}, {130, 180, 0, 3}};
+  for (const kernels::UpdateRule* rule : kernels::UpdateRules()) {
+    if (rule->per_tensor) continue;
+    DYNAMIC_SECTION(rule->name) {
+      Job job = MakeJob("downpour", std::string(rule->name));
+      auto* settings = job.mutable_optimizer();
+      settings->set_learning_rate(0.05f);
+      settings->set_weight_decay(0.1f);
+      settings->set_l1(0.02f);
+      settings->set_l2(0.2f);
+      Cluster grouped(job, 2, true, groups);
+      Cluster plain(job, 2);
+      settings->set_learning_rate(0.1f);
+      settings->set_weight_decay(0.05f);
+      settings->set_l1(0.01f);
+      settings->set_l2(0.1f);
+      Cluster faster(job, 2);
+      std::mt19937 random(5);
+      for (uint64_t n = 1; n <= 5; ++n) {
+        for (uint32_t part = 0; part < 2; ++part) {
+          std::vector<float> g(kElements);
+          for (float& x : g) x = static_cast<float>(random()) / 4e9f - 0.5f;
+          for (Cluster* cluster : {&grouped, &plain, &faster}) cluster->One(Cluster::PushOf(0, n, n, g, part));
+        }
+      }
+      const auto value = [](Cluster& cluster, uint32_t i) {
+        return cluster.core().table(0)->parts()[i / kElements].values[i % kElements];
+      };
+      for (uint32_t i = 0; i < kTwoParts; ++i) {
+        const bool in_faster = i >= 50 && i < 130;
+        const bool frozen = i >= 130 && i < 180;
+        REQUIRE(value(grouped, i) == (frozen ? 1.0f : value(in_faster ? faster : plain, i)));
+      }
+    }
+  }
+}
+
+TEST_CASE("a table that is asked for again with other groups is made anew") {
+  Cluster cluster(MakeJob("downpour"), 1, false);
+  cluster.Do(CreateTable{1, 0, {{0, 0, kElements}}, {{0, kElements, 2, 1}}});
+  cluster.One(Set{{}, Cluster::SetOf(0, 0, std::vector<float>(kElements, 1.0f))});
+  cluster.One(Cluster::PushOf(0, 1, 0, 1.0f));
+  CHECK(cluster.First() == 0);  // 1 - 2 * 0.5
+  CHECK(cluster.stats().parts == 1);
 }
 
 TEST_CASE("the checksum sees each kind of state") {

@@ -4,8 +4,10 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "kernels/vector_ops.h"
+#include "proto/hyper.h"
 #include "ps/codec.h"
 
 namespace downpour::ps {
@@ -29,10 +31,53 @@ uint64_t Hash(std::initializer_list<uint64_t> words) {
   return hash;
 }
 
+// Reads the weighted sum of gradients from front to back. One gradient alone is its own sum and is not copied.
+class GradientReader {
+ public:
+  GradientReader(std::span<const Table::Gradient> gradients, std::span<float> scratch)
+      : gradients_(gradients), scratch_(scratch) {
+    for (const Table::Gradient& gradient : gradients) {
+      readers_.push_back(FindCodec(gradient.message->header.codec)->read(gradient.message->payload));
+    }
+  }
+
+  // The next floats: at least one and at most out.size(), in a payload or in `out`; none at the end.
+  std::span<const float> Next(std::span<float> out) {
+    if (readers_.size() == 1 && gradients_[0].weight == 1) return readers_[0]->Next(out.size(), out);
+    kernels::Zero(out);
+    for (size_t i = 0; i < readers_.size(); ++i) {
+      for (size_t filled = 0; filled < out.size();) {
+        const std::span<const float> block = readers_[i]->Next(out.size() - filled, scratch_);
+        if (block.empty()) break;
+        kernels::Axpy(gradients_[i].weight, block, out.subspan(filled, block.size()));
+        filled += block.size();
+      }
+    }
+    return out;
+  }
+
+  // All of the next out.size() floats, in `out`.
+  std::span<const float> Fill(std::span<float> out) {
+    for (size_t filled = 0; filled < out.size();) {
+      const std::span<float> left = out.subspan(filled, std::min(kBlockElements, out.size() - filled));
+      const std::span<const float> block = Next(left);
+      if (block.empty()) return {};
+      if (block.data() != left.data()) std::copy(block.begin(), block.end(), left.begin());
+      filled += block.size();
+    }
+    return out;
+  }
+
+ private:
+  const std::span<const Table::Gradient> gradients_;
+  const std::span<float> scratch_;
+  std::vector<std::unique_ptr<BlockReader>> readers_;
+};
+
 }  // namespace
 
-std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ranges, const kernels::UpdateRule* rule,
-                                     uint32_t workers) {
+std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ranges, std::vector<ParamGroup> groups,
+                                     const kernels::UpdateRule* rule, uint32_t workers) {
   const int slots = rule == nullptr ? 0 : rule->slots;
   size_t total = 0;
   size_t largest = 0;
@@ -42,9 +87,9 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
   }
   PageBuffer arena(total);
   if (arena.size() != total) return nullptr;
-  std::unique_ptr<Table> table(new Table(id, rule, std::move(arena), largest, ranges.size()));
+  std::unique_ptr<Table> table(new Table(id, rule, std::move(groups), std::move(arena), largest, ranges.size()));
   table->scratch_.resize(kBlockElements);
-  table->sum_.resize(kBlockElements);
+  size_t largest_sum = kBlockElements;
   if (!ranges.empty()) table->by_index_.assign(ranges.back().part + 1, -1);
   float* at = table->arena_.data();
   for (const PartRange& range : ranges) {
@@ -52,6 +97,13 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
     Part& part = table->parts_.emplace_back();
     part.index = range.part;
     part.begin = range.begin;
+    part.pieces = table->CutByGroups(range);
+    if (table->WholeTensors()) {
+      size_t begin = 0;
+      for (const Piece& piece : part.pieces) {
+        largest_sum = std::max(largest_sum, piece.end - std::exchange(begin, piece.end));
+      }
+    }
     part.values = {at, size};
     at += RoundUp(size);
     for (int slot = 0; slot < slots; ++slot, at += RoundUp(size)) part.slots.push_back(at);
@@ -60,10 +112,31 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
     table->by_index_[range.part] = static_cast<int32_t>(table->parts_.size()) - 1;
     table->elements_ += size;
   }
-  return table;
+  table->sum_ = PageBuffer(largest_sum);
+  return table->sum_.size() == largest_sum ? std::move(table) : nullptr;
 }
 
-bool Table::Covers(std::span<const PartRange> parts) const {
+std::vector<Table::Piece> Table::CutByGroups(const PartRange& range) const {
+  std::vector<Piece> pieces;
+  const auto add = [&](uint64_t end, float lr_mult, float decay_mult) {
+    const bool alike = !WholeTensors() && !pieces.empty() && pieces.back().lr_mult == lr_mult &&
+                       pieces.back().decay_mult == decay_mult;
+    if (!alike) pieces.push_back({0, lr_mult, decay_mult});
+    pieces.back().end = end - range.begin;
+  };
+  uint64_t at = range.begin;
+  auto group = std::partition_point(groups_.begin(), groups_.end(), [at](const auto& g) { return g.end <= at; });
+  for (; group != groups_.end() && group->begin < range.end; ++group) {
+    if (group->begin > at) add(group->begin, 1, 1);
+    at = std::min(group->end, range.end);
+    add(at, group->lr_mult, group->decay_mult);
+  }
+  if (at < range.end) add(range.end, 1, 1);
+  return pieces;
+}
+
+bool Table::Covers(std::span<const PartRange> parts, std::span<const ParamGroup> groups) const {
+  if (!std::equal(groups_.begin(), groups_.end(), groups.begin(), groups.end())) return false;
   return std::equal(parts_.begin(), parts_.end(), parts.begin(), parts.end(),
                     [](const Part& part, const PartRange& range) {
                       return part.index == range.part && part.begin == range.begin &&
@@ -97,77 +170,60 @@ void Table::Assign(Part& part, const Message& message) {
   part.set = true;
 }
 
-void Table::Update(Part& part, const kernels::Hyper& hyper, size_t at, std::span<const float> gradient) {
+void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients,
+                  const Compensation& compensation) {
+  hyper.update = ++part.version;
+  GradientReader reader(gradients, scratch_);
+  std::optional<PayloadReader> then;
+  if (compensation.then != nullptr) then.emplace(*compensation.then);
   std::array<float*, kernels::kMaxSlots> slots;
-  for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
-  kernels::ApplyUpdate(*rule_, hyper, part.values.subspan(at, gradient.size()),
-                       kernels::Slots(slots).first(part.slots.size()), gradient, sum_);
-}
-
-template <typename Take>
-void Table::ForEachSum(const Part& part, std::span<const Gradient> gradients, Take take) {
-  std::vector<std::unique_ptr<BlockReader>> readers;
-  for (const Gradient& gradient : gradients) {
-    readers.push_back(FindCodec(gradient.message->header.codec)->read(gradient.message->payload));
-  }
-  for (size_t at = 0; at < part.values.size();) {
-    const size_t wanted = std::min(kBlockElements, part.values.size() - at);
-    if (gradients.size() == 1 && gradients[0].weight == 1) {
-      const std::span<const float> block = readers[0]->Next(wanted, scratch_);
+  size_t at = 0;
+  for (const Piece& piece : part.pieces) {
+    const kernels::Hyper scaled = Scaled(hyper, piece.lr_mult, piece.decay_mult);
+    while (at < piece.end) {
+      std::span<const float> block =
+          WholeTensors() ? reader.Fill(sum_.values().first(piece.end - at))
+                         : reader.Next(sum_.values().first(std::min(kBlockElements, piece.end - at)));
       if (block.empty()) return;
-      take(at, block);
-      at += block.size();
-      continue;
-    }
-    const std::span<float> sum = std::span(sum_).first(wanted);
-    kernels::Zero(sum);
-    for (size_t i = 0; i < gradients.size(); ++i) {
-      for (size_t filled = 0; filled < sum.size();) {
-        const std::span<const float> block = readers[i]->Next(sum.size() - filled, scratch_);
-        if (block.empty()) break;
-        kernels::Axpy(gradients[i].weight, block, sum.subspan(filled, block.size()));
-        filled += block.size();
+      const std::span<float> values = part.values.subspan(at, block.size());
+      if (then) {
+        then_.resize(block.size());
+        then->Read(std::as_writable_bytes(std::span(then_)));
+        const std::span<float> made_up = sum_.values().first(block.size());
+        for (size_t i = 0; i < block.size(); ++i) {
+          const float g = block[i];
+          made_up[i] = g + compensation.factor * g * g * (values[i] - then_[i]);
+        }
+        block = made_up;
       }
+      for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
+      kernels::ApplyUpdate(*rule_, scaled, values, kernels::Slots(slots).first(part.slots.size()), block,
+                           sum_.values());
+      at += block.size();
     }
-    take(at, sum);
-    at += sum.size();
   }
-}
-
-void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients) {
-  hyper.update = ++part.version;
-  ForEachSum(part, gradients, [&](size_t at, std::span<const float> block) { Update(part, hyper, at, block); });
-}
-
-void Table::Apply(Part& part, kernels::Hyper hyper, const Message& gradient, const Compensation& compensation) {
-  hyper.update = ++part.version;
-  then_.resize(kBlockElements);
-  PayloadReader then(*compensation.then);
-  const Gradient one{&gradient, 1};
-  ForEachSum(part, {&one, 1}, [&](size_t at, std::span<const float> block) {
-    const std::span<float> values = std::span(then_).first(block.size());
-    then.Read(std::as_writable_bytes(values));
-    const std::span<float> made_up = std::span(sum_).first(block.size());
-    for (size_t i = 0; i < block.size(); ++i) {
-      const float g = block[i];
-      made_up[i] = g + compensation.factor * g * g * (part.values[at + i] - values[i]);
-    }
-    Update(part, hyper, at, made_up);
-  });
 }
 
 void Table::Replace(Part& part, std::span<const Gradient> values) {
   ++part.version;
-  ForEachSum(part, values, [&](size_t at, std::span<const float> block) {
+  GradientReader reader(values, scratch_);
+  for (size_t at = 0; at < part.values.size();) {
+    const auto block = reader.Next(sum_.values().first(std::min(kBlockElements, part.values.size() - at)));
+    if (block.empty()) return;
     std::copy(block.begin(), block.end(), part.values.begin() + at);
-  });
+    at += block.size();
+  }
 }
 
 void Table::Add(Part& part, std::span<const Gradient> differences) {
   ++part.version;
-  ForEachSum(part, differences, [&](size_t at, std::span<const float> block) {
+  GradientReader reader(differences, scratch_);
+  for (size_t at = 0; at < part.values.size();) {
+    const auto block = reader.Next(sum_.values().first(std::min(kBlockElements, part.values.size() - at)));
+    if (block.empty()) return;
     kernels::Axpy(1, block, part.values.subspan(at, block.size()));
-  });
+    at += block.size();
+  }
 }
 
 const Payload& Table::Snapshot(Part& part) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/optimizer/update_rule.h"
+#include "proto/param_groups.h"
 #include "proto/sync/mode.h"
 #include "ps/page_buffer.h"
 #include "ps/buffer_pool.h"
@@ -41,9 +42,17 @@ class Table {
     Payload values;
   };
 
+  // Elements of a part that go by the same settings: up to `end`, from the end of the one before.
+  struct Piece {
+    size_t end = 0;
+    float lr_mult = 1;
+    float decay_mult = 1;
+  };
+
   struct Part {
     uint32_t index = 0;  // in the shard map's table
     uint64_t begin = 0;  // first element
+    std::vector<Piece> pieces;
     std::span<float> values;
     std::vector<float*> slots;
     bool set = false;
@@ -70,19 +79,19 @@ class Table {
   // What makes up for the delay of a gradient g: factor * g * g * (w - then) is added (Zheng et al. 2017, DC-ASGD).
   struct Compensation {
     float factor = 0;
-    const Payload* then = nullptr;  // the values that the gradient was computed from
+    const Payload* then = nullptr;  // the values that the gradient was computed from; null for none
   };
 
-  // Null when the system has no memory left. `parts` are in ascending order of their index; `rule` is null for a table
-  // that no optimizer works on.
-  static std::unique_ptr<Table> Create(uint32_t id, std::span<const PartRange> parts, const kernels::UpdateRule* rule,
-                                       uint32_t workers);
+  // Null when the system has no memory left. `parts` are in ascending order of their index, `groups` of their begin.
+  // `rule` is null for a table that no optimizer works on.
+  static std::unique_ptr<Table> Create(uint32_t id, std::span<const PartRange> parts, std::vector<ParamGroup> groups,
+                                       const kernels::UpdateRule* rule, uint32_t workers);
 
   uint32_t id() const { return id_; }
   std::vector<Part>& parts() { return parts_; }
   const std::vector<Part>& parts() const { return parts_; }
-  // Whether it has just these parts, in ascending order.
-  bool Covers(std::span<const PartRange> parts) const;
+  // Whether it has just these parts, in ascending order, and groups.
+  bool Covers(std::span<const PartRange> parts, std::span<const ParamGroup> groups) const;
   // Null for a part that is not here.
   Part* Find(uint32_t index);
   uint64_t elements() const { return elements_; }
@@ -92,10 +101,10 @@ class Table {
   std::optional<uint64_t> FirstNonFinite(const Message& message);
   // Takes a payload of the part's length as the part's values.
   void Assign(Part& part, const Message& message);
-  // One update by the rule from the weighted sum of the gradients, added up in their order. Counts the version.
-  void Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients);
-  // The same from one gradient that is late.
-  void Apply(Part& part, kernels::Hyper hyper, const Message& gradient, const Compensation& compensation);
+  // One update by the rule from the weighted sum of the gradients, added up in their order; `hyper` is what a group of
+  // factors 1 goes by. Counts the version.
+  void Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients,
+             const Compensation& compensation);
   // The weighted sum becomes the values. Counts the version.
   void Replace(Part& part, std::span<const Gradient> values);
   // The weighted sum is added to the values. Counts the version.
@@ -106,24 +115,29 @@ class Table {
   uint64_t Checksum() const;
 
  private:
-  Table(uint32_t id, const kernels::UpdateRule* rule, PageBuffer arena, size_t largest_part, size_t parts)
-      : id_(id), rule_(rule), arena_(std::move(arena)), pool_(largest_part, 2 * parts + 2) {}
+  Table(uint32_t id, const kernels::UpdateRule* rule, std::vector<ParamGroup> groups, PageBuffer arena,
+        size_t largest_part, size_t parts)
+      : id_(id),
+        rule_(rule),
+        groups_(std::move(groups)),
+        arena_(std::move(arena)),
+        pool_(largest_part, 2 * parts + 2) {}
 
-  void Update(Part& part, const kernels::Hyper& hyper, size_t at, std::span<const float> gradient);
-  // Calls `take(at, block)` for the weighted sum, block by block.
-  template <typename Take>
-  void ForEachSum(const Part& part, std::span<const Gradient> gradients, Take take);
+  bool WholeTensors() const { return rule_ != nullptr && rule_->per_tensor; }
+  // The part's pieces: its tensors where the rule needs them whole, else neighbours alike are one.
+  std::vector<Piece> CutByGroups(const PartRange& range) const;
 
   const uint32_t id_;
-  const kernels::UpdateRule* const rule_;
+  const kernels::UpdateRule* rule_;
+  const std::vector<ParamGroup> groups_;
   PageBuffer arena_;
   BufferPool pool_;
   uint64_t elements_ = 0;
   std::vector<Part> parts_;
   std::vector<int32_t> by_index_;  // into parts_, -1 where it is another shard's
-  std::vector<float> scratch_;
-  std::vector<float> sum_;
-  std::vector<float> then_;
+  std::vector<float> scratch_;  // a block
+  std::vector<float> then_;     // likewise
+  PageBuffer sum_;              // a block, or the largest tensor where the rule needs it whole
 };
 
 }  // namespace downpour::ps

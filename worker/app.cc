@@ -85,22 +85,6 @@ class Repeater {
 
 }  // namespace
 
-absl::StatusOr<TableSpec> TableOf(const Job& job, const Net& net) {
-  const auto vectors = ExchangedVectors(job);
-  if (!vectors.ok()) return vectors.status();
-  TableSpec table;
-  table.set_elements(net.parameter_count() * *vectors);
-  for (uint32_t vector = 0; vector < *vectors; ++vector) {
-    for (const Parameter& parameter : net.parameters()) {
-      TensorSpec* tensor = table.add_tensors();
-      tensor->set_name(vector == 0 ? parameter.name : absl::StrCat(parameter.name, ".slot", vector - 1));
-      tensor->mutable_shape()->Add(parameter.shape.begin(), parameter.shape.end());
-      tensor->set_offset(vector * net.parameter_count() + parameter.offset);
-    }
-  }
-  return table;
-}
-
 App::App(AppOptions options) : options_(std::move(options)), events_(options_.partition) {}
 
 ExitStatus App::Run() {

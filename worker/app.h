@@ -83,8 +83,4 @@ class App {
   std::unique_ptr<Rendezvous> rendezvous_;
 };
 
-// The table of what the job's workers exchange, as the servers are told of it: the net's parameters, and where they are
-// averaged too the optimizer's slots. InvalidArgument: there is no such optimizer.
-absl::StatusOr<TableSpec> TableOf(const Job& job, const Net& net);
-
 }  // namespace downpour::worker

@@ -4,11 +4,15 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/optimizer/update_rule.h"
 #include "proto/job.pb.h"
+#include "proto/param_groups.h"
+#include "proto/service.pb.h"
+#include "worker/net.h"
 
 namespace downpour::worker {
 
@@ -16,11 +20,15 @@ namespace downpour::worker {
 // are averaged too, those as well, one after the other behind the parameters. InvalidArgument: no such optimizer.
 absl::StatusOr<uint32_t> ExchangedVectors(const Job& job);
 
+// The table of what the job's workers exchange, as the servers are told of it: the net's parameters, and where they are
+// averaged too the optimizer's slots. InvalidArgument: there is no such optimizer.
+absl::StatusOr<TableSpec> TableOf(const Job& job, const Net& net);
+
 // The parameters and the slots of the job's optimizer, one vector after the other. One thread.
 class Replica {
  public:
-  // InvalidArgument: no such optimizer.
-  static absl::StatusOr<std::unique_ptr<Replica>> Create(const Job& job, size_t parameters);
+  // `table` is what the servers were told of the net (TableOf). InvalidArgument: no such optimizer.
+  static absl::StatusOr<std::unique_ptr<Replica>> Create(const Job& job, const TableSpec& table);
 
   std::span<float> parameters() { return {state_.data(), parameters_}; }
   // What is exchanged: the parameters, then the slots that are averaged.
@@ -32,13 +40,15 @@ class Replica {
   void Step(float learning_rate, uint64_t update, std::span<const float> gradient);
 
  private:
-  Replica(const Job& job, const kernels::UpdateRule& rule, uint32_t exchanged_vectors, size_t parameters);
+  Replica(const Job& job, const kernels::UpdateRule& rule, uint32_t exchanged_vectors, const TableSpec& table);
 
   const kernels::UpdateRule& rule_;
   const size_t parameters_;
   const uint32_t exchanged_vectors_;
+  const std::vector<ParamGroup> groups_;  // that cover the parameters
   kernels::Hyper hyper_;
   kernels::AlignedBuffer state_;
+  kernels::AlignedBuffer scratch_;
 };
 
 }  // namespace downpour::worker

@@ -25,7 +25,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_
   client->UpdateSettings(client->progress().clock(), &settings);
   std::unique_ptr<Replica> replica;
   if (settings.mode->content != PushContent::kGradient) {
-    auto made = Replica::Create(job, net->parameter_count());
+    const auto table = TableOf(job, *net);
+    if (!table.ok()) return table.status();
+    auto made = Replica::Create(job, *table);
     if (!made.ok()) return made.status();
     replica = *std::move(made);
   }

@@ -20,6 +20,7 @@ constexpr std::array kRules = {
     &kNadam,
     &kAmsgrad,
     &kFtrl,
+    &kLars,
 };
 
 }  // namespace

@@ -33,6 +33,7 @@ struct Hyper {
   float initial_accumulator = 0;
   float beta = 0;
   float l2 = 0;
+  float trust = 0;
 };
 
 // The running vectors of a rule, each as long as the parameters, zero before the first update.
@@ -41,11 +42,12 @@ using Slots = std::span<float* const>;
 struct UpdateRule {
   std::string_view name;
   int slots = 0;
-  bool own_decay = false;  // weight_decay stands in its own formula
-  bool own_l1 = false;     // l1 does
-  // Updates `w` and `slots` in place. Element i depends on nothing but element i, so that an update by
-  // blocks, in any order, gives the bits of the whole. `g` may not overlap the rest.
-  // A rate of zero makes no infinity; where it never was anything else, parameters stay as they are. Any
+  bool own_decay = false;   // weight_decay stands in its own formula
+  bool own_l1 = false;      // l1 does
+  bool per_tensor = false;  // it reads norms, so it must be given whole tensors, one at a time
+  // Updates `w` and `slots` in place. Unless the rule is `per_tensor`, element i depends on nothing but
+  // element i, so that an update by blocks, in any order, gives the bits of the whole. `g` may not overlap the
+  // rest. A rate of zero makes no infinity; where it never was anything else, parameters stay as they are. Any
   // thread; allocates nothing.
   void (*update)(const Hyper&, std::span<float> w, Slots slots, std::span<const float> g) = nullptr;
 };
@@ -62,6 +64,7 @@ extern const UpdateRule kAdamax;
 extern const UpdateRule kNadam;
 extern const UpdateRule kAmsgrad;
 extern const UpdateRule kFtrl;
+extern const UpdateRule kLars;
 
 // All rules, in the order in which they are listed to people.
 std::span<const UpdateRule* const> UpdateRules();

@@ -24,6 +24,7 @@ Hyper TestHyper() {
   h.epsilon = 1e-8f;
   h.initial_accumulator = 0.1f;
   h.beta = 1.0f;
+  h.trust = 0.01f;
   return h;
 }
 
@@ -52,7 +53,7 @@ double AdamForm(const Hyper& h, double w0, double g, int n) {
   return w0 - n * h.learning_rate * g / (std::abs(g) + h.epsilon);
 }
 
-// The parameter after n updates by a constant gradient g from w0, without penalties. Where
+// The parameter, a tensor of its own, after n updates by a constant gradient g from w0, without penalties. Where
 // no closed form is known: the sum or the recursion, in doubles.
 const std::map<std::string, std::function<double(const Hyper&, double w0, double g, int n)>> kClosedForms = {
     {"sgd", [](const Hyper& h, double w0, double g, int n) { return w0 - h.learning_rate * g * n; }},
@@ -116,6 +117,15 @@ const std::map<std::string, std::function<double(const Hyper&, double w0, double
      [](const Hyper& h, double w, double g, int n) {
        // Without penalties it is gradient descent with a rate that falls.
        for (int k = 1; k <= n; ++k) w -= h.learning_rate * g / (h.beta + std::abs(g) * std::sqrt(k));
+       return w;
+     }},
+    {"lars",
+     [](const Hyper& h, double w, double g, int n) {
+       double velocity = 0;
+       for (int k = 1; k <= n; ++k) {
+         velocity = h.momentum * velocity + h.learning_rate * h.trust * std::abs(w) * (g > 0 ? 1 : -1);
+         w -= velocity;
+       }
        return w;
      }},
 };
@@ -247,6 +257,39 @@ TEST_CASE("ftrl follows a rate that changes as gradient descent would") {
   }
 }
 
+TEST_CASE("lars's step has the length of the rate, the trust and the tensor's norm") {
+  Hyper h = TestHyper();
+  const auto norm = [](const std::vector<float>& x) {
+    double sum = 0;
+    for (const float value : x) sum += static_cast<double>(value) * value;
+    return std::sqrt(sum);
+  };
+  const std::vector<float> start = RandomFloats(1003, 1);
+  for (const float size : {1e-30f, 1.0f, 1e30f}) {
+    State state(kLars, start);
+    std::vector<float> gradient = RandomFloats(1003, 2);
+    for (float& g : gradient) g *= size;
+    state.Update(kLars, h, gradient);
+    std::vector<float> step = start;
+    for (size_t i = 0; i < step.size(); ++i) step[i] -= state.values[i];
+    CHECK(norm(step) == Approx(0.05 * 0.01 * norm(start)).epsilon(1e-3));
+  }
+  // With decay, the formula by hand.
+  h.weight_decay = 0.1f;
+  State state(kLars, start);
+  const std::vector<float> gradient = RandomFloats(1003, 2);
+  state.Update(kLars, h, gradient);
+  const double rate = 0.05 * 0.01 * norm(start) / (norm(gradient) + 0.1 * norm(start));
+  for (size_t i = 0; i < start.size(); ++i) {
+    CHECK(state.values[i] == Approx(start[i] - rate * (gradient[i] + 0.1 * start[i])).margin(1e-6));
+  }
+  // A tensor of zeros goes by the plain rate.
+  State zeros(kLars, {0.0f, 0.0f});
+  zeros.Update(kLars, TestHyper(), std::vector<float>{1.0f, -2.0f});
+  CHECK(zeros.values[0] == Approx(-0.05));
+  CHECK(zeros.values[1] == Approx(0.1));
+}
+
 TEST_CASE("a rate of zero changes no parameter and makes no infinity") {
   for (const UpdateRule* rule : UpdateRules()) {
     DYNAMIC_SECTION(rule->name) {
@@ -282,6 +325,7 @@ TEST_CASE("where gradient and parameter are zero all stays zero") {
 TEST_CASE("an update by ranges gives the bits of the whole") {
   constexpr size_t kSize = 5003;
   for (const UpdateRule* rule : UpdateRules()) {
+    if (rule->per_tensor) continue;
     DYNAMIC_SECTION(rule->name) {
       Hyper h = TestHyper();
       h.weight_decay = 1e-3f;

@@ -7,14 +7,16 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/device.h"
+#include "kernels/optimizer/update_rule.h"
 #include "kernels/vector_ops.h"
+#include "proto/hyper.h"
 #include "proto/job_config.h"
 #include "proto/schedule.h"
 #include "proto/sync/mode.h"
-#include "worker/app.h"
 #include "worker/data/batcher.h"
 #include "worker/net.h"
 #include "worker/ps_client.h"
+#include "worker/replica.h"
 #include "worker/trainer.h"
 
 namespace downpour::tests {
@@ -132,7 +134,7 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
     if (absl::Status status = (*client)->SetInitial(initial); !status.ok()) return status;
   }
   worker::Batcher batcher(samples, BatcherOptionsOf(job, partition, (*client)->progress().position()));
-  const auto trainer = worker::Trainer::Create(job, samples.size(), on.net.get(), &batcher, client->get());
+  const auto trainer = worker::Trainer::Create(job, samples.size(), on.net.get(), &batcher, client->get(), attempt.slow_down);
   if (!trainer.ok()) return trainer.status();
   if (absl::Status status = (*trainer)->Run(); !status.ok()) return status;
   if (attempt.vanish_after_steps > 0) return absl::OkStatus();
@@ -177,6 +179,39 @@ std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples) 
     kernels::Axpy(-LearningRate(job, step), gradient, parameters);
   }
   return WithoutPadding(*on.net, parameters);
+}
+
+std::vector<float> ByHand(const Job& job, size_t rows, const std::function<void(LocalState&)>& exchange) {
+  NetOnDevice on(job);
+  const size_t size = on.net->parameter_count();
+  const kernels::UpdateRule& rule = **kernels::FindUpdateRule(job.optimizer().name());
+  std::vector<worker::SampleStore> stores;
+  std::vector<std::unique_ptr<worker::Batcher>> batchers;
+  LocalState state;
+  state.centre.resize(size);
+  on.net->Initialize(job.seed(), state.centre);
+  for (uint32_t i = 0; i < job.workers(); ++i) stores.push_back(SmallSamples(rows, i, job.workers()));
+  for (uint32_t i = 0; i < job.workers(); ++i) {
+    batchers.push_back(std::make_unique<worker::Batcher>(stores[i], BatcherOptionsOf(job, i, 0)));
+    state.workers.emplace_back(state.centre).resize(size * (1 + rule.slots));
+  }
+  kernels::Hyper hyper = MakeHyper(job.optimizer());
+  std::vector<float> gradient(size);
+  std::vector<float> scratch(size);
+  for (uint64_t step = 0;; ++step) {
+    for (uint32_t i = 0; i < job.workers(); ++i) {
+      worker::Batch batch;
+      if (!batchers[i]->Next(&batch)) return WithoutPadding(*on.net, state.centre);
+      const auto parameters = std::span(state.workers[i]).first(size);
+      on.net->ForwardBackward(parameters, batch, gradient);
+      hyper.learning_rate = LearningRate(job, step);
+      hyper.update = step + 1;
+      std::vector<float*> slots;
+      for (int slot = 0; slot < rule.slots; ++slot) slots.push_back(&state.workers[i][(slot + 1) * size]);
+      kernels::ApplyUpdate(rule, hyper, parameters, slots, gradient, scratch);
+    }
+    if ((step + 1) % job.sync().tau() == 0) exchange(state);
+  }
 }
 
 }  // namespace downpour::tests

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ worker::SampleStore SmallSamples(size_t rows, uint32_t partition, uint32_t parti
 struct AttemptOptions {
   uint32_t task_attempt = 0;
   uint64_t vanish_after_steps = 0;  // ends there without a word, as a killed worker does; 0 for not
+  double slow_down = 1;             // how many times as long a step takes
 };
 
 class Cluster {
@@ -55,5 +57,14 @@ double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const
 
 // The same training with no server at all: plain SGD on one machine.
 std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples);
+
+// What modes in which workers step by themselves come to, computed one worker after the other with no server. Each of the
+// job's workers trains on its partition of `rows` samples; after every `sync.tau` steps `exchange` gets the parameters and
+// slots of each, and what is on the servers, to change.
+struct LocalState {
+  std::vector<std::vector<float>> workers;  // the parameters, then the slots, one vector after the other
+  std::vector<float> centre;                // parameters, padding included
+};
+std::vector<float> ByHand(const Job& job, size_t rows, const std::function<void(LocalState&)>& exchange);
 
 }  // namespace downpour::tests

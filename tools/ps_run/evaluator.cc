@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "kernels/device.h"
-#include "worker/app.h"
 #include "worker/data/batcher.h"
 #include "worker/data/format.h"
+#include "worker/replica.h"
 
 namespace downpour::run {
 namespace {

@@ -1,0 +1,27 @@
+// Which parameters go by which multiples of the job's rate and penalties.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "proto/job.pb.h"
+#include "proto/service.pb.h"
+
+namespace downpour {
+
+// Elements [begin, end) of the flat vector: one tensor and the padding behind it.
+struct ParamGroup {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  float lr_mult = 1;     // on the learning rate
+  float decay_mult = 1;  // on weight_decay, l1 and l2
+
+  friend bool operator==(const ParamGroup&, const ParamGroup&) = default;
+};
+
+// One group for each tensor, end to end over [0, spec.elements()), which ValidateTableSpec (ps/table_spec.h) must have
+// passed. "<layer>.weight" and "<layer>.bias" go by the keys of that layer; what has another name goes by 1. A pure
+// function: servers and workers get the same.
+std::vector<ParamGroup> ParamGroups(const Job& job, const TableSpec& spec);
+
+}  // namespace downpour

@@ -39,7 +39,8 @@ TEST_CASE("each setting that a rule may have acts on it, and no other does") {
     for (int i = 0; i < descriptor->field_count(); ++i) {
       const auto* field = descriptor->field(i);
       if (field->name() == "name") continue;
-      settings.GetReflection()->SetFloat(&settings, field, std::stof(field->options().GetExtension(key).default_value()));
+      const float value = std::stof(field->options().GetExtension(key).default_value());
+      settings.GetReflection()->SetFloat(&settings, field, value);
     }
     return settings;
   };

@@ -51,7 +51,8 @@ TEST_CASE("each default of each key fits its own bounds and choices") {
 
 TEST_CASE("schedules with the keys that they need") {
   for (const std::string schedule :
-       {"policy: fixed", "policy: step, gamma: 0.1, step_size: 100", "policy: multistep, gamma: 0.5, step_values: [1, 9]",
+       {"policy: fixed", "policy: step, gamma: 0.1, step_size: 100",
+        "policy: multistep, gamma: 0.5, step_values: [1, 9]",
         "policy: exp, gamma: 0.99", "policy: inv, gamma: 0.0001", "policy: poly",
         "policy: sigmoid, gamma: -0.01, step_size: 500", "policy: cosine, steps: 500, floor: 0.01",
         "policy: cosine, warmup_steps: 100, warmup_from: 0"}) {
@@ -60,10 +61,12 @@ TEST_CASE("schedules with the keys that they need") {
     REQUIRE(job.ok());
     CHECK(ParseJob(JobToYaml(*job), "resolved.yaml")->SerializeAsString() == job->SerializeAsString());
   }
-  const auto mistake = [](const std::string& keys) { return Mistake(absl::StrCat(kSmallest, "schedule: {", keys, "}")); };
+  const auto mistake = [](const std::string& keys) {
+    return Mistake(absl::StrCat(kSmallest, "schedule: {", keys, "}"));
+  };
   CHECK_THAT(mistake("policy: step, gamma: 0.1"), Contains("schedule.step_size: is missing"));
   CHECK_THAT(mistake("policy: step, gamma: 0.1, step_size: 0"), Contains("0 is not at least 1"));
-  CHECK_THAT(mistake("policy: exp, gamma: 1.5"), Contains("schedule.gamma: 1.5 is not between 0 and 1, as exp needs it"));
+  CHECK_THAT(mistake("policy: exp, gamma: 1.5"), Contains("1.5 is not between 0 and 1, as exp needs it"));
   CHECK_THAT(mistake("policy: inv, gamma: -1"), Contains("-1 is not at least 0, as inv needs it"));
   CHECK_THAT(mistake("policy: multistep, gamma: 0.1"), Contains("schedule.step_values: is missing"));
   CHECK_THAT(mistake("policy: multistep, gamma: 0.1, step_values: [5, 5]"), Contains("more than the one before"));
@@ -72,7 +75,9 @@ TEST_CASE("schedules with the keys that they need") {
 }
 
 TEST_CASE("an optimizer's settings that would divide by zero are refused") {
-  const auto mistake = [](const std::string& keys) { return Mistake(absl::StrCat(kSmallest, "optimizer: {", keys, "}")); };
+  const auto mistake = [](const std::string& keys) {
+    return Mistake(absl::StrCat(kSmallest, "optimizer: {", keys, "}"));
+  };
   CHECK_THAT(mistake("name: adam, beta1: 1"), Contains("optimizer.beta1: should be less than 1"));
   CHECK_THAT(mistake("name: nadam, beta2: 1"), Contains("optimizer.beta2: should be less than 1"));
   CHECK_THAT(mistake("name: rmsprop, alpha: 1"), Contains("optimizer.alpha: should be less than 1"));

@@ -617,7 +617,8 @@ std::vector<float> TrainCut(const Job& job, const ShardMap& map, const std::vect
     shards.push_back(*ShardCore::Create(job));
     CreateTable create{.ticket = 1, .table = 0, .parts = {}, .groups = groups};
     for (int i = 0; i < parts.size(); ++i) {
-      if (parts[i].shard() == core) create.parts.push_back({static_cast<uint32_t>(i), parts[i].begin(), parts[i].end()});
+      if (parts[i].shard() != core) continue;
+      create.parts.push_back({static_cast<uint32_t>(i), parts[i].begin(), parts[i].end()});
     }
     shards[core]->Handle(create, actions);
     for (uint32_t worker = 0; worker < 2; ++worker) shards[core]->Handle(Join{1, worker, 10 + worker, false}, actions);

@@ -1,5 +1,5 @@
 // Adam (Kingma and Ba 2015), as PyTorch writes it, with t the part's own count of updates:
-//   m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g^2
+//   g += wd * w;  m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g^2
 //   w -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 #include <cmath>
 
@@ -11,11 +11,12 @@ namespace downpour::kernels {
 namespace {
 
 DOWNPOUR_CLONES
-void Loop(float rate, float b1, float b2, float root, float eps, size_t n, float* __restrict w,
-          float* __restrict m, float* __restrict v, const float* __restrict g) {
+void Loop(float rate, float b1, float b2, float root, float eps, float wd, size_t n, float* __restrict w,
+          float* __restrict m, float* __restrict v, const float* __restrict gradient) {
   for (size_t i = 0; i < n; ++i) {
-    const float mean = b1 * m[i] + (1 - b1) * g[i];
-    const float square = b2 * v[i] + (1 - b2) * g[i] * g[i];
+    const float g = gradient[i] + wd * w[i];
+    const float mean = b1 * m[i] + (1 - b1) * g;
+    const float square = b2 * v[i] + (1 - b2) * g * g;
     m[i] = mean;
     v[i] = square;
     w[i] -= rate * mean / (__builtin_sqrtf(square) / root + eps);
@@ -25,8 +26,8 @@ void Loop(float rate, float b1, float b2, float root, float eps, size_t n, float
 void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const float> g) {
   const double rate = h.learning_rate / (1 - Power(h.beta1, h.update));
   const double root = std::sqrt(1 - Power(h.beta2, h.update));
-  Loop(static_cast<float>(rate), h.beta1, h.beta2, static_cast<float>(root), h.epsilon, w.size(), w.data(),
-       slots[0], slots[1], g.data());
+  Loop(static_cast<float>(rate), h.beta1, h.beta2, static_cast<float>(root), h.epsilon, h.weight_decay,
+       w.size(), w.data(), slots[0], slots[1], g.data());
 }
 
 }  // namespace

@@ -31,6 +31,6 @@ void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const flo
 
 }  // namespace
 
-const UpdateRule kAdamw = {.name = "adamw", .slots = 2, .own_decay = true, .update = Update};
+const UpdateRule kAdamw = {.name = "adamw", .slots = 2, .decoupled = true, .update = Update};
 
 }  // namespace downpour::kernels

@@ -22,15 +22,18 @@ void Combine(float decay, float l1, float limit, size_t n, const float* w, const
 
 void ApplyUpdate(const UpdateRule& rule, const Hyper& h, std::span<float> w, Slots slots,
                  std::span<const float> g, std::span<float> scratch) {
-  const float decay = rule.own_decay ? 0 : h.weight_decay;
   const float l1 = rule.own_l1 ? 0 : h.l1;
-  if (decay == 0 && l1 == 0 && h.clip_value == 0) {
+  if (l1 == 0 && h.clip_value == 0) {
     rule.update(h, w, slots, g);
     return;
   }
+  // The bound is for the sum, so what the rule would add must be in it.
+  const float decay = rule.decoupled ? 0 : h.weight_decay;
   const float limit = h.clip_value == 0 ? std::numeric_limits<float>::infinity() : h.clip_value;
   Combine(decay, l1, limit, w.size(), w.data(), g.data(), scratch.data());
-  rule.update(h, w, slots, scratch.first(w.size()));
+  Hyper rest = h;
+  if (!rule.decoupled) rest.weight_decay = 0;
+  rule.update(rest, w, slots, scratch.first(w.size()));
 }
 
 }  // namespace downpour::kernels

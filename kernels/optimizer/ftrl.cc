@@ -1,5 +1,5 @@
 // FTRL-Proximal (McMahan et al. 2013, algorithm 1), with the rate as its alpha:
-//   n += g^2;  q' = (beta + sqrt(n)) / alpha;  z += g - (q' - q) * w;  q = q'
+//   g += wd * w;  n += g^2;  q' = (beta + sqrt(n)) / alpha;  z += g - (q' - q) * w;  q = q'
 //   w = 0 where |z| <= l1, else -(z - sign(z) * l1) / (q + l2)
 // q, which is 1 / eta in the paper, has a slot of its own and begins at zero. So the first sigma is the whole of
 // 1 / eta_1, which ties a parameter to its initial value (in the paper that is zero), and alpha may follow a
@@ -14,12 +14,13 @@ namespace {
 constexpr float kLeastRate = 1e-20f;
 
 DOWNPOUR_CLONES
-void Loop(float alpha, float beta, float l1, float l2, size_t count, float* __restrict w, float* __restrict z,
-          float* __restrict n, float* __restrict q, const float* __restrict g) {
+void Loop(float alpha, float beta, float l1, float l2, float wd, size_t count, float* __restrict w,
+          float* __restrict z, float* __restrict n, float* __restrict q, const float* __restrict gradient) {
   for (size_t i = 0; i < count; ++i) {
-    const float squares = n[i] + g[i] * g[i];
+    const float g = gradient[i] + wd * w[i];
+    const float squares = n[i] + g * g;
     const float inverse_rate = (beta + __builtin_sqrtf(squares)) / alpha;
-    const float sum = z[i] + g[i] - (inverse_rate - q[i]) * w[i];
+    const float sum = z[i] + g - (inverse_rate - q[i]) * w[i];
     const float signed_l1 = sum > 0 ? l1 : -l1;
     const float value = -(sum - signed_l1) / (inverse_rate + l2);
     n[i] = squares;
@@ -31,7 +32,8 @@ void Loop(float alpha, float beta, float l1, float l2, size_t count, float* __re
 
 void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const float> g) {
   if (h.learning_rate < kLeastRate) return;
-  Loop(h.learning_rate, h.beta, h.l1, h.l2, w.size(), w.data(), slots[0], slots[1], slots[2], g.data());
+  Loop(h.learning_rate, h.beta, h.l1, h.l2, h.weight_decay, w.size(), w.data(), slots[0], slots[1], slots[2],
+       g.data());
 }
 
 }  // namespace

@@ -58,6 +58,6 @@ void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const flo
 }  // namespace
 
 const UpdateRule kLars = {
-    .name = "lars", .slots = 1, .own_decay = true, .per_tensor = true, .update = Update};
+    .name = "lars", .slots = 1, .decoupled = true, .per_tensor = true, .update = Update};
 
 }  // namespace downpour::kernels

@@ -1,6 +1,6 @@
 // NAdam (Dozat 2016), as PyTorch writes it, with t the part's own count of updates:
 //   mu_t = b1 * (1 - 0.96^(t * momentum_decay) / 2);  p_t = mu_1 * ... * mu_t
-//   m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g^2
+//   g += wd * w;  m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g^2
 //   w -= lr * ((1 - mu_t) / (1 - p_t) * g + mu_(t+1) / (1 - p_(t+1)) * m) / (sqrt(v / (1 - b2^t)) + eps)
 #include <cmath>
 
@@ -45,14 +45,15 @@ struct Momentum {
 };
 
 DOWNPOUR_CLONES
-void Loop(float of_gradient, float of_mean, float b1, float b2, float root, float eps, size_t n,
-          float* __restrict w, float* __restrict m, float* __restrict v, const float* __restrict g) {
+void Loop(float of_gradient, float of_mean, float b1, float b2, float root, float eps, float wd, size_t n,
+          float* __restrict w, float* __restrict m, float* __restrict v, const float* __restrict gradient) {
   for (size_t i = 0; i < n; ++i) {
-    const float mean = b1 * m[i] + (1 - b1) * g[i];
-    const float square = b2 * v[i] + (1 - b2) * g[i] * g[i];
+    const float g = gradient[i] + wd * w[i];
+    const float mean = b1 * m[i] + (1 - b1) * g;
+    const float square = b2 * v[i] + (1 - b2) * g * g;
     m[i] = mean;
     v[i] = square;
-    w[i] -= (of_gradient * g[i] + of_mean * mean) / (__builtin_sqrtf(square) / root + eps);
+    w[i] -= (of_gradient * g + of_mean * mean) / (__builtin_sqrtf(square) / root + eps);
   }
 }
 
@@ -65,7 +66,7 @@ void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const flo
   const double of_mean = h.learning_rate * next / (1 - product * next);
   const double root = std::sqrt(1 - Power(h.beta2, h.update));
   Loop(static_cast<float>(of_gradient), static_cast<float>(of_mean), h.beta1, h.beta2,
-       static_cast<float>(root), h.epsilon, w.size(), w.data(), slots[0], slots[1], g.data());
+       static_cast<float>(root), h.epsilon, h.weight_decay, w.size(), w.data(), slots[0], slots[1], g.data());
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ inline constexpr int kMaxSlots = 4;
 struct Hyper {
   float learning_rate = 0;
   uint64_t update = 1;  // which update of the part this is, from 1
-  // Penalties on the parameters, which go into the gradient unless a rule has them in its own formula.
   float weight_decay = 0;
+  // A rule need not know of these two: ApplyUpdate sees to them.
   float l1 = 0;
   float clip_value = 0;  // bound of each element of the gradient with its penalties; 0 for none
   // Of single rules; their files say what for.
@@ -42,8 +42,8 @@ using Slots = std::span<float* const>;
 struct UpdateRule {
   std::string_view name;
   int slots = 0;
-  bool own_decay = false;   // weight_decay stands in its own formula
-  bool own_l1 = false;      // l1 does
+  bool decoupled = false;   // weight_decay is elsewhere in its formula than in the gradient
+  bool own_l1 = false;      // it does know of l1
   bool per_tensor = false;  // it reads norms, so it must be given whole tensors, one at a time
   // Updates `w` and `slots` in place. Unless the rule is `per_tensor`, element i depends on nothing but
   // element i, so that an update by blocks, in any order, gives the bits of the whole. `g` may not overlap the
@@ -73,8 +73,8 @@ std::span<const UpdateRule* const> UpdateRules();
 absl::StatusOr<const UpdateRule*> FindUpdateRule(std::string_view name);
 
 // A whole update: the rule's, from g + weight_decay * w + l1 * sign(w) with each element limited to
-// +-clip_value; penalties that stand in the rule's own formula are left out of that sum. `scratch` has at least
-// g.size() floats and may begin where g does. What the rule says of blocks holds here too.
+// +-clip_value, without the terms that the rule has elsewhere. `scratch` has at least g.size() floats and may
+// begin where g does. What the rule says of blocks holds here too.
 void ApplyUpdate(const UpdateRule& rule, const Hyper& h, std::span<float> w, Slots slots,
                  std::span<const float> g, std::span<float> scratch);
 

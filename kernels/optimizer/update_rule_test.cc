@@ -173,7 +173,7 @@ TEST_CASE("penalties go into the gradient, which is then clipped") {
     DYNAMIC_SECTION(rule->name) {
       Hyper plain = TestHyper();
       Hyper penal = plain;
-      if (!rule->own_decay) penal.weight_decay = 0.1f;
+      if (!rule->decoupled) penal.weight_decay = 0.1f;
       if (!rule->own_l1) penal.l1 = 0.01f;
       penal.clip_value = 0.6f;
       std::vector<float> start = RandomFloats(33, 1);
@@ -186,11 +186,34 @@ TEST_CASE("penalties go into the gradient, which is then clipped") {
         std::vector<float> sum = gradient;
         for (size_t i = 0; i < sum.size(); ++i) {
           const float w = by_hand.values[i];
-          sum[i] = std::clamp(sum[i] + penal.weight_decay * w + penal.l1 * (w > 0 ? 1 : w < 0 ? -1 : 0), -0.6f, 0.6f);
+          const float sign = w > 0 ? 1 : w < 0 ? -1 : 0;
+          sum[i] = std::clamp(sum[i] + penal.weight_decay * w + penal.l1 * sign, -0.6f, 0.6f);
         }
         by_hand.Update(*rule, plain, sum);
         with.Update(*rule, penal, gradient);
         CHECK(with.values == by_hand.values);
+      }
+    }
+  }
+}
+
+TEST_CASE("weight decay is added to the gradient, or it is decoupled") {
+  for (const UpdateRule* rule : UpdateRules()) {
+    DYNAMIC_SECTION(rule->name) {
+      Hyper plain = TestHyper();
+      Hyper decayed = plain;
+      decayed.weight_decay = 0.1f;
+      const std::vector<float> start = RandomFloats(33, 1);
+      const std::vector<float> gradient = RandomFloats(33, 2);
+      State with(*rule, start);
+      State by_hand(*rule, start);
+      for (uint64_t n = 1; n <= 5; ++n) {
+        plain.update = decayed.update = n;
+        std::vector<float> sum = gradient;
+        for (size_t i = 0; i < sum.size(); ++i) sum[i] += 0.1f * by_hand.values[i];
+        by_hand.Update(*rule, plain, sum);
+        with.Update(*rule, decayed, gradient);
+        CHECK((with.values == by_hand.values) == !rule->decoupled);
       }
     }
   }

@@ -194,7 +194,8 @@ absl::Status Supervisor::StartWorkers() {
     if (rendezvous_) arguments.insert(arguments.end(), {"--rendezvous", rendezvous_->address()});
     if (const auto slow = options_.slow_downs.find(i); slow != options_.slow_downs.end()) {
       arguments.insert(arguments.end(), {"--slow-down", absl::StrCat(slow->second)});
-      terminal_.Say(absl::StrCat("worker ", i, " is slowed down: a training step takes ", slow->second, " times as long"),
+      terminal_.Say(absl::StrCat("worker ", i, " is slowed down: each training step takes ", slow->second,
+                                 " times as long"),
                     {{"event", "slow_down"}, {"partition", i}, {"factor", slow->second}});
     }
     auto child = Child::Start(name, arguments, folder_->LogFile(name));
@@ -349,7 +350,10 @@ void Supervisor::StartEvaluationIfDue() {
 }
 
 void Supervisor::StartEvaluation() {
-  evaluation_ = {.seconds = Seconds(), .epoch = advance_.epoch, .samples = advance_.samples, .traffic = outcome_.traffic};
+  evaluation_ = {.seconds = Seconds(),
+                 .epoch = advance_.epoch,
+                 .samples = advance_.samples,
+                 .traffic = outcome_.traffic};
   evaluator_->Start();
 }
 

@@ -337,6 +337,7 @@ StatusReply Control::Status() const {
     }
     shard->mutable_lead()->Assign(stats.core.lead.begin(), stats.core.lead.end());
     shard->set_largest_lead(stats.core.largest_lead);
+    shard->set_parked(stats.core.parked);
     for (size_t r = 1; r < kRefusalCount; ++r) {
       refused[r] += stats.core.refused[r];
       if (stats.core.refused[r] != 0) {

@@ -15,6 +15,12 @@
 namespace downpour::worker {
 namespace {
 
+std::vector<ParamGroup> GroupsThatDiffer(const Job& job, const TableSpec& table) {
+  std::vector<ParamGroup> groups = ParamGroups(job, table);
+  const bool differ = std::any_of(groups.begin(), groups.end(), [](const auto& group) { return group.lr_mult != 1; });
+  return differ ? groups : std::vector<ParamGroup>();
+}
+
 std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(), buffer.size()}; }
 
 }  // namespace
@@ -23,25 +29,26 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_
                                                          Batcher* batcher, PsClient* client, double slow_down) {
   Settings settings;
   client->UpdateSettings(client->progress().clock(), &settings);
+  const auto table = TableOf(job, *net);
+  if (!table.ok()) return table.status();
   std::unique_ptr<Replica> replica;
   if (settings.mode->content != PushContent::kGradient) {
-    const auto table = TableOf(job, *net);
-    if (!table.ok()) return table.status();
     auto made = Replica::Create(job, *table);
     if (!made.ok()) return made.status();
     replica = *std::move(made);
   }
   return std::unique_ptr<Trainer>(
-      new Trainer(job, settings, partition_samples, net, batcher, client, std::move(replica), slow_down));
+      new Trainer(job, *table, settings, partition_samples, net, batcher, client, std::move(replica), slow_down));
 }
 
-Trainer::Trainer(const Job& job, const Settings& settings, uint64_t partition_samples, Net* net, Batcher* batcher,
-                 PsClient* client, std::unique_ptr<Replica> replica, double slow_down)
+Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& settings, uint64_t partition_samples, Net* net,
+                 Batcher* batcher, PsClient* client, std::unique_ptr<Replica> replica, double slow_down)
     : job_(job),
       partition_samples_(partition_samples),
       net_(*net),
       batcher_(*batcher),
       client_(*client),
+      groups_(GroupsThatDiffer(job, table)),
       replica_(std::move(replica)),
       settings_(settings),
       slow_down_(slow_down),
@@ -79,7 +86,7 @@ absl::Status Trainer::Run() {
     accrued_->samples += batch.size;
     accrued_->position = batch.position_after;
 
-    if (plan->plain_step) kernels::Axpy(-Rate(), gradient, parameters());
+    if (plan->plain_step) PlainStep(gradient);
     if (plan->optimizer_step) replica_->Step(Rate(), step_ + 1, gradient);
 
     if (plan->push) {
@@ -201,6 +208,15 @@ absl::Status Trainer::FillDifference(GradientBuffer* push) {
     push->gradient.data()[i] = difference;
   }
   return CheckFinite(push);
+}
+
+void Trainer::PlainStep(std::span<const float> gradient) {
+  const float rate = Rate();
+  if (groups_.empty()) return kernels::Axpy(-rate, gradient, parameters());
+  for (const ParamGroup& group : groups_) {
+    const size_t size = group.end - group.begin;
+    kernels::Axpy(-rate * group.lr_mult, gradient.subspan(group.begin, size), parameters().subspan(group.begin, size));
+  }
 }
 
 float Trainer::Rate() const {

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/aligned_buffer.h"
 #include "proto/job.pb.h"
+#include "proto/param_groups.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
 #include "worker/data/batcher.h"
@@ -36,8 +38,8 @@ class Trainer {
   WorkerReport TakeReport();
 
  private:
-  Trainer(const Job& job, const Settings& settings, uint64_t partition_samples, Net* net, Batcher* batcher,
-          PsClient* client, std::unique_ptr<Replica> replica, double slow_down);
+  Trainer(const Job& job, const TableSpec& table, const Settings& settings, uint64_t partition_samples, Net* net,
+          Batcher* batcher, PsClient* client, std::unique_ptr<Replica> replica, double slow_down);
 
   // Fetches as the mode says, until it lets the step be computed.
   absl::StatusOr<StepPlan> Prepare();
@@ -52,6 +54,8 @@ class Trainer {
   absl::Status FillDifference(GradientBuffer* push);
   absl::Status CheckFinite(GradientBuffer* push);
   void Clip(std::span<float> gradient) const;
+  // Plain SGD on the worker's copy.
+  void PlainStep(std::span<const float> gradient);
   float Rate() const;
   // By how much an exchange moves a worker and the centre towards each other.
   float Elasticity() const;
@@ -65,6 +69,7 @@ class Trainer {
   Net& net_;
   Batcher& batcher_;
   PsClient& client_;
+  const std::vector<ParamGroup> groups_;  // none where all parameters go by the same rate
   const std::unique_ptr<Replica> replica_;  // null where workers do not step by themselves
 
   // The compute thread's.

@@ -1,5 +1,7 @@
 #include "tests/cluster/cluster.h"
 
+#include <atomic>
+#include <chrono>
 #include <random>
 #include <thread>
 #include <utility>
@@ -136,9 +138,29 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
   worker::Batcher batcher(samples, BatcherOptionsOf(job, partition, (*client)->progress().position()));
   const auto trainer = worker::Trainer::Create(job, samples.size(), on.net.get(), &batcher, client->get(), attempt.slow_down);
   if (!trainer.ok()) return trainer.status();
-  if (absl::Status status = (*trainer)->Run(); !status.ok()) return status;
+  absl::Status trained;
+  {
+    std::atomic<bool> ended = false;
+    const std::jthread heart([&] {
+      while (attempt.heartbeats && !ended) {
+        (*client)->Heartbeat({});
+        std::this_thread::sleep_for(std::chrono::milliseconds(job.worker().heartbeat_ms()));
+      }
+    });
+    trained = (*trainer)->Run();
+    ended = true;
+  }
+  if (!trained.ok()) return trained;
   if (attempt.vanish_after_steps > 0) return absl::OkStatus();
   return (*client)->Leave(DONE, "", (*trainer)->TakeReport());
+}
+
+std::unique_ptr<worker::PsClient> Cluster::Connect(uint32_t partition) {
+  NetOnDevice on(job_);
+  auto client = worker::PsClient::Connect(job_, {.partition = partition}, *worker::TableOf(job_, *on.net), nullptr);
+  INFO(client.status().message());
+  REQUIRE(client.ok());
+  return *std::move(client);
 }
 
 std::vector<float> Cluster::Parameters() {

@@ -11,6 +11,7 @@
 #include "proto/job.pb.h"
 #include "ps/server.h"
 #include "worker/data/sample_store.h"
+#include "worker/ps_client.h"
 
 namespace downpour::tests {
 
@@ -26,6 +27,7 @@ struct AttemptOptions {
   uint32_t task_attempt = 0;
   uint64_t vanish_after_steps = 0;  // ends there without a word, as a killed worker does; 0 for not
   double slow_down = 1;             // how many times as long a step takes
+  bool heartbeats = false;          // renew the lease meanwhile
 };
 
 class Cluster {
@@ -42,6 +44,9 @@ class Cluster {
   // One partition, on the caller's thread.
   absl::Status TrainPartition(uint32_t partition, const worker::SampleStore& samples,
                               const AttemptOptions& attempt = {});
+
+  // A worker that has come and does nothing. Vanishes at its end.
+  std::unique_ptr<worker::PsClient> Connect(uint32_t partition);
 
   // The parameters on the servers, as the net lays them out, and without padding.
   std::vector<float> FlatParameters();

@@ -68,7 +68,8 @@ Histograms HistogramsOf(Cluster& cluster) {
     for (int i = 0; i < from.size(); ++i) to[i] += from[i];
   };
   for (int i = 0; i < cluster.job().servers().addresses_size(); ++i) {
-    for (const ShardStatus& shard : cluster.server(i).Status().shards()) {
+    const StatusReply status = cluster.server(i).Status();
+    for (const ShardStatus& shard : status.shards()) {
       add(shard.staleness(), sum.staleness);
       add(shard.lead(), sum.lead);
       sum.largest_lead = std::max(sum.largest_lead, shard.largest_lead());
@@ -246,7 +247,8 @@ TEST_CASE("the first worker's steps alone come before anything of the others, in
     const auto parked = [&] {
       uint64_t sum = 0;
       for (int i = 0; i < cluster.job().servers().addresses_size(); ++i) {
-        for (const ShardStatus& shard : cluster.server(i).Status().shards()) sum += shard.parked();
+        const StatusReply status = cluster.server(i).Status();
+        for (const ShardStatus& shard : status.shards()) sum += shard.parked();
       }
       return sum;
     };

@@ -1,0 +1,126 @@
+#include "tools/ps_ctl/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <google/protobuf/util/message_differencer.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "proto/job_config.h"
+#include "proto/settings.h"
+#include "proto/sync/mode.h"
+
+namespace downpour::ctl {
+namespace {
+
+using google::protobuf::util::MessageDifferencer;
+
+// Heartbeats until a worker has surely heard: the one under way, the next, and one to spare.
+constexpr double kHeartbeats = 3;
+
+// The settings of the job's mode alone; those that any mode has stay.
+void TakeMode(const std::string& mode, Sync* sync) {
+  Sync fresh;
+  fresh.set_mode(mode);
+  fresh.set_join_timeout_ms(sync->join_timeout_ms());
+  fresh.set_warmup_steps(sync->warmup_steps());
+  *sync = fresh;
+}
+
+uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
+  const auto mode = FindSyncMode(job.sync().mode());
+  const uint64_t steps_a_clock = mode.ok() ? std::max<uint64_t>(1, (*mode)->steps_a_clock(job.sync())) : 1;
+  double furthest = 0;
+  double fastest = 0;
+  for (const StatusReply& server : servers) {
+    for (const WorkerStatus& worker : server.workers()) {
+      furthest = std::max(furthest, static_cast<double>(worker.report().step()));
+      fastest = std::max(fastest, worker.report().samples_per_second() / std::max(1u, job.training().batch()));
+    }
+  }
+  const double ahead = fastest * kHeartbeats * job.worker().heartbeat_ms() / 1000;
+  return static_cast<uint64_t>(std::ceil((furthest + ahead) / static_cast<double>(steps_a_clock))) + 1;
+}
+
+}  // namespace
+
+Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes) {
+  Job changed = job;
+  if (!changes.empty()) {
+    *changed.mutable_sync() = changes.back().sync();
+    changed.mutable_optimizer()->set_learning_rate(changes.back().learning_rate());
+  }
+  return changed;
+}
+
+absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<StatusReply>& servers) {
+  std::vector<SettingsChange> known;
+  for (const StatusReply& server : servers) {
+    for (int i = 0; i < server.changes_size(); ++i) {
+      if (static_cast<size_t>(i) == known.size()) {
+        known.push_back(server.changes(i));
+      } else if (!MessageDifferencer::Equals(known[i], server.changes(i))) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("the servers disagree about version ", i + 1, " of the settings: two changed them at once"));
+      }
+    }
+  }
+  return known;
+}
+
+absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<StatusReply>& servers,
+                                          const std::vector<std::string>& set, std::optional<uint64_t> at_clock) {
+  const auto known = KnownChanges(servers);
+  if (!known.ok()) return known.status();
+  const Job before = WithChanges(job, *known);
+
+  // Twice, for which settings there are depends on the mode that is chosen.
+  Job base = before;
+  for (const std::string& assignment : set) {
+    const std::pair<std::string, std::string> halves = absl::StrSplit(assignment, absl::MaxSplits('=', 1));
+    if (halves.first == "sync.mode" && halves.second != before.sync().mode()) {
+      TakeMode(before.sync().mode(), base.mutable_sync());
+      Sync* const sync = base.mutable_sync();
+      sync->clear_mode();
+    }
+  }
+  const auto after = ParseJob(JobToYaml(base), "the running job", set);
+  if (!after.ok()) return after.status();
+
+  Job same = before;
+  *same.mutable_sync() = after->sync();
+  same.mutable_optimizer()->set_learning_rate(after->optimizer().learning_rate());
+  if (!MessageDifferencer::Equals(same, *after)) {
+    return absl::InvalidArgumentError(absl::StrCat("only sync.* and optimizer.learning_rate can change while a job runs, not ",
+                                                   Differences(same, *after)));
+  }
+  if (MessageDifferencer::Equals(before, *after)) {
+    return absl::InvalidArgumentError("these are the settings already");
+  }
+  auto history = SettingsHistory::Create(job);
+  if (!history.ok()) return history.status();
+  for (const SettingsChange& change : *known) {
+    if (absl::Status status = history->Add(change); !status.ok()) return status;
+  }
+  SettingsChange change;
+  change.set_version(static_cast<uint32_t>(known->size()) + 1);
+  change.set_from_clock(
+      std::max(at_clock.value_or(ClockAhead(before, servers)), at_clock ? 0 : history->latest().from_clock));
+  *change.mutable_sync() = after->sync();
+  change.set_learning_rate(after->optimizer().learning_rate());
+  if (absl::Status status = history->Check(change); !status.ok()) return status;
+  return change;
+}
+
+std::string Differences(const Job& before, const Job& after) {
+  std::string report;
+  MessageDifferencer differencer;
+  differencer.ReportDifferencesToString(&report);
+  differencer.Compare(before, after);
+  std::vector<std::string> lines = absl::StrSplit(report, '\n', absl::SkipEmpty());
+  return absl::StrJoin(lines, ", ");
+}
+
+}  // namespace downpour::ctl

@@ -248,9 +248,12 @@ PartView ShardCore::View(const Table::Part& part) const {
 }
 
 void ShardCore::EnterRounds(Table::Part& part, const Settings& settings) {
-  if (settings.mode->coupling(settings.sync) != Coupling::kRounds || part.clock >= settings.from_clock) return;
+  if (settings.mode->coupling(settings.sync) != Coupling::kRounds) return;
   const Settings& before = SettingsOf(part);
-  if (before.mode->coupling(before.sync) != Coupling::kRounds) part.clock = settings.from_clock;
+  if (part.in_rounds && before.mode->coupling(before.sync) == Coupling::kRounds) return;
+  part.in_rounds = true;
+  part.clock = std::max(part.clock, settings.from_clock);
+  for (const MemberView& member : part.views) part.clock = std::max(part.clock, member.clock);
 }
 
 void ShardCore::Enter(Table::Part& part, uint32_t partition) {
@@ -438,6 +441,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
     table.Apply(part, hyper, {&one, 1}, {settings.sync.delay_compensation(), then});
   }
   ++stats_.updates;
+  part.in_rounds = false;
   part.members[header.worker] = {header.sequence, header.position};
   part.views[header.worker].clock = std::max(part.views[header.worker].clock, header.clock + 1);
   header.version = version;
@@ -499,7 +503,7 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
     return RefusePull(event.route, event.header, Refusal::kNewSettings,
                       absl::StrCat("this server knows no version ", event.header.settings, " of the settings"), actions);
   }
-  if (settings_.At(event.header.clock).version == settings->version) EnterRounds(*part, *settings);
+  EnterRounds(*part, *settings);
   part->parked.push_back({event.route, event.header, now_ms_});
   ++stats_.parked;
   AnswerParked(*table, *part, actions);

@@ -102,7 +102,8 @@ class ShardCore {
   PartView View(const Table::Part& part) const;
   // The settings that a part's next clock goes by.
   const Settings& SettingsOf(const Table::Part& part) const { return settings_.At(part.clock); }
-  // Before rounds begin at a clock, no clock was counted: counts from there.
+  // Where a part comes to rounds from settings without, no clock was counted: counts from the settings' own, or from
+  // where the furthest worker is.
   void EnterRounds(Table::Part& part, const Settings& settings);
   // A partition's worker is there: from which clock on, the mode says.
   void Enter(Table::Part& part, uint32_t partition);

@@ -161,6 +161,9 @@ void PsClient::StartFetch(const FetchOptions& options) {
     fetch_->number = next_fetch_++;
     fetch_->missing = parts.size();
     std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
+    // A push that was not taken makes no clock to wait for.
+    for (const uint32_t part : refused_parts_) owed_clocks_[part] = 0;
+    refused_parts_.clear();
   }
   fetch_started_ = true;
   for (int i = 0; i < parts.size(); ++i) {
@@ -341,7 +344,10 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
     case Refusal::kNotFinite:
     case Refusal::kClockClosed:
     case Refusal::kTooOld:
-    case Refusal::kNewSettings: ++refused_pushes_; break;
+    case Refusal::kNewSettings:
+      ++refused_pushes_;
+      refused_parts_.push_back(header.part);
+      break;
     case Refusal::kFenced:
       FailLocked(absl::AbortedError(
           absl::StrCat(servers_[server]->Name(), " refuses this attempt at partition ", identity_.partition,

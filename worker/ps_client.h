@@ -172,6 +172,7 @@ class PsClient {
   std::vector<std::shared_ptr<GradientBuffer>> buffers_;
   uint32_t sets_in_flight_ = 0;
   uint64_t refused_pushes_ = 0;
+  std::vector<uint32_t> refused_parts_;  // since the last fetch was started
   SettingsHistory settings_;
   uint64_t staleness_sum_ = 0;
   uint64_t staleness_count_ = 0;

@@ -121,6 +121,7 @@ StepPlan Trainer::Plan() const {
 absl::StatusOr<StepPlan> Trainer::Prepare() {
   Settings before = settings_;
   if (client_.UpdateSettings(step_, &settings_)) {
+    refetch_ = true;  // what is under way was asked for under the settings before
     spdlog::info("step {}: settings version {}, sync mode {}", step_, settings_.version,
                  std::string(settings_.mode->name));
     if (accrued_ != nullptr) {

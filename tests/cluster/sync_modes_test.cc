@@ -4,7 +4,10 @@
 #include <numeric>
 #include <thread>
 
+#include <grpcpp/grpcpp.h>
+
 #include "absl/strings/str_cat.h"
+#include "proto/service.grpc.pb.h"
 #include "tests/cluster/cluster.h"
 #include "worker/ps_client.h"
 
@@ -313,6 +316,82 @@ TEST_CASE("bsp and local SGD form again without a worker that vanishes, and with
     }
     CHECK(Accuracy(cluster.job(), cluster.FlatParameters(), SmallSamples(480, 0, 1)) > 0.8);
   }
+}
+
+// As ps-ctl does it: the same change to all servers.
+void Change(Cluster& cluster, uint32_t version, uint64_t from_clock, const std::string& sync, float rate) {
+  for (const std::string& address : cluster.job().servers().addresses()) {
+    const auto stub = ControlService::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+    ChangeRequest request;
+    request.set_job(cluster.job().name());
+    request.mutable_change()->set_version(version);
+    request.mutable_change()->set_from_clock(from_clock);
+    *request.mutable_change()->mutable_sync() = SmallJob("workers: 2\nsync: " + sync + "\n").sync();
+    request.mutable_change()->set_learning_rate(rate);
+    ChangeReply reply;
+    grpc::ClientContext context;
+    const grpc::Status status = stub->Change(&context, request, &reply);
+    INFO(status.error_message());
+    REQUIRE(status.ok());
+  }
+}
+
+TEST_CASE("a learning rate changes at its clock, on servers and workers alike") {
+  for (const std::string mode : {"{mode: bsp}", "{mode: downpour, n_fetch: 1, n_push: 1, wait: true}"}) {
+    CAPTURE(mode);
+    Cluster cluster(SmallJob(absl::StrCat(kTwoServers, "workers: 1\nsync: ", mode,
+                                          "\noptimizer: {name: sgd, learning_rate: 0.1}\n",
+                                          "training: {batch: 16, epochs: 1, shuffle: false}\n")));
+    Change(cluster, 1, 20, mode, 0.05f);
+    REQUIRE(cluster.Train(800).ok());  // 50 steps
+    // The same by a schedule that halves the rate at step 20.
+    const Job halved = SmallJob("optimizer: {name: sgd, learning_rate: 0.1}\nschedule: {policy: multistep, step_values: [20], "
+                                "gamma: 0.5}\ntraining: {batch: 16, epochs: 1, shuffle: false}\n");
+    CHECK(LargestDifference(cluster.Parameters(), PlainSgd(halved, SmallSamples(800, 0, 1))) <= 1e-6);
+    CHECK(HistogramsOf(cluster).refused.empty());
+  }
+}
+
+TEST_CASE("the mode changes while a job runs, at one clock for all, and nothing is lost") {
+  Cluster cluster(SmallJob(absl::StrCat(kTwoServers, "workers: 2\nsync: {mode: downpour, n_fetch: 4, n_push: 4}\n",
+                                        "optimizer: {name: sgd, learning_rate: 0.02}\n",
+                                        "training: {batch: 8, epochs: 2}\n")));
+  // Known before anybody begins: each worker meets them at its own step.
+  Change(cluster, 1, 10, "{mode: bsp}", 0.02f);
+  Change(cluster, 2, 25, "{mode: ssp, s: 1}", 0.02f);
+  Change(cluster, 3, 40, "{mode: asp}", 0.02f);
+  Change(cluster, 4, 50, "{mode: bsp}", 0.02f);
+  const absl::Status trained = cluster.Train(960);  // 120 steps each
+  INFO(trained.message());
+  REQUIRE(trained.ok());
+  const Histograms seen = HistogramsOf(cluster);
+  CHECK(seen.refused.empty());
+  uint64_t parts = 0;
+  for (int i = 0; i < 2; ++i) {
+    const StatusReply status = cluster.server(i).Status();
+    for (const ShardStatus& shard : status.shards()) parts += shard.parts();
+  }
+  // Of each worker: two whole pushes of downpour and what was left at its end, then one a step.
+  CHECK(seen.pushes == parts * 2 * (3 + 110));
+  CHECK(Accuracy(cluster.job(), cluster.FlatParameters(), SmallSamples(960, 0, 1)) > 0.9);
+}
+
+TEST_CASE("a worker that did not hear of a change in time loses one push, and goes on by it") {
+  Cluster cluster(SmallJob(absl::StrCat(kTwoServers, "workers: 1\nsync: {mode: asp, wait: true}\n",
+                                        "optimizer: {name: sgd, learning_rate: 0.02}\n",
+                                        "training: {batch: 8, epochs: 4}\nworker: {heartbeat_ms: 20}\n")));
+  absl::Status trained;
+  std::thread worker([&] {
+    trained = cluster.TrainPartition(0, SmallSamples(320, 0, 1), {.slow_down = 20, .heartbeats = true});
+  });
+  while (HistogramsOf(cluster).pushes < 8) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  Change(cluster, 1, 0, "{mode: bsp}", 0.02f);
+  worker.join();
+  INFO(trained.message());
+  CHECK(trained.ok());
+  const Histograms seen = HistogramsOf(cluster);
+  CHECK(seen.refused.size() <= 1);
+  if (!seen.refused.empty()) CHECK(seen.refused.contains("new_settings"));
 }
 
 }  // namespace

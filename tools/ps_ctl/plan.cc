@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "proto/job_config.h"
 #include "proto/settings.h"
 #include "proto/sync/mode.h"
@@ -119,7 +120,11 @@ std::string Differences(const Job& before, const Job& after) {
   MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&report);
   differencer.Compare(before, after);
-  std::vector<std::string> lines = absl::StrSplit(report, '\n', absl::SkipEmpty());
+  // "modified: sync.n_push: 5 -> 10"; keys that come and go with a mode are of no news.
+  std::vector<std::string> lines;
+  for (absl::string_view line : absl::StrSplit(report, '\n', absl::SkipEmpty())) {
+    if (absl::ConsumePrefix(&line, "modified: ")) lines.emplace_back(line);
+  }
   return absl::StrJoin(lines, ", ");
 }
 

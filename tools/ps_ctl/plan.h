@@ -24,7 +24,7 @@ absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<Statu
 absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<StatusReply>& servers,
                                           const std::vector<std::string>& set, std::optional<uint64_t> at_clock);
 
-// "sync.n_push 5 -> 10, optimizer.learning_rate 0.1 -> 0.05"
+// What has another value: "sync.n_push: 5 -> 10, optimizer.learning_rate: 0.1 -> 0.05"
 std::string Differences(const Job& before, const Job& after);
 
 }  // namespace downpour::ctl

@@ -37,7 +37,10 @@ absl::StatusOr<JobStatus> JobStatusReader::Read() {
 }
 
 void Merge(const StatusReply& reply, JobStatus* status) {
-  if (status->workers.empty()) status->workers.assign(reply.workers().begin(), reply.workers().end());
+  if (status->workers.empty()) {
+    status->workers.assign(reply.workers().begin(), reply.workers().end());
+    status->changes.assign(reply.changes().begin(), reply.changes().end());
+  }
   for (const ShardStatus& shard : reply.shards()) {
     status->pushes += shard.pushes();
     status->staleness_sum += shard.staleness_sum();

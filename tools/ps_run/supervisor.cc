@@ -296,6 +296,7 @@ void Supervisor::ReadStatus() {
   unanswered_ = 0;
   outcome_.status = *std::move(status);
   advance_ = AdvanceOf(options_.job, outcome_.status);
+  TellChanges();
   for (const WorkerStatus& worker : outcome_.status.workers) {
     const uint32_t partition = worker.partition();
     if (options_.launcher == Launcher::kLocal || partition >= told_.size()) continue;
@@ -337,6 +338,23 @@ void Supervisor::ReadStatus() {
                     .seconds_left = SecondsLeft(advance_)};
   if (!outcome_.series.evaluations.empty()) view.accuracy = outcome_.series.evaluations.back().accuracy;
   terminal_.Progress(view, event);
+}
+
+void Supervisor::TellChanges() {
+  const std::vector<SettingsChange>& changes = outcome_.status.changes;
+  for (; changes_told_ < changes.size(); ++changes_told_) {
+    const SettingsChange& change = changes[changes_told_];
+    const ordered_json event = {{"event", "settings"},
+                                {"version", change.version()},
+                                {"from_clock", change.from_clock()},
+                                {"mode", change.sync().mode()},
+                                {"learning_rate", change.learning_rate()},
+                                {"sync", change.sync().ShortDebugString()}};
+    folder_->AddMetrics(event);
+    terminal_.Say(absl::StrFormat("settings version %d from clock %d on: %s, learning rate %g", change.version(),
+                                  change.from_clock(), change.sync().ShortDebugString(), change.learning_rate()),
+                  event);
+  }
 }
 
 void Supervisor::StartEvaluationIfDue() {

@@ -72,6 +72,8 @@ class Supervisor {
   // One round: waits for something to happen, at most progress_ms.
   void Turn();
   void ReadStatus();
+  // Changes of settings that are news.
+  void TellChanges();
   void WatchServers();
   void WatchWorkers();
   void WatchEvaluation();
@@ -106,6 +108,7 @@ class Supervisor {
   std::vector<bool> told_;             // by worker, whether its end was told
   Evaluation evaluation_;              // the one under way, as far as it is known
   uint32_t evaluations_started_ = 0;
+  size_t changes_told_ = 0;
   uint64_t unanswered_ = 0;            // status reads in a row that failed
   int stop_signal_ = 0;
   bool orphaned_ = false;

@@ -251,12 +251,13 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
     report_.set_bad_gradients(report_.bad_gradients() + 1);
   }
   if (++bad_in_a_row_ >= job_.worker().max_bad_gradients()) {
-    return absl::InternalError(absl::StrCat(bad_in_a_row_, " gradients in a row were not finite, the last in ", where,
+    return absl::InternalError(absl::StrCat(bad_in_a_row_, replica_ ? " pushes" : " gradients",
+                                            " in a row were not finite, the last in ", where,
                                             " at step ", step_,
                                             "; a smaller optimizer.learning_rate or data.scale may help"));
   }
-  spdlog::warn("step {}: what should be pushed is not finite in {}; it is not sent, and the parameters are fetched again",
-               step_, where);
+  spdlog::warn("step {}: {} not finite in {}; nothing of it is sent, and the parameters are fetched again", step_,
+               replica_ ? "the worker's own parameters are" : "the gradient is", where);
   // The clock has to move for the others, but nothing of this may.
   kernels::Zero(values);
   if (replica_ != nullptr) {

@@ -36,6 +36,7 @@ struct Flags {
   std::string listen;
   std::string metrics;
   std::string log_file;
+  std::string record;
   int lifeline_fd = -1;
 };
 
@@ -48,6 +49,7 @@ int ExitCode(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kPermissionDenied: return kUsage;
     case absl::StatusCode::kUnavailable: return kUnavailable;
     default: return kInternal;
@@ -92,12 +94,14 @@ int Run(const Flags& flags) {
   sigaddset(&ends, SIGINT);
   sigprocmask(SIG_BLOCK, &ends, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  // A recording that grows too large breaks off; the training does not.
+  signal(SIGXFSZ, SIG_IGN);
   const int signal_fd = signalfd(-1, &ends, SFD_CLOEXEC);
   if (signal_fd < 0) return Fail(kInternal, "no signalfd");
   // What matters of gRPC's own complaints is in our statuses.
   gpr_set_log_function([](gpr_log_func_args*) {});
 
-  auto server = Server::Start(*job, index, flags.listen, flags.metrics, *logger);
+  auto server = Server::Start(*job, index, flags.listen, flags.metrics, *logger, flags.record);
   if (!server.ok()) return Fail(ExitCode(server.status()), server.status().message());
   const nlohmann::ordered_json line = {{"event", "listening"},
                                        {"index", index},
@@ -120,6 +124,7 @@ int Main(int argc, char** argv) {
   app.add_option("--listen", flags.listen, "host:port instead of the job's servers.addresses[index]");
   app.add_option("--metrics", flags.metrics, "host:port of /metrics instead of the job's");
   app.add_option("--log-file", flags.log_file, "Where log lines go; without it, to standard error");
+  app.add_option("--record", flags.record, "Folder into which each shard writes all that it handles, for ps-replay");
   app.add_option("--lifeline-fd", flags.lifeline_fd,
                  "Ends the server when this descriptor's other end closes");
   try {

@@ -19,6 +19,7 @@
 #include "ps/listen_error.h"
 #include "ps/metrics.h"
 #include "ps/metrics_endpoint.h"
+#include "ps/recorder.h"
 #include "ps/service/control_service.h"
 #include "ps/service/parameter_service.h"
 #include "ps/service/streams.h"
@@ -74,6 +75,7 @@ struct ServerOptions {
   std::string listen;
   std::string metrics_listen;
   std::shared_ptr<spdlog::logger> logger;
+  std::string record;
 };
 
 }  // namespace
@@ -158,7 +160,14 @@ class Server::Impl final : public Shard::Sink {
     }
     std::vector<Shard*> shards;
     for (uint32_t i = 0; i < cores.size(); ++i) {
-      shards_.push_back(std::make_unique<Shard>(i, std::move(cores[i]), QueueLimitBytes(job_), this, log_));
+      std::unique_ptr<Recorder> recorder;
+      if (!options_.record.empty()) {
+        auto started = Recorder::Start(options_.record, job_, options_.index, i, log_.Shard(i));
+        if (!started.ok()) return started.status();
+        recorder = *std::move(started);
+      }
+      shards_.push_back(std::make_unique<Shard>(i, std::move(cores[i]), QueueLimitBytes(job_), this, log_,
+                                                std::move(recorder)));
       shards.push_back(shards_.back().get());
     }
     auto settings = SettingsHistory::Create(job_);
@@ -251,8 +260,9 @@ class Server::Impl final : public Shard::Sink {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Job& job, uint32_t index,
                                                       const std::string& listen,
                                                       const std::string& metrics_listen,
-                                                      std::shared_ptr<spdlog::logger> logger) {
-  auto impl = Impl::Start(job, {index, listen, metrics_listen, std::move(logger)});
+                                                      std::shared_ptr<spdlog::logger> logger,
+                                                      const std::string& record) {
+  auto impl = Impl::Start(job, {index, listen, metrics_listen, std::move(logger), record});
   if (!impl.ok()) return impl.status();
   return std::unique_ptr<Server>(new Server(*std::move(impl)));
 }

@@ -21,14 +21,17 @@ class Server {
   // `index`: which of the job's servers this is. `listen`: host:port or unix:path, port 0 for a free one;
   // empty for job.servers.addresses[index]. `metrics_listen`: host:port, the host a numeric address; empty
   // for job.servers.metrics_addresses[index], or else a free port on loopback. `logger`: null for a server
-  // that says nothing.
+  // that says nothing. `record`: a folder into which each shard writes what it handles (recorder.h); empty for
+  // no recording.
   //
-  // InvalidArgument: the job or an address makes no sense. Unavailable: an address can't be listened on; the
-  // message says which, why, and what to do.
+  // InvalidArgument: the job or an address makes no sense. Unavailable: an address can't be listened on, or the
+  // recording can't be begun; the message says which, why, and what to do. AlreadyExists: the folder has a
+  // recording of this server.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const Job& job, uint32_t index,
                                                        const std::string& listen = "",
                                                        const std::string& metrics_listen = "",
-                                                       std::shared_ptr<spdlog::logger> logger = nullptr);
+                                                       std::shared_ptr<spdlog::logger> logger = nullptr,
+                                                       const std::string& record = "");
 
   // Shuts down at once if nobody did.
   ~Server();

@@ -21,11 +21,13 @@ int64_t Milliseconds(SteadyClock::time_point time) {
 
 }  // namespace
 
-Shard::Shard(uint32_t index, std::unique_ptr<ShardCore> core, size_t queue_limit_bytes, Sink* sink, Log log)
+Shard::Shard(uint32_t index, std::unique_ptr<ShardCore> core, size_t queue_limit_bytes, Sink* sink, Log log,
+             std::unique_ptr<Observer> observer)
     : queue_limit_bytes_(queue_limit_bytes),
       sink_(sink),
       log_(log.Shard(index)),
       core_(std::move(core)),
+      observer_(std::move(observer)),
       thread_([this] { Run(); }) {}
 
 Shard::~Shard() { Stop(); }
@@ -88,6 +90,7 @@ ShardStats Shard::stats() const {
 }
 
 void Shard::HandleOne(Event event) {
+  if (observer_ != nullptr) observer_->Before(event);
   const bool push = std::holds_alternative<Push>(event);
   const auto begin = SteadyClock::now();
   core_->Handle(std::move(event), actions_);
@@ -98,6 +101,7 @@ void Shard::HandleOne(Event event) {
     counted_.apply_seconds += seconds;
   }
   counted_.core = core_->stats();
+  if (observer_ != nullptr) observer_->After(*core_);
 }
 
 void Shard::Complain(const Message& refusal) {
@@ -122,7 +126,7 @@ void Shard::Run() {
     {
       std::unique_lock lock(mutex_);
       wake_.wait_until(lock, next_tick, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty() && stopping_) return;
+      if (queue_.empty() && stopping_) break;
       std::swap(batch, queue_);
     }
     if (const auto now = SteadyClock::now(); now >= next_tick) {
@@ -159,6 +163,7 @@ void Shard::Run() {
     }
     batch.clear();
   }
+  if (observer_ != nullptr) observer_->Ended(*core_);
 }
 
 }  // namespace downpour::ps

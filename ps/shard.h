@@ -38,8 +38,19 @@ class Shard {
     virtual void Deliver(Action action) = 0;
   };
 
-  // Starts the thread. `sink` outlives the shard.
-  Shard(uint32_t index, std::unique_ptr<ShardCore> core, size_t queue_limit_bytes, Sink* sink, Log log);
+  // Sees what the core handles and how it stands then, on the shard's thread, which waits meanwhile.
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    virtual void Before(const Event& event) = 0;
+    virtual void After(const ShardCore& core) = 0;
+    // No event comes any more.
+    virtual void Ended(const ShardCore& core) = 0;
+  };
+
+  // Starts the thread. `sink` outlives the shard; `observer` may be null.
+  Shard(uint32_t index, std::unique_ptr<ShardCore> core, size_t queue_limit_bytes, Sink* sink, Log log,
+        std::unique_ptr<Observer> observer = nullptr);
   // As Stop().
   ~Shard();
   Shard(const Shard&) = delete;
@@ -71,6 +82,7 @@ class Shard {
 
   // Owned by the shard's thread.
   const std::unique_ptr<ShardCore> core_;
+  const std::unique_ptr<Observer> observer_;
   std::vector<Action> actions_;
   ShardStats counted_;
   int64_t last_complaint_ms_ = 0;

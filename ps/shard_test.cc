@@ -92,5 +92,43 @@ TEST_CASE("a shard handles what is queued before it ends") {
   CHECK(keeper.count() == 100);
 }
 
+// Writes down when it is called.
+class Witness : public Shard::Observer {
+ public:
+  explicit Witness(std::vector<std::string>* seen) : seen_(seen) {}
+  void Before(const Event& event) override {
+    tick_ = std::holds_alternative<Tick>(event);
+    if (!tick_) seen_->push_back("before " + std::to_string(event.index()));
+  }
+  void After(const ShardCore& core) override {
+    if (!tick_) seen_->push_back("after, pushes " + std::to_string(core.stats().pushes));
+  }
+  void Ended(const ShardCore& core) override {
+    seen_->push_back("ended, pushes " + std::to_string(core.stats().pushes));
+  }
+
+ private:
+  std::vector<std::string>* const seen_;
+  bool tick_ = false;
+};
+
+TEST_CASE("an observer sees each event before and after it is handled, and the end once") {
+  Keeper keeper;
+  keeper.Open();
+  std::vector<std::string> seen;
+  {
+    Shard shard(0, *ShardCore::Create(MakeJob()), 1 << 20, &keeper, {}, std::make_unique<Witness>(&seen));
+    shard.Post(CreateTable{1, 0, {{0, 0, 16}}});
+    shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
+    Push set = PushOf(1, 16);
+    set.message.header.kind = FrameKind::kSet;
+    shard.Post(Set{set.route, set.message});
+    shard.Post(PushOf(1, 16));
+    shard.Stop();
+  }
+  CHECK(seen == std::vector<std::string>{"before 0", "after, pushes 0", "before 1", "after, pushes 0", "before 4",
+                                         "after, pushes 0", "before 5", "after, pushes 1", "ended, pushes 1"});
+}
+
 }  // namespace
 }  // namespace downpour::ps

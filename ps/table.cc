@@ -240,20 +240,24 @@ const Payload& Table::Snapshot(Part& part) {
 
 uint64_t Table::Checksum() const {
   uint64_t sum = 0;
-  for (const Part& part : parts_) {
-    const auto add = [&](uint64_t vector, const float* values) {
-      for (size_t i = 0; i < part.values.size(); ++i) {
-        const uint64_t where = (part.begin + i) * (kernels::kMaxSlots + 1) + vector;
-        sum += Mix(where << 32 ^ where >> 32 ^ std::bit_cast<uint32_t>(values[i]));
-      }
-    };
-    add(0, part.values.data());
-    for (size_t i = 0; i < part.slots.size(); ++i) add(1 + i, part.slots[i]);
-    sum += Hash({id_, part.index, part.set, part.version, part.clock});
-    for (size_t i = 0; i < part.members.size(); ++i) {
-      sum += Hash({id_, part.index, i, part.members[i].sequence, part.members[i].position,
-                   part.views[i].clock, static_cast<uint64_t>(part.views[i].membership)});
+  for (const Part& part : parts_) sum += Checksum(part);
+  return sum;
+}
+
+uint64_t Table::Checksum(const Part& part) const {
+  uint64_t sum = 0;
+  const auto add = [&](uint64_t vector, const float* values) {
+    for (size_t i = 0; i < part.values.size(); ++i) {
+      const uint64_t where = (part.begin + i) * (kernels::kMaxSlots + 1) + vector;
+      sum += Mix(where << 32 ^ where >> 32 ^ std::bit_cast<uint32_t>(values[i]));
     }
+  };
+  add(0, part.values.data());
+  for (size_t i = 0; i < part.slots.size(); ++i) add(1 + i, part.slots[i]);
+  sum += Hash({id_, part.index, part.set, part.version, part.clock});
+  for (size_t i = 0; i < part.members.size(); ++i) {
+    sum += Hash({id_, part.index, i, part.members[i].sequence, part.members[i].position,
+                 part.views[i].clock, static_cast<uint64_t>(part.views[i].membership)});
   }
   return sum;
 }

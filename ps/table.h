@@ -114,6 +114,8 @@ class Table {
   const Payload& Snapshot(Part& part);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.
   uint64_t Checksum() const;
+  // One part's share of it.
+  uint64_t Checksum(const Part& part) const;
 
  private:
   Table(uint32_t id, const kernels::UpdateRule* rule, std::vector<ParamGroup> groups, PageBuffer arena,

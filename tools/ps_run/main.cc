@@ -104,6 +104,7 @@ int Main(int argc, char** argv) {
   std::string launcher = "local";
   bool check = false;
   bool json = false;
+  bool record = false;
   downpour::run::SupervisorOptions options;
   cli.add_option("job", source.path, "A job file, or the folder of a finished run")->required();
   cli.add_flag("--check", check, "Look the job over and start nothing");
@@ -115,6 +116,7 @@ int Main(int argc, char** argv) {
   cli.add_option("--data", source.data,
                  "A folder with the four files of MNIST's names, plain or .gz, in place of data.train and data.test");
   cli.add_option("--run-dir", options.run_dir, "The run's folder, empty or not there yet; default: a new one");
+  cli.add_flag("--record", record, "Record all that the servers' shards handle in the run folder, for ps-replay");
   cli.add_option("--launcher", launcher, "local: start the workers here; external: others start and feed them")
       ->check(CLI::IsMember({"local", "external"}));
   cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
@@ -140,6 +142,7 @@ int Main(int argc, char** argv) {
     return static_cast<int>(RunExit::kUsage);
   }
   options.job = *std::move(job);
+  if (record) options.job.mutable_run()->set_record(true);
   options.launcher = launcher == "local" ? downpour::run::Launcher::kLocal : downpour::run::Launcher::kExternal;
   for (const std::string& text : slow_downs) {
     if (!ReadSlowDown(text, &options.slow_downs)) {

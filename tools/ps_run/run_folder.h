@@ -13,8 +13,8 @@
 
 namespace downpour::run {
 
-// A folder with job.yaml (resolved), logs/, metrics.jsonl, model.safetensors, plot.png and summary.json. Files other
-// than logs and metrics appear whole or not at all. One thread at a time may use it.
+// A folder with job.yaml (resolved), logs/, metrics.jsonl, model.safetensors, plot.png, summary.json, and record/ where
+// run.record says so. Files other than logs, metrics and recordings appear whole or not at all. One thread at a time may use it.
 class RunFolder {
  public:
   // Makes `path`, which must not exist; where `path` is empty, `<job.run.dir>/<job.name>-<date>-<time>`.

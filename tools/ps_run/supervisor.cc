@@ -85,6 +85,10 @@ absl::Status Supervisor::Prepare() {
   const auto mode = FindSyncMode(options_.job.sync().mode());
   if (!mode.ok()) return mode.status();
   peers_ = (*mode)->peers;
+  if (peers_ && options_.job.run().record()) {
+    return absl::InvalidArgumentError("run.record, --record: where the shards live in the workers nothing records them; "
+                                      "such a job gives the same bits in each run");
+  }
   auto evaluator = Evaluator::Create(options_.job);
   if (!evaluator.ok()) return evaluator.status();
   evaluator_ = *std::move(evaluator);
@@ -103,11 +107,12 @@ absl::Status Supervisor::StartServers() {
   for (int i = 0; i < servers.addresses_size(); ++i) {
     const std::string name = absl::StrCat("server-", i);
     const std::string metrics = i < servers.metrics_addresses_size() ? servers.metrics_addresses(i) : "127.0.0.1:0";
-    auto child = Child::Start(name,
-                              {absl::StrCat(options_.binaries, "/ps-server"), "--config", folder_->File("job.yaml"),
-                               "--index", absl::StrCat(i), "--listen", servers.addresses(i), "--metrics", metrics,
-                               "--lifeline-fd", absl::StrCat(kLifelineFd), "--log-file", folder_->LogFile(name)},
-                              folder_->LogFile(name));
+    std::vector<std::string> arguments = {
+        absl::StrCat(options_.binaries, "/ps-server"), "--config", folder_->File("job.yaml"), "--index", absl::StrCat(i),
+        "--listen", servers.addresses(i), "--metrics", metrics, "--lifeline-fd", absl::StrCat(kLifelineFd),
+        "--log-file", folder_->LogFile(name)};
+    if (options_.job.run().record()) arguments.insert(arguments.end(), {"--record", folder_->File("record")});
+    auto child = Child::Start(name, arguments, folder_->LogFile(name));
     if (!child.ok()) return child.status();
     servers_.push_back(*std::move(child));
   }

@@ -94,9 +94,9 @@ worker::SampleStore SmallSamples(size_t rows, uint32_t partition, uint32_t parti
   return store;
 }
 
-Cluster::Cluster(const Job& job) : job_(job) {
+Cluster::Cluster(const Job& job, const std::string& record) : job_(job) {
   for (int i = 0; i < job.servers().addresses_size(); ++i) {
-    auto server = ps::Server::Start(job, i, "127.0.0.1:0", "127.0.0.1:0");
+    auto server = ps::Server::Start(job, i, "127.0.0.1:0", "127.0.0.1:0", nullptr, record);
     INFO(server.status().message());
     REQUIRE(server.ok());
     servers_.push_back(*std::move(server));

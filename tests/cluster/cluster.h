@@ -32,8 +32,9 @@ struct AttemptOptions {
 
 class Cluster {
  public:
-  // Starts the job's servers on free ports.
-  explicit Cluster(const Job& job);
+  // Starts the job's servers on free ports. What their shards handle is recorded in the folder `record`, if there is
+  // one; the recording ends with the servers.
+  explicit Cluster(const Job& job, const std::string& record = "");
 
   // The job with the servers' addresses.
   const Job& job() const { return job_; }

@@ -105,6 +105,12 @@ class Workplace:
                 return event
         raise AssertionError(f"ended without {name}: {process.stderr.read()}")
 
+    def wait_until(self, condition, seconds=15):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come to that in time"
+            time.sleep(0.02)
+
     def processes(self):
         """Command lines of Downpour's processes that work in this folder."""
         found = {}

@@ -441,7 +441,8 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
     table.Apply(part, hyper, {&one, 1}, {settings.sync.delay_compensation(), then});
   }
   ++stats_.updates;
-  part.in_rounds = false;
+  // One from before the rounds may still come in them.
+  if (header.clock >= part.clock) part.in_rounds = false;
   part.members[header.worker] = {header.sequence, header.position};
   part.views[header.worker].clock = std::max(part.views[header.worker].clock, header.clock + 1);
   header.version = version;

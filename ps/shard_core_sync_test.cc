@@ -222,5 +222,19 @@ TEST_CASE("rounds that begin in a running job begin at their clock, or at the fu
   }
 }
 
+TEST_CASE("a push from before the rounds, which comes when others are in them, changes nothing of their clock") {
+  Cluster cluster(MakeJob("asp"));
+  cluster.Do(Change{To(1, 5, "bsp", 0.5f)});
+  cluster.One(Cluster::PushOf(0, 1, 4, 0.0f));
+  CHECK(cluster.Do(Under(Cluster::PushOf(0, 2, 5, 1.0f), 1)).empty());
+  CHECK(cluster.One(Cluster::PushOf(1, 1, 3, 0.0f)).header.reason == Refusal::kNone);
+  CHECK(cluster.One(Cluster::PushOf(1, 2, 4, 0.0f)).header.reason == Refusal::kNone);
+  Pull pull = Cluster::PullOf(1, 5);
+  pull.header.settings = 1;
+  CHECK(cluster.One(pull).header.clock == 5);
+  CHECK(cluster.Do(Under(Cluster::PushOf(1, 3, 5, 1.0f), 1)).size() == 2);
+  CHECK(cluster.First() == 0.5f);
+}
+
 }  // namespace
 }  // namespace downpour::ps

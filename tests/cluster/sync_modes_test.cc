@@ -305,7 +305,7 @@ TEST_CASE("bsp and local SGD form again without a worker that vanishes, and with
         statuses[i] = cluster.TrainPartition(i, SmallSamples(480, i, 3), {.slow_down = 20, .heartbeats = true});
       });
     }
-    REQUIRE(cluster.TrainPartition(2, SmallSamples(480, 2, 3), {.vanish_after_steps = 6}).ok());
+    REQUIRE(cluster.TrainPartition(2, SmallSamples(480, 2, 3), {.vanish_after_steps = 6, .heartbeats = true}).ok());
     threads.emplace_back([&] {
       statuses[2] = cluster.TrainPartition(2, SmallSamples(480, 2, 3), {.task_attempt = 1, .heartbeats = true});
     });
@@ -371,8 +371,10 @@ TEST_CASE("the mode changes while a job runs, at one clock for all, and nothing 
     const StatusReply status = cluster.server(i).Status();
     for (const ShardStatus& shard : status.shards()) parts += shard.parts();
   }
-  // Of each worker: two whole pushes of downpour and what was left at its end, then one a step.
-  CHECK(seen.pushes == parts * 2 * (3 + 110));
+  // Of each worker: two whole pushes of downpour and what was left at its end, then one a step. One that came when the
+  // other was in rounds already began there.
+  CHECK(seen.pushes >= parts * 2 * (3 + 110));
+  CHECK(seen.pushes <= parts * (3 + 110 + 120));
   CHECK(Accuracy(cluster.job(), cluster.FlatParameters(), SmallSamples(960, 0, 1)) > 0.9);
 }
 

@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import time
+import urllib.request
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BINARIES = REPOSITORY / "dist" / "bin"
@@ -55,6 +57,26 @@ def data_section(limit=4000, train_images=None, train_labels=None):
 LONG = "{batch: 64, epochs: 100000}"
 
 
+def free_address():
+    """An address that nobody listens on."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % holder.getsockname()[1]
+
+
+def metrics(address):
+    """A page of /metrics: by the text before each value, which is the name with its labels."""
+    page = urllib.request.urlopen(f"http://{address}/metrics", timeout=10).read().decode()
+    lines = (line.rsplit(" ", 1) for line in page.splitlines() if line and not line.startswith("#"))
+    return {name: float(value) for name, value in lines}
+
+
+def total(pages, name, label=""):
+    """The sum of a metric over pages of /metrics, where its labels contain the text."""
+    return sum(value for page in pages for key, value in page.items()
+               if key.split("{")[0] == name and label in key)
+
+
 class Workplace:
     """A folder for one test, and the processes that were started with it in their command lines."""
 
@@ -94,6 +116,11 @@ class Workplace:
         line = server.stdout.readline()
         assert line, server.stderr.read()
         return server, json.loads(line)
+
+    def serve_all(self, job, count=2):
+        """Starts all servers of a job; --servers for its workers, and the addresses of /metrics."""
+        listening = [self.serve(job, index)[1] for index in range(count)]
+        return ",".join(each["address"] for each in listening), [each["metrics"] for each in listening]
 
     def wait_for_event(self, process, name, seen=None):
         """Reads a process's JSON lines up to the first event of that name."""

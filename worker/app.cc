@@ -152,15 +152,14 @@ App::Failure App::RunSteps() {
 
 App::Failure App::Host(Job* job) {
   std::string listen = options_.listen;
-  if (listen.empty()) {
-    if (static_cast<int>(options_.partition) >= job->servers().addresses_size()) {
-      return {ExitStatus::kUsage,
-              absl::InvalidArgumentError(absl::StrCat("with sync.mode ", job->sync().mode(), " each of the ",
-                                                      job->workers(), " workers needs an address; there are ",
-                                                      job->servers().addresses_size()))};
-    }
-    listen = job->servers().addresses(static_cast<int>(options_.partition));
+  const int given = job->servers().addresses_size();
+  if ((listen.empty() || options_.rendezvous.empty()) && given != static_cast<int>(job->workers())) {
+    return {ExitStatus::kUsage,
+            absl::InvalidArgumentError(absl::StrCat("with sync.mode ", job->sync().mode(), " each of the ",
+                                                    job->workers(), " workers needs an address; there are ",
+                                                    given))};
   }
+  if (listen.empty()) listen = job->servers().addresses(static_cast<int>(options_.partition));
   auto host = options_.host_factory(*job, options_.partition, listen);
   if (!host.ok()) return {ExitOf(host.status()), host.status()};
   host_ = *std::move(host);

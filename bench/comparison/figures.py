@@ -53,8 +53,13 @@ def fast_done(summary, slow_partition):
 
 def target(finals):
     """An accuracy to be reached: whole percents, at least one below the worst end of the modes that learnt at all."""
-    learnt = [final for final in finals if final > 0.5 * max(finals)]
+    learnt = [final for final in finals if final > max(finals) / 2]
     return int(100 * min(learnt) - 1 + 1e-9) / 100 if learnt else None
+
+
+def least_learnt(finals, classes):
+    """The accuracy that a run has to pass, or it has collapsed: half of the best, and what guessing gives."""
+    return max([final / 2 for final in finals] + [1.05 / classes])
 
 
 def of_run(events, summary, total_samples, slow_partition=None):

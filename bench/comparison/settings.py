@@ -22,16 +22,35 @@ class Mode:
     about: str  # a phrase for people
     sync: dict  # the job's section of that name
     optimizer: dict
+    others: dict = dataclasses.field(default_factory=dict)  # further keys of the job
+
+    def keys(self):
+        return {"sync": self.sync, "optimizer": self.optimizer, **self.others}
 
 
 # In the order in which they are shown: from strong to weak. Its place gives a mode its colour.
 MODES = {
     "bsp": Mode("one update a step, from all", {"mode": "bsp"}, momentum(0.03, 0.9)),
+    # Its addresses are as many as there are workers.
+    "peer": Mode("as bsp, the shards live in the workers", {"mode": "peer"}, momentum(0.03, 0.9),
+                 {"servers": {"shards": 2}}),
+    "local_sgd": Mode("10 steps by itself, then the mean of all", {"mode": "local_sgd", "tau": 10}, adam(0.003)),
+    "easgd_rounds": Mode(
+        "10 steps by itself, then all are drawn to one centre",
+        {"mode": "easgd", "tau": 10, "rounds": True},
+        momentum(0.045, 0.9),
+    ),
+    "ssp": Mode("nobody more than 3 steps ahead of the slowest", {"mode": "ssp", "s": 3}, adam(0.001)),
     "asp": Mode("fetch and push at each step, wait for nobody", {"mode": "asp"}, adam(0.001)),
     "downpour": Mode(
         "fetch and push each 5 steps, step locally between, wait for nobody",
         {"mode": "downpour", "n_fetch": 5, "n_push": 5},
         momentum(0.03, 0.5),
+    ),
+    "easgd": Mode(
+        "10 steps by itself, then drawn to a centre, wait for nobody",
+        {"mode": "easgd", "tau": 10},
+        momentum(0.06, 0.9),
     ),
 }
 

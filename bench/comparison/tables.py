@@ -3,6 +3,7 @@
 import html
 
 NOTHING = "-"
+COLLAPSED = " collapsed"  # behind an accuracy that is no better than a guess
 
 
 def each(values, form):
@@ -12,6 +13,10 @@ def each(values, form):
 
 def one(value, form, factor=1):
     return NOTHING if value is None else format(value * factor, form)
+
+
+def _mark(run):
+    return COLLAPSED if run.get("collapsed") else ""
 
 
 def _points(run, key, factor=1):
@@ -34,7 +39,7 @@ def work(results, case):
             each(_points(run, "epoch"), ".1f"),
             each(_points(run, "epoch", results["steps_per_epoch"]), ",.0f"),
             each(_points(run, "seconds"), ",.0f"),
-            each(_points(run, "accuracy", 100), ".1f"),
+            each(_points(run, "accuracy", 100), ".1f") + _mark(run),
             one(run["images_per_second"], ",.0f"),
             one(run["bytes_to_servers"], ",.0f", 1e-6),
             one(run["bytes_from_servers"], ",.0f", 1e-6),
@@ -62,7 +67,7 @@ def straggler(results):
             ratio(slow["seconds"], alike["seconds"]),
             one(fast.get("seconds"), ",.0f"),
             one(fast.get("accuracy"), ".1f", 100),
-            one(slow["accuracy"], ".1f", 100),
+            one(slow["accuracy"], ".1f", 100) + _mark(slow),
             one(alike["seconds_to_target"], ",.0f"),
             one(slow["seconds_to_target"], ",.0f"),
             ratio(slow["seconds_to_target"], alike["seconds_to_target"]),

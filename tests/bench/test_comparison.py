@@ -49,6 +49,13 @@ def test_the_target_is_below_the_worst_mode_that_learnt():
     assert figures.target([0.89]) == 0.88
 
 
+@pytest.mark.parametrize("finals, classes, least", [
+    ([0.89, 0.1], 10, 0.445), ([0.1, 0.1], 10, 0.105), ([0.95, 0.5], 2, 0.525), ([], 10, 0.105),
+])
+def test_what_has_not_learnt_has_collapsed(finals, classes, least):
+    assert figures.least_learnt(finals, classes) == pytest.approx(least)
+
+
 def test_the_fast_workers_are_done_when_the_last_of_them_is():
     workers = [{"partition": i, "seconds": s} for i, s in enumerate([3, 5, 9])]
     assert figures.fast_done({"workers": workers}, 2) == 5
@@ -79,6 +86,10 @@ def test_the_tables():
                        "20.0 / 60.0 / 70.0 / 90.0", "50", "4", "12", "0.0"]
     assert rows[1] == ["asp", "failed: no <such> mode"]
     assert "asp   failed: no <such> mode\n" in tables.as_text(header, rows)
+    collapsed = results()
+    collapsed["runs"][0]["collapsed"] = collapsed["runs"][2]["collapsed"] = True
+    assert tables.work(collapsed, "alike")[1][0][4] == "20.0 / 60.0 / 70.0 / 90.0 collapsed"
+    assert tables.straggler(collapsed)[1][0][6] == "90.0 collapsed"
     lines = tables.as_markdown(header, rows).splitlines()
     assert {line.count("|") for line in lines} == {len(header) + 1}
     header, rows = tables.straggler(results())
@@ -104,9 +115,9 @@ def test_every_mode_has_a_colour_and_settings_that_the_job_file_knows(tmp_path):
     assert len(MODES) <= len(page.COLOURS)
     assert len(page.SHAPES) == len(plots.MARKS)
     for name, mode in MODES.items():
-        assert mode.sync["mode"] == name and mode.about
+        assert name.startswith(mode.sync["mode"]) and mode.about
         job = tmp_path / f"{name}.yaml"
-        job.write_text(job_text(sync=json.dumps(mode.sync), optimizer=json.dumps(mode.optimizer)))
+        job.write_text(job_text(**{key: json.dumps(section) for key, section in mode.keys().items()}))
         checked = subprocess.run([REPOSITORY / "dist/bin/ps-run", "--check", job], capture_output=True, text=True)
         assert checked.returncode == 0, checked.stderr
 
@@ -138,13 +149,13 @@ def test_the_whole_command(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(job_text())
     out = tmp_path / "out"
-    result = bench("--job", job, "--quick", "--epochs", 1, "--set", "data.limit=2000", "--modes", "bsp,asp,hogwild",
+    result = bench("--job", job, "--quick", "--epochs", 1, "--set", "data.limit=2000", "--modes", "bsp,peer,asp,hogwild",
                    "--out", out, prelude=UNKNOWN)
     assert result.returncode == 1, result.stderr  # for one mode failed
     kept = json.loads((out / "results.json").read_text())
     assert [(run["case"], run["mode"], run["result"]) for run in kept["runs"]] == [
         (case, mode, "failed" if mode == "hogwild" else "done")
-        for case in ("alike", "straggler") for mode in ("bsp", "asp", "hogwild")
+        for case in ("alike", "straggler") for mode in ("bsp", "peer", "asp", "hogwild")
     ]
     assert kept["samples"] == 2000 and kept["epochs"] == 1 and kept["workers"] == 2
     for run in kept["runs"]:
@@ -160,7 +171,10 @@ def test_the_whole_command(tmp_path):
         assert "All workers alike" in text and "The last worker three times as slow" in text
         assert "bsp" in text and "hogwild" in text and "is none of" in text
     assert (out / "index.html").read_text().count('role="img"') == 6
-    assert "1 of 6: alike, bsp: " in result.stderr and "6 of 6: straggler, hogwild: failed" in result.stderr
+    assert "1 of 8: alike, bsp: " in result.stderr and "8 of 8: straggler, hogwild: failed" in result.stderr
+    # Workers that hold the parameters exchange what servers would.
+    exchanged = {run["mode"]: run["bytes_from_servers"] for run in kept["runs"] if run["case"] == "alike" and run["series"]}
+    assert exchanged["peer"] == exchanged["bsp"]
     logs = out / "runs" / "straggler-asp" / "logs"
     assert "takes 3 times as long" in (logs / "worker-1.log").read_text()
     again = bench("--redraw", out, prelude=UNKNOWN)

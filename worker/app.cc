@@ -40,14 +40,16 @@ ExitStatus ExitOf(const absl::Status& status) {
   }
 }
 
-std::string HintFor(ExitStatus exit) {
+std::string HintFor(ExitStatus exit, bool peers) {
   switch (exit) {
     case ExitStatus::kUsage: return "ps-worker --help lists the flags; ps-run --check looks a job file over";
     case ExitStatus::kData: return "look at the file, row or column that is named; trying again will not help";
-    case ExitStatus::kServer: return "look whether the ps-server runs and what its log says last";
+    case ExitStatus::kServer:
+      return peers ? "the shards live in the workers: look which of them ended first, and why"
+                   : "look whether the ps-server runs and what its log says last";
     case ExitStatus::kInternal: return "the worker's log has what came before";
     case ExitStatus::kStopped: return "it was told to stop; whoever did so knows why";
-    case ExitStatus::kSuperseded: return "a newer attempt at the same partition goes on in its place";
+    case ExitStatus::kSuperseded: return "another attempt at the same partition has its place";
     case ExitStatus::kDisagree: return "start servers and workers from the same job file";
     case ExitStatus::kDone: break;
   }
@@ -283,7 +285,8 @@ ExitStatus App::Finish(const Failure& failure) {
   if (failure.exit == ExitStatus::kDone) return failure.exit;
   const std::string reason(failure.status.message());
   spdlog::error("{}", reason);
-  events_.Failed(reason, HintFor(failure.exit));
+  const auto mode = FindSyncMode(options_.job.sync().mode());
+  events_.Failed(reason, HintFor(failure.exit, mode.ok() && (*mode)->peers));
   std::lock_guard lock(mutex_);
   if (client_ && failure.exit != ExitStatus::kSuperseded && failure.exit != ExitStatus::kServer) {
     const Outcome outcome = failure.exit == ExitStatus::kStopped ? STOPPED : FAILED;

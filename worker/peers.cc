@@ -63,6 +63,9 @@ absl::StatusOr<std::vector<std::string>> Rendezvous::Meet(const std::string& own
   while (!stop()) {
     const auto reply = Call(own, false);
     if (!reply.ok()) {
+      if (absl::IsUnimplemented(reply.status())) {
+        return absl::FailedPreconditionError(absl::StrCat("whoever listens on ", address_, " is no rendezvous"));
+      }
       if (!absl::IsUnavailable(reply.status()) && !absl::IsDeadlineExceeded(reply.status())) return reply.status();
       return absl::UnavailableError(absl::StrCat("no answer from the rendezvous at ", address_, ": ",
                                                  reply.status().message(), ". Does whoever supervises the job run?"));
@@ -90,9 +93,12 @@ absl::StatusOr<std::vector<std::string>> Rendezvous::Meet(const std::string& own
 }
 
 void Rendezvous::AwaitRelease(const std::function<bool()>& stop) {
-  while (!stop()) {
+  const milliseconds patience(job_.worker().connect_timeout_ms());
+  for (auto answered = Clock::now(); !stop();) {
     const auto reply = Call("", true);
-    if (!reply.ok() || reply->released()) return;
+    if (reply.ok() ? reply->released() : !absl::IsDeadlineExceeded(reply.status())) return;
+    if (reply.ok()) answered = Clock::now();
+    if (Clock::now() - answered > patience) return;
     std::this_thread::sleep_for(kLook);
   }
 }

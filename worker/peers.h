@@ -40,7 +40,8 @@ class Rendezvous {
   // sync.join_timeout_ms, naming the partitions that have not come. Aborted, FailedPrecondition: service.proto.
   absl::StatusOr<std::vector<std::string>> Meet(const std::string& own, const std::function<bool()>& stop,
                                                 const std::function<void(const std::string&)>& on_wait);
-  // Waits until nobody needs this worker's shards any more, or `stop` says so, or whoever supervises the job is gone.
+  // Waits until nobody needs this worker's shards any more, or `stop` says so, or whoever supervises the job is gone or
+  // has been silent for worker.connect_timeout_ms.
   void AwaitRelease(const std::function<bool()>& stop);
 
  private:

@@ -1,6 +1,5 @@
 #include "tools/ps_run/rendezvous_server.h"
 
-#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -15,9 +14,11 @@
 namespace downpour::run {
 namespace {
 
-constexpr size_t kMostNamed = 20;
+constexpr int kMostNamed = 20;
 
 using AttemptId = std::pair<uint32_t, uint32_t>;
+
+std::string Text(const AttemptId& attempt) { return absl::StrCat(attempt.first, ".", attempt.second); }
 
 }  // namespace
 
@@ -38,7 +39,8 @@ class RendezvousServer::Impl final : public RendezvousService::Service {
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
-      return absl::UnavailableError(absl::StrCat("can't listen on ", host, " for the workers' rendezvous"));
+      return absl::UnavailableError(absl::StrCat(
+          "can't listen on ", host, ", the host of servers.addresses[0], for the workers' rendezvous"));
     }
     address_ = absl::StrCat(host, ":", port);
     return absl::OkStatus();
@@ -52,7 +54,13 @@ class RendezvousServer::Impl final : public RendezvousService::Service {
 
   std::optional<std::vector<std::string>> Everyone() const {
     std::lock_guard lock(mutex_);
-    return EveryoneLocked();
+    if (!complete_) return std::nullopt;
+    return Addresses();
+  }
+
+  std::optional<std::string> Lost() const {
+    std::lock_guard lock(mutex_);
+    return lost_;
   }
 
   void Release() {
@@ -63,52 +71,68 @@ class RendezvousServer::Impl final : public RendezvousService::Service {
  private:
   struct Worker {
     AttemptId attempt;
-    std::string address;
+    std::string address;  // empty until it comes
+    uint64_t heard = 0;   // how many had arrived when it last said that it is here
   };
 
   absl::Status Meet(const MeetRequest& request, MeetReply* reply) {
     if (request.job() != job_.name()) {
       return absl::FailedPreconditionError(absl::StrCat("this is the rendezvous of job '", job_.name(), "'"));
     }
+    std::lock_guard lock(mutex_);
     if (request.partition() >= workers_.size()) {
       return absl::FailedPreconditionError(absl::StrCat("the job has ", workers_.size(), " partitions"));
     }
-    std::lock_guard lock(mutex_);
     if (!request.done()) {
-      if (absl::Status status = CheckConnectAddress(request.address()); !status.ok()) return status;
-      Worker& worker = workers_[request.partition()];
-      const AttemptId attempt{request.attempt().stage(), request.attempt().task()};
-      if (attempt < worker.attempt) {
-        return absl::AbortedError(
-            absl::StrCat("a newer attempt has come to partition ", request.partition()));
-      }
-      const bool another = !worker.address.empty() && worker.address != request.address();
-      if (another && (complete_ || attempt == worker.attempt)) {
-        return absl::AbortedError(absl::StrCat(
-            "another worker holds partition ", request.partition(),
-            complete_ ? ", and its share of the parameters went with it where it is gone: the job has to begin again"
-                      : ""));
-      }
-      worker = {attempt, request.address()};
+      if (absl::Status status = Take(request); !status.ok()) return status;
     }
-    const auto everyone = EveryoneLocked();
-    if (everyone) {
-      complete_ = true;
-      reply->mutable_addresses()->Assign(everyone->begin(), everyone->end());
+    for (uint32_t i = 0; i < workers_.size() && reply->missing_size() < kMostNamed; ++i) {
+      if (!complete_ && !IsHere(workers_[i])) reply->add_missing(i);
     }
-    for (uint32_t i = 0; i < workers_.size() && reply->missing_size() < static_cast<int>(kMostNamed); ++i) {
-      if (workers_[i].address.empty()) reply->add_missing(i);
+    complete_ = reply->missing().empty();
+    if (complete_) {
+      for (std::string& address : Addresses()) reply->add_addresses(std::move(address));
     }
     reply->set_released(released_);
     return absl::OkStatus();
   }
 
-  std::optional<std::vector<std::string>> EveryoneLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::vector<std::string> addresses;
-    for (const Worker& worker : workers_) {
-      if (worker.address.empty()) return std::nullopt;
-      addresses.push_back(worker.address);
+  // Of a worker that says that it is here.
+  absl::Status Take(const MeetRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (absl::Status status = CheckConnectAddress(request.address()); !status.ok()) return status;
+    Worker& worker = workers_[request.partition()];
+    const AttemptId attempt{request.attempt().stage(), request.attempt().task()};
+    if (worker.address == request.address() && worker.attempt == attempt) {
+      worker.heard = arrivals_;
+      return absl::OkStatus();
     }
+    if (!worker.address.empty()) {
+      if (attempt < worker.attempt) {
+        return absl::AbortedError(absl::StrCat("a newer attempt has come to partition ", request.partition()));
+      }
+      if (attempt == worker.attempt) {
+        return absl::AbortedError(absl::StrCat("another worker of the same attempt, at ", worker.address,
+                                               ", holds partition ", request.partition()));
+      }
+      if (complete_) {
+        lost_ = absl::StrCat("worker ", request.partition(), " was started again after all had met, so attempt ",
+                             Text(worker.attempt), " is gone, and its share of the parameters with it: the job has to "
+                             "begin again");
+        return absl::AbortedError(*lost_);
+      }
+    }
+    worker = {attempt, request.address(), ++arrivals_};
+    return absl::OkStatus();
+  }
+
+  // Whether it has said so since the last of them arrived: who has ended in between will not.
+  bool IsHere(const Worker& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !worker.address.empty() && worker.heard == arrivals_;
+  }
+
+  std::vector<std::string> Addresses() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::vector<std::string> addresses;
+    for (const Worker& worker : workers_) addresses.push_back(worker.address);
     return addresses;
   }
 
@@ -117,7 +141,9 @@ class RendezvousServer::Impl final : public RendezvousService::Service {
 
   mutable std::mutex mutex_;
   std::vector<Worker> workers_ ABSL_GUARDED_BY(mutex_);
-  bool complete_ ABSL_GUARDED_BY(mutex_) = false;  // all have come, and some have been told
+  uint64_t arrivals_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool complete_ ABSL_GUARDED_BY(mutex_) = false;  // all have been here at once; for good
+  std::optional<std::string> lost_ ABSL_GUARDED_BY(mutex_);
   bool released_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::unique_ptr<grpc::Server> server_;
@@ -134,6 +160,7 @@ absl::StatusOr<std::unique_ptr<RendezvousServer>> RendezvousServer::Start(const 
 
 const std::string& RendezvousServer::address() const { return impl_->address(); }
 std::optional<std::vector<std::string>> RendezvousServer::Everyone() const { return impl_->Everyone(); }
+std::optional<std::string> RendezvousServer::Lost() const { return impl_->Lost(); }
 void RendezvousServer::Release() { impl_->Release(); }
 
 }  // namespace downpour::run

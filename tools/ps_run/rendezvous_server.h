@@ -1,4 +1,8 @@
 // Where the workers of a job find one another when the shards live in them (RendezvousService in service.proto).
+//
+// A worker comes, and says again and again that it is here. All have met once each has said so after the last came: a
+// worker that ended while it waited counts no more, and its next attempt takes its place. After they have met no place
+// is given away, for each worker then holds parameters that nobody else has.
 #pragma once
 
 #include <memory>
@@ -20,8 +24,10 @@ class RendezvousServer {
 
   // host:port
   const std::string& address() const;
-  // Where each worker's shards listen, by partition, once all have come.
+  // Where each worker's shards listen, by partition, once all have met.
   std::optional<std::vector<std::string>> Everyone() const;
+  // A sentence once a newer attempt has come after all had met, and was refused: the one before it is gone.
+  std::optional<std::string> Lost() const;
   // Workers that are done may end.
   void Release();
 

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -27,6 +28,8 @@ using std::chrono::milliseconds;
 constexpr int kLogLines = 10;
 constexpr milliseconds kServerStart{30000};
 constexpr milliseconds kStopGrace{5000};
+constexpr int kUnanswered = 10;  // reads in a row that failed before it is told
+constexpr char kShareIsGone[] = "; its share of the parameters is gone with it, so the job has to begin again";
 
 bool WillGoOn(const WorkerStatus& worker) {
   return worker.state() == WorkerStatus::ABSENT || worker.state() == WorkerStatus::LIVE;
@@ -88,6 +91,11 @@ absl::Status Supervisor::Prepare() {
   if (peers_ && options_.job.run().record()) {
     return absl::InvalidArgumentError("run.record, --record: where the shards live in the workers nothing records them; "
                                       "such a job gives the same bits in each run");
+  }
+  if (peers_ && absl::StartsWith(options_.job.servers().addresses(0), "unix:")) {
+    return absl::InvalidArgumentError(absl::StrCat("servers.addresses: '", options_.job.servers().addresses(0),
+                                                   "' has no host; where the shards live in the workers, these meet "
+                                                   "on the host of the first"));
   }
   auto evaluator = Evaluator::Create(options_.job);
   if (!evaluator.ok()) return evaluator.status();
@@ -258,6 +266,7 @@ void Supervisor::Turn() {
   if (reader_ == nullptr || stop_signal_ != 0 || orphaned_) return;
   WatchServers();
   WatchWorkers();
+  WatchRendezvous();
   if (!server_lost_) ReadStatus();
   WatchEvaluation();
   StartEvaluationIfDue();
@@ -274,6 +283,14 @@ void Supervisor::WatchServers() {
   }
 }
 
+void Supervisor::WatchRendezvous() {
+  if (!rendezvous_ || server_lost_) return;
+  if (const auto lost = rendezvous_->Lost()) {
+    server_lost_ = true;
+    Problem(*lost);
+  }
+}
+
 void Supervisor::WatchWorkers() {
   for (size_t i = 0; i < workers_.size(); ++i) {
     for (const std::string& line : workers_[i].Lines()) {
@@ -284,18 +301,23 @@ void Supervisor::WatchWorkers() {
     if (!ended || told_[i]) continue;
     told_[i] = true;
     if (*ended == 0) continue;
-    if (peers_ && reader_ != nullptr) server_lost_ = true;  // its share of the parameters went with it
+    const bool share_is_gone = peers_ && reader_ != nullptr;
+    server_lost_ = server_lost_ || share_is_gone;
     Problem(absl::StrCat("worker ", i, " ended (", DescribeEnd(*ended), ")",
-                         reasons_[i].empty() ? "" : absl::StrCat(": ", reasons_[i]), "; log: ",
-                         workers_[i].log_path()));
+                         reasons_[i].empty() ? "" : absl::StrCat(": ", reasons_[i]), share_is_gone ? kShareIsGone : "",
+                         "; log: ", workers_[i].log_path()));
   }
 }
 
 void Supervisor::ReadStatus() {
   absl::StatusOr<JobStatus> status = reader_->Read();
   if (!status.ok()) {
-    // A server that is merely busy answers the next time; one that ended is noticed as a child.
-    if (++unanswered_ == 10) Problem(std::string(status.status().message()));
+    // A server that is merely busy answers the next time; one that ended is noticed as a child, unless it lives in a
+    // worker that somebody else started.
+    if (++unanswered_ == kUnanswered) {
+      server_lost_ = peers_;
+      Problem(absl::StrCat(status.status().message(), peers_ ? kShareIsGone : ""));
+    }
     return;
   }
   unanswered_ = 0;
@@ -306,7 +328,10 @@ void Supervisor::ReadStatus() {
     const uint32_t partition = worker.partition();
     if (options_.launcher == Launcher::kLocal || partition >= told_.size()) continue;
     const bool gone = !WillGoOn(worker) && worker.state() != WorkerStatus::FINISHED;
-    if (gone && !told_[partition]) Problem(absl::StrCat("worker ", partition, " is gone: ", worker.reason()));
+    if (gone && !told_[partition]) {
+      server_lost_ = server_lost_ || peers_;
+      Problem(absl::StrCat("worker ", partition, " is gone: ", worker.reason(), peers_ ? kShareIsGone : ""));
+    }
     told_[partition] = gone;
   }
   if (advance_.samples == 0) return;
@@ -385,6 +410,7 @@ void Supervisor::WatchEvaluation() {
   if (!measured) return;
   if (!measured->ok()) {
     if (!server_lost_) Problem(absl::StrCat("evaluation: ", measured->status().message()));
+    if (peers_ && training_ended_) server_lost_ = true;  // the model was still in the workers
     return;
   }
   values_ = std::move((*measured)->values);

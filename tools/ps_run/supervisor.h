@@ -76,6 +76,7 @@ class Supervisor {
   void TellChanges();
   void WatchServers();
   void WatchWorkers();
+  void WatchRendezvous();
   void WatchEvaluation();
   void StartEvaluationIfDue();
   void StartEvaluation();
@@ -112,7 +113,7 @@ class Supervisor {
   uint64_t unanswered_ = 0;            // status reads in a row that failed
   int stop_signal_ = 0;
   bool orphaned_ = false;
-  bool server_lost_ = false;
+  bool server_lost_ = false;           // or, with peers, a worker
 };
 
 }  // namespace downpour::run

@@ -521,7 +521,11 @@ absl::Status CheckSync(const Sync& sync, uint32_t workers, float learning_rate) 
     mistakes.Add(-1, "", error.msg);
   }
   CheckSyncAcrossKeys(sync, workers, learning_rate, &mistakes);
-  return mistakes.ToStatus();
+  if (absl::Status status = mistakes.ToStatus(); !status.ok()) return status;
+  if (!google::protobuf::util::MessageDifferencer::Equals(parsed, sync)) {
+    return absl::InvalidArgumentError("sync: every key that counts for the mode has to be there, not only what differs");
+  }
+  return absl::OkStatus();
 }
 
 std::string JobToYaml(const Job& job) {

@@ -68,7 +68,10 @@ TEST_CASE("what makes no sense, or would mix what is exchanged, is refused with 
   unknown.mutable_sync()->set_mode("hogwild");
   SettingsChange backups = Change(1, 0, "{mode: bsp, backup_workers: 3}");
   backups.mutable_sync()->set_backup_workers(4);
+  SettingsChange incomplete = Change(1, 0, "{mode: downpour}");
+  incomplete.mutable_sync()->clear_n_push();
   const Row table[] = {
+      {"{mode: downpour}", incomplete, "every key that counts"},
       {"{mode: downpour}", misfit, "sync.n_push: belongs to mode downpour, not to bsp"},
       {"{mode: downpour}", unknown, "'hogwild' is none of"},
       {"{mode: bsp}", backups, "should be less than workers, 4"},

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/optimizer/update_rule.h"
 #include "proto/frame.h"
+#include "proto/hyper.h"
 
 namespace downpour {
 namespace {
@@ -78,8 +79,8 @@ ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_s
 }
 
 uint64_t LargestPartBytes(const Job& job) {
-  const auto rule = kernels::FindUpdateRule(job.optimizer().name());
-  return rule.ok() && (*rule)->per_tensor ? kMaxFramePayloadBytes : job.servers().part_bytes();
+  const auto rule = ServerRule(job);
+  return rule.ok() && *rule != nullptr && (*rule)->per_tensor ? kMaxFramePayloadBytes : job.servers().part_bytes();
 }
 
 absl::Status ValidateShardMap(const ShardMap& map, uint32_t servers) {

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "kernels/optimizer/update_rule.h"
 #include "proto/frame.h"
 #include "proto/hyper.h"
@@ -21,6 +22,7 @@ namespace {
 constexpr auto kShardTimeout = std::chrono::seconds(20);
 constexpr auto kLogTimeout = std::chrono::seconds(1);
 constexpr uint64_t kMaxParts = 1 << 20;
+constexpr size_t kMostNamed = 20;
 
 std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t server) {
   auto directory = std::make_shared<Directory>();
@@ -220,8 +222,24 @@ absl::StatusOr<HeartbeatReply> Control::Heartbeat(const HeartbeatRequest& reques
     return status;
   }
   HeartbeatReply reply;
-  reply.mutable_changes()->Assign(settings_.changes().begin(), settings_.changes().end());
+  for (size_t i = request.known_settings(); i < settings_.changes().size(); ++i) {
+    *reply.add_changes() = settings_.changes()[i];
+  }
   return reply;
+}
+
+absl::Status Control::CheckEverybodyHasCome(const SettingsChange& change) const {
+  const auto mode = FindSyncMode(change.sync().mode());
+  const Settings& before = settings_.latest();
+  if (!mode.ok() || !IsStrong(**mode, change.sync()) || IsStrong(*before.mode, before.sync)) return absl::OkStatus();
+  std::vector<uint32_t> absent;
+  for (const WorkerStatus& worker : membership_.Status(clock_())) {
+    if (worker.state() == WorkerStatus::ABSENT && absent.size() < kMostNamed) absent.push_back(worker.partition());
+  }
+  if (absent.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("with sync.mode ", std::string((*mode)->name), " all workers have to run at once, and of these "
+                   "partitions none has come yet: ", absl::StrJoin(absent, ", ")));
 }
 
 absl::Status Control::Change(const ChangeRequest& request) {
@@ -230,6 +248,7 @@ absl::Status Control::Change(const ChangeRequest& request) {
   std::lock_guard lock(mutex_);
   if (draining_) return absl::UnavailableError("the server is shutting down");
   const bool again = change.version() <= settings_.latest().version;
+  if (absl::Status status = CheckEverybodyHasCome(change); !again && !status.ok()) return status;
   if (absl::Status status = settings_.Add(change); !status.ok()) return status;
   if (again) return absl::OkStatus();
   // Under the lock, so that all shards see changes in the order of their versions.

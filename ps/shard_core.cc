@@ -106,7 +106,6 @@ void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
     stats_.table_bytes += table->bytes();
     for (Table::Part& part : table->parts()) {
       part.warm = job_.sync().warmup_steps() == 0;
-      part.sent.resize(leases_.size());
       for (uint32_t i = 0; i < leases_.size(); ++i) Enter(part, i);
     }
   }
@@ -153,7 +152,7 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
     leases_[event.partition].live = false;
     ForEachPart([&](Table& table, Table::Part& part) {
       part.views[event.partition].membership = Membership::kGone;
-      part.sent[event.partition].clear();
+      if (!part.sent.empty()) part.sent[event.partition].clear();
       stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
         if (parked.header.worker != event.partition || parked.header.fence != event.fence) return false;
         RefusePull(parked.route, parked.header, Refusal::kLeaseEnded, "the lease has ended", actions);
@@ -187,7 +186,7 @@ Report ShardCore::MakeReport(uint64_t ticket, uint32_t partition) const {
       if (partition >= leases_.size()) continue;
       // Whoever comes when others have gone on goes on with them.
       const uint64_t clock =
-          std::max(part.views[partition].clock, SettingsOf(part).mode->entry_clock(View(part)));
+          std::max(part.views[partition].clock, EntrySettings(part).mode->entry_clock(View(part)));
       const PartitionProgress progress{part.members[partition].sequence, clock,
                                        part.members[partition].position};
       if (!report.progress || progress.sequence < report.progress->sequence ||
@@ -247,11 +246,19 @@ PartView ShardCore::View(const Table::Part& part) const {
   return {part.clock, static_cast<uint32_t>(part.held.size()), part.views};
 }
 
+const Settings& ShardCore::EntrySettings(const Table::Part& part) const {
+  return settings_.At(std::max(part.clock, SlowestClock(View(part))));
+}
+
 void ShardCore::EnterRounds(Table::Part& part, const Settings& settings) {
-  if (settings.mode->coupling(settings.sync) != Coupling::kRounds) return;
-  const Settings& before = SettingsOf(part);
-  if (part.in_rounds && before.mode->coupling(before.sync) == Coupling::kRounds) return;
-  part.in_rounds = true;
+  const auto in_rounds = [](const Settings& s) { return s.mode->coupling(s.sync) == Coupling::kRounds; };
+  if (!in_rounds(settings) || settings.version < part.next_rounds) return;
+  bool after_none = false;
+  for (uint32_t version = part.next_rounds; version < settings.version; ++version) {
+    after_none = after_none || !in_rounds(*settings_.Version(version));
+  }
+  part.next_rounds = settings.version + 1;
+  if (!after_none) return;
   part.clock = std::max(part.clock, settings.from_clock);
   for (const MemberView& member : part.views) part.clock = std::max(part.clock, member.clock);
 }
@@ -273,7 +280,7 @@ void ShardCore::Enter(Table::Part& part, uint32_t partition) {
     return;
   }
   if (member.membership == Membership::kLive) return;
-  const Settings& settings = SettingsOf(part);
+  const Settings& settings = EntrySettings(part);
   if (settings.mode->coupling(settings.sync) == Coupling::kBounded) {
     member.clock = std::max(member.clock, settings.mode->entry_clock(View(part)));
   }
@@ -329,14 +336,22 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   if (part == nullptr) return refuse(Refusal::kMalformed, sentence);
   if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
   if (!HoldsLease(header)) return refuse(FenceRefusal(header), FenceSentence(header));
-  if (header.sequence <= part->members[header.worker].sequence) return refuse(Refusal::kDuplicate, "");
+  if (header.sequence <= part->members[header.worker].sequence) return PassOver(*table, *part, event, actions);
   if (draining_) return refuse(Refusal::kShuttingDown, kDraining);
   if (!part->set) return refuse(Refusal::kNotSet, absl::StrCat("part ", header.part, " has no values yet"));
 
-  if (const Refusal reason = CheckPush(*part, header, &sentence); reason != Refusal::kNone) {
-    return refuse(reason, sentence);
-  }
   const Settings& settings = settings_.At(header.clock);
+  // Its gradient is lost, but the worker has gone on: without rounds nobody waits for that clock.
+  const auto pass_by = [&](Refusal reason, std::string why) {
+    refuse(reason, std::move(why));
+    if (settings.mode->coupling(settings.sync) == Coupling::kRounds) return;
+    MemberView& member = part->views[header.worker];
+    member.clock = std::max(member.clock, header.clock + 1);
+    AnswerParked(*table, *part, actions);
+  };
+  if (const Refusal reason = CheckPush(*part, header, &sentence); reason != Refusal::kNone) {
+    return reason == Refusal::kClockAhead ? refuse(reason, sentence) : pass_by(reason, sentence);
+  }
   EnterRounds(*part, settings);
   const PushDecision decision =
       settings.mode->on_push(settings.sync, View(*part), {header.worker, header.clock});
@@ -346,9 +361,9 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
                                                 SlowestClock(View(*part))));
   }
   if (const auto bad = table->FirstNonFinite(event.message)) {
-    return refuse(Refusal::kNotFinite,
-                  absl::StrCat("element ", part->begin + *bad, " of the gradient of clock ", header.clock,
-                               " is not finite"));
+    return pass_by(Refusal::kNotFinite,
+                   absl::StrCat("element ", part->begin + *bad, " of the gradient of clock ", header.clock,
+                                " is not finite"));
   }
   if (decision.action == PushAction::kApply) {
     Apply(*table, *part, settings, std::move(event), actions);
@@ -358,11 +373,25 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
         part->held, [&](const auto& held) { return held.message.header.worker == header.worker; });
     part->views[header.worker].clock = header.clock + 1;
     ++stats_.held;
-    part->held.push_back({event.route, std::move(event.message)});
+    part->held.push_back({event.route, std::move(event.message), now_ms_});
   }
   CloseIfDue(*table, *part, actions);
   WarmUp(*table, *part, actions);
   AnswerParked(*table, *part, actions);
+}
+
+void ShardCore::PassOver(Table& table, Table::Part& part, const Push& push, std::vector<Action>& actions) {
+  const FrameHeader& header = push.message.header;
+  Acknowledge(push.route, header, Refusal::kDuplicate, "", actions);
+  const Settings& settings = settings_.At(header.clock);
+  if (settings.mode->on_push(settings.sync, View(part), {header.worker, header.clock}).action == PushAction::kRefuse) {
+    return;
+  }
+  MemberView& member = part.views[header.worker];
+  member.clock = std::max(member.clock, header.clock + 1);
+  CloseIfDue(table, part, actions);
+  WarmUp(table, part, actions);
+  AnswerParked(table, part, actions);
 }
 
 Refusal ShardCore::CheckPush(const Table::Part& part, const FrameHeader& header, std::string* sentence) const {
@@ -433,7 +462,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
       hyper.learning_rate /= static_cast<float>(staleness);
     }
     const Payload* then = nullptr;
-    if (settings.sync.delay_compensation() > 0 && staleness > 0) {
+    if (settings.sync.delay_compensation() > 0 && staleness > 0 && !part.sent.empty()) {
       for (const Table::Sent& sent : part.sent[header.worker]) {
         if (sent.version == header.version) then = &sent.values;
       }
@@ -441,8 +470,6 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
     table.Apply(part, hyper, {&one, 1}, {settings.sync.delay_compensation(), then});
   }
   ++stats_.updates;
-  // One from before the rounds may still come in them.
-  if (header.clock >= part.clock) part.in_rounds = false;
   part.members[header.worker] = {header.sequence, header.position};
   part.views[header.worker].clock = std::max(part.views[header.worker].clock, header.clock + 1);
   header.version = version;
@@ -451,7 +478,9 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
 
 void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions) {
   const Settings& settings = SettingsOf(part);
-  if (!settings.mode->closes(settings.sync, View(part))) return;
+  // Where rounds have ended before their time, nobody pushes what the held ones wait for.
+  const bool ended = settings.mode->coupling(settings.sync) != Coupling::kRounds && !part.held.empty();
+  if (!ended && !settings.mode->closes(settings.sync, View(part))) return;
   // In the order of partitions, whatever the order of arrival: the same bits each time.
   std::sort(part.held.begin(), part.held.end(),
             [](const auto& a, const auto& b) { return a.message.header.worker < b.message.header.worker; });
@@ -480,7 +509,9 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
   stats_.held -= part.held.size();
   for (Table::Held& held : std::exchange(part.held, {})) {
     FrameHeader& header = held.message.header;
-    part.members[header.worker] = {header.sequence, header.position};
+    if (header.sequence > part.members[header.worker].sequence) {
+      part.members[header.worker] = {header.sequence, header.position};
+    }
     header.version = version;
     Acknowledge(held.route, header, Refusal::kNone, "", actions);
   }
@@ -525,8 +556,17 @@ void ShardCore::AnswerParked(Table& table, Table::Part& part, std::vector<Action
 }
 
 bool ShardCore::MayRead(const Table::Part& part, const FrameHeader& pull) const {
-  if (!part.warm && pull.worker != 0 && !IsObserver(pull.fence)) return false;
-  return settings_.Version(pull.settings)->mode->read_clock(View(part)) >= pull.clock;
+  const bool observer = IsObserver(pull.fence);
+  if (!part.warm && pull.worker != 0 && !observer) return false;
+  const Settings& settings = *settings_.Version(pull.settings);
+  uint64_t clock = pull.clock;
+  if (!observer && settings.mode->coupling(settings.sync) == Coupling::kRounds) {
+    // A push that was not taken makes no clock to wait for, and where rounds have ended no clock closes.
+    clock = std::min(clock, part.views[pull.worker].clock);
+    const Settings& now = SettingsOf(part);
+    if (now.mode->coupling(now.sync) != Coupling::kRounds) return true;
+  }
+  return settings.mode->read_clock(View(part)) >= clock;
 }
 
 void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,
@@ -543,12 +583,13 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
   header.version = part.version;
   header.elements = static_cast<uint32_t>(part.values.size());
   header.payload_bytes = static_cast<uint32_t>(values.size());
-  if (settings_.latest().sync.delay_compensation() > 0 && !IsObserver(pull.fence)) {
-    // As many as a worker may have in use: installed, behind the pushes under way, and on its way.
-    constexpr size_t kMostSent = 8;
+  const Sync& sync = settings_.latest().sync;
+  if (sync.delay_compensation() > 0 && !IsObserver(pull.fence)) {
+    part.sent.resize(leases_.size());
     auto& sent = part.sent[pull.worker];
-    if (sent.size() == kMostSent) sent.erase(sent.begin());
-    sent.push_back({part.version, values});
+    if (sent.empty() || sent.back().version != part.version) sent.push_back({part.version, values});
+    // What a worker may have in use: installed, on its way, accrued, and behind each push under way.
+    if (sent.size() > sync.max_pushes_in_flight() + 3) sent.erase(sent.begin());
   }
   ++stats_.pulls;
   stats_.sent_bytes += values.size();
@@ -580,45 +621,64 @@ void ShardCore::On(Change event, std::vector<Action>& actions) {
 
 void ShardCore::On(Tick event, std::vector<Action>& actions) {
   now_ms_ = std::max(now_ms_, event.now_ms);
-  if (stats_.parked == 0) return;
+  if (stats_.parked + stats_.held == 0) return;
   ForEachPart([&](Table&, Table::Part& part) { RefuseOverdue(part, actions); });
-  const Settings& settings = settings_.latest();
+}
+
+std::optional<ShardCore::Overdue> ShardCore::WhyOverdue(const Table::Part& part, const FrameHeader& waiting,
+                                                        int64_t since_ms) const {
+  constexpr size_t kMostNamed = 20;
+  const Settings& settings = *settings_.Version(waiting.settings);
+  const auto named = [&](auto belongs) {
+    std::vector<std::string> names;
+    for (uint32_t i = 0; i < leases_.size(); ++i) {
+      if (!belongs(i)) continue;
+      if (names.size() == kMostNamed) {
+        names.push_back("more");
+        break;
+      }
+      names.push_back(leases_[i].fence == 0 ? absl::StrCat(i) : absl::StrCat(i, " (clock ", part.views[i].clock, ")"));
+    }
+    return absl::StrJoin(names, ", ");
+  };
   // Without rounds nobody waits for who has not come, but for the one who goes first.
-  const bool warming = job_.sync().warmup_steps() > 0 && leases_[0].fence == 0;
-  if (settings.mode->coupling(settings.sync) != Coupling::kRounds && !warming) return;
-  const int64_t timeout_ms = job_.sync().join_timeout_ms();
-  if (timeout_ms == 0 || first_join_ms_ < 0 || now_ms_ - first_join_ms_ < timeout_ms) return;
-  std::vector<size_t> absent;
-  for (size_t i = 0; i < leases_.size(); ++i) {
-    if (leases_[i].fence == 0) absent.push_back(i);
+  const bool warming = !part.warm && leases_[0].fence == 0;
+  const auto absent = [&](uint32_t i) {
+    return leases_[i].fence == 0 && (!warming || i == 0);
+  };
+  const int64_t join_ms = settings.sync.join_timeout_ms();
+  if (settings.mode->coupling(settings.sync) == Coupling::kRounds || warming) {
+    const std::string missing = named(absent);
+    if (!missing.empty()) {
+      if (join_ms == 0 || first_join_ms_ < 0 || now_ms_ - std::max(first_join_ms_, since_ms) < join_ms) return std::nullopt;
+      return Overdue{Refusal::kNoMembers,
+                     absl::StrCat("after ", join_ms, " ms these of the job's ", leases_.size(),
+                                  " partitions have no worker yet: ", missing)};
+    }
   }
-  if (absent.empty()) return;
-  constexpr size_t kNamed = 20;
-  const std::string more =
-      absent.size() > kNamed ? absl::StrCat(" and ", absent.size() - kNamed, " more") : "";
-  if (absent.size() > kNamed) absent.resize(kNamed);
-  RefuseParked(Refusal::kNoMembers,
-               absl::StrCat("after ", timeout_ms, " ms these of the job's ", leases_.size(),
-                            " partitions have no worker yet: ", absl::StrJoin(absent, ", "), more),
-               actions);
+  const int64_t read_ms = settings.sync.read_timeout_ms();
+  if (read_ms == 0 || !part.set || !part.warm || now_ms_ - since_ms < read_ms) return std::nullopt;
+  const std::string slow = named([&](uint32_t i) {
+    return part.views[i].membership == Membership::kLive && part.views[i].clock <= std::max(part.clock, waiting.clock) &&
+           i != waiting.worker;
+  });
+  return Overdue{Refusal::kReadTimeout,
+                 absl::StrCat("waited ", read_ms, " ms for clock ", waiting.clock, ", behind which are partitions ", slow,
+                              "; sync.read_timeout_ms says how long to wait")};
 }
 
 void ShardCore::RefuseOverdue(Table::Part& part, std::vector<Action>& actions) {
   stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
-    const int64_t timeout_ms = settings_.Version(parked.header.settings)->sync.read_timeout_ms();
-    if (timeout_ms == 0 || !part.set || !part.warm || now_ms_ - parked.since_ms < timeout_ms) return false;
-    std::vector<std::string> slow;
-    for (size_t i = 0; i < part.views.size() && slow.size() < 20; ++i) {
-      const MemberView& member = part.views[i];
-      if (member.membership == Membership::kLive && member.clock < parked.header.clock) {
-        slow.push_back(absl::StrCat(i, " (clock ", member.clock, ")"));
-      }
-    }
-    RefusePull(parked.route, parked.header, Refusal::kReadTimeout,
-               absl::StrCat("waited ", timeout_ms, " ms for clock ", parked.header.clock,
-                            ", behind which are partitions ", absl::StrJoin(slow, ", "),
-                            "; sync.read_timeout_ms says how long to wait"),
-               actions);
+    const auto overdue = WhyOverdue(part, parked.header, parked.since_ms);
+    if (overdue) RefusePull(parked.route, parked.header, overdue->reason, overdue->sentence, actions);
+    return overdue.has_value();
+  });
+  stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
+    const FrameHeader& header = held.message.header;
+    const auto overdue = WhyOverdue(part, header, held.since_ms);
+    if (!overdue) return false;
+    part.views[header.worker].clock = header.clock;
+    Acknowledge(held.route, header, overdue->reason, overdue->sentence, actions);
     return true;
   });
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -63,8 +64,8 @@ class ShardCore {
 
   const CoreStats& stats() const { return stats_; }
 
-  // Of all that a checkpoint must keep: values, slots, clocks, versions, sequences and positions. The checksums of several shards add up (modulo 2^64) to one that
-  // does not depend on how parts were dealt to shards.
+  // Of values, slots, and what is known of each part and partition; leases, settings and what was sent are not in it. The
+  // checksums of several shards add up (modulo 2^64) to one that does not depend on how parts were dealt to shards.
   uint64_t Checksum() const;
 
   // For tests and checkpoints.
@@ -102,6 +103,8 @@ class ShardCore {
   PartView View(const Table::Part& part) const;
   // The settings that a part's next clock goes by.
   const Settings& SettingsOf(const Table::Part& part) const { return settings_.At(part.clock); }
+  // The settings that a worker who comes now goes by.
+  const Settings& EntrySettings(const Table::Part& part) const;
   // Where a part comes to rounds from settings without, no clock was counted: counts from the settings' own, or from
   // where the furthest worker is.
   void EnterRounds(Table::Part& part, const Settings& settings);
@@ -111,6 +114,8 @@ class ShardCore {
   void WarmUp(Table& table, Table::Part& part, std::vector<Action>& actions);
 
   kernels::Hyper HyperAt(uint64_t clock, const Settings& settings) const;
+  // A push that an earlier attempt had applied: this one's clock passes without it, and nobody waits for more.
+  void PassOver(Table& table, Table::Part& part, const Push& push, std::vector<Action>& actions);
   // Why a push is not taken, whatever the sync mode; kNone where nothing is wrong.
   Refusal CheckPush(const Table::Part& part, const FrameHeader& header, std::string* sentence) const;
   void Count(const Table::Part& part, const FrameHeader& push);
@@ -122,6 +127,12 @@ class ShardCore {
   // Whether a pull can be answered at all, ever, given who is left.
   bool Hopeless() const;
   void RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions);
+  struct Overdue {
+    Refusal reason = Refusal::kNone;
+    std::string sentence;
+  };
+  // Why a pull, or a push that is held, should wait no longer for others; none where it should.
+  std::optional<Overdue> WhyOverdue(const Table::Part& part, const FrameHeader& waiting, int64_t since_ms) const;
   void RefuseOverdue(Table::Part& part, std::vector<Action>& actions);
 
   void SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,

@@ -1,6 +1,7 @@
 // How a shard combines pushes, beyond what the sync modes' truth tables say: ages, delays, steps alone, settings that change.
 #include <catch2/catch.hpp>
 
+#include "proto/job_config.h"
 #include "ps/core_harness.h"
 
 namespace downpour::ps {
@@ -174,7 +175,9 @@ SettingsChange To(uint32_t version, uint64_t from_clock, const std::string& mode
   SettingsChange change;
   change.set_version(version);
   change.set_from_clock(from_clock);
-  change.mutable_sync()->set_mode(mode);
+  const auto job = ParseJob("name: test\nworkers: 2\nsync: {mode: " + mode + "}\nnet: [{name: l, type: softmax_loss}]\n", "");
+  REQUIRE(job.ok());
+  *change.mutable_sync() = job->sync();
   change.set_learning_rate(rate);
   return change;
 }
@@ -234,6 +237,116 @@ TEST_CASE("a push from before the rounds, which comes when others are in them, c
   CHECK(cluster.One(pull).header.clock == 5);
   CHECK(cluster.Do(Under(Cluster::PushOf(1, 3, 5, 1.0f), 1)).size() == 2);
   CHECK(cluster.First() == 0.5f);
+}
+
+TEST_CASE("ssp: a refused gradient holds nobody up, not even its own worker") {
+  Job job = MakeJob("ssp", "sgd", 3);
+  job.mutable_sync()->set_s(0);
+  job.mutable_sync()->set_max_age(1);
+  Cluster cluster(job);
+  cluster.One(Cluster::PushOf(0, 1, 0, 0.0f));
+  cluster.One(Cluster::PushOf(1, 1, 0, 0.0f));
+  CHECK(cluster.Do(Cluster::PullOf(0, 1)).empty());
+  const auto actions = cluster.Do(Cluster::PushOf(2, 1, 0, 0.0f));
+  REQUIRE(actions.size() == 2);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kTooOld);
+  CHECK(std::get<Reply>(actions[1]).message.header.kind == FrameKind::kValues);
+}
+
+TEST_CASE("nobody waits for the clock of a push that was refused, whichever comes first, the refusal or the next pull") {
+  Cluster cluster(MakeJob("bsp"));
+  for (uint64_t clock = 0; clock < 3; ++clock) {
+    for (uint32_t worker : {0, 1}) cluster.Do(Cluster::PushOf(worker, clock + 1, clock, 0.0f));
+  }
+  cluster.Do(Change{To(1, 2, "asp", 0.5f)});
+  CHECK(cluster.One(Cluster::PushOf(0, 4, 3, 1.0f)).header.reason == Refusal::kNewSettings);
+  CHECK(cluster.One(Cluster::PullOf(0, 4)).header.kind == FrameKind::kValues);
+}
+
+TEST_CASE("a held push does not wait for ever for who never comes, or does not move") {
+  Job job = MakeJob("bsp");
+  job.mutable_sync()->set_join_timeout_ms(1000);
+  job.mutable_sync()->set_read_timeout_ms(5000);
+  auto core = *ShardCore::Create(job);
+  std::vector<Action> actions;
+  core->Handle(CreateTable{1, 0, {{0, 0, kElements}}, {}}, actions);
+  core->Handle(Tick{100}, actions);
+  core->Handle(Join{.ticket = 1, .partition = 0, .fence = 10}, actions);
+  core->Handle(Set{{}, Cluster::SetOf(0, 0, std::vector<float>(kElements, 1.0f))}, actions);
+  core->Handle(Cluster::PushOf(0, 1, 0, 1.0f), actions);
+  actions.clear();
+  core->Handle(Tick{1099}, actions);
+  CHECK(actions.empty());
+  core->Handle(Tick{1100}, actions);
+  REQUIRE(actions.size() == 1);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kNoMembers);
+  CHECK(core->stats().held == 0);
+  // Partition 1 comes, and then does nothing.
+  core->Handle(Join{.ticket = 1, .partition = 1, .fence = 11}, actions);
+  core->Handle(Cluster::PushOf(0, 1, 0, 1.0f), actions);
+  actions.clear();
+  core->Handle(Tick{6099}, actions);
+  CHECK(actions.empty());
+  core->Handle(Tick{6100}, actions);
+  REQUIRE(actions.size() == 1);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kReadTimeout);
+  CHECK(Text(std::get<Reply>(actions[0]).message.payload).find("partitions 1 (clock 0)") != std::string::npos);
+}
+
+TEST_CASE("with backup workers those who never come end nothing while clocks close without them") {
+  Job job = MakeJob("bsp", "sgd", 3);
+  job.mutable_sync()->set_backup_workers(1);
+  job.mutable_sync()->set_join_timeout_ms(1000);
+  auto core = *ShardCore::Create(job);
+  std::vector<Action> actions;
+  core->Handle(CreateTable{1, 0, {{0, 0, kElements}}, {}}, actions);
+  core->Handle(Tick{100}, actions);
+  for (uint32_t p : {0, 1}) core->Handle(Join{.ticket = 1, .partition = p, .fence = 10 + p}, actions);
+  core->Handle(Set{{}, Cluster::SetOf(0, 0, std::vector<float>(kElements, 1.0f))}, actions);
+  for (uint64_t clock = 0; clock < 5; ++clock) {
+    core->Handle(Tick{static_cast<int64_t>(1000 * clock + 500)}, actions);
+    core->Handle(Cluster::PushOf(0, clock + 1, clock, 1.0f), actions);
+    actions.clear();
+    core->Handle(Cluster::PullOf(0, clock + 1), actions);
+    core->Handle(Tick{static_cast<int64_t>(1000 * clock + 900)}, actions);
+    CHECK(actions.empty());
+    core->Handle(Cluster::PushOf(1, clock + 1, clock, 1.0f), actions);
+    CHECK(actions.size() == 3);
+  }
+  CHECK(core->stats().updates == 5);
+}
+
+TEST_CASE("who comes after the mode has changed comes by the new one, also where parts count no clocks") {
+  Cluster cluster(MakeJob("asp"));
+  cluster.Do(Change{To(1, 10, "ssp", 0.5f)});
+  cluster.One(Cluster::PushOf(1, 1, 3, 0.0f));
+  cluster.Do(Leave{.ticket = 1, .partition = 1, .fence = 11});
+  for (uint64_t clock = 0; clock < 50; ++clock) {
+    cluster.One(Under(Cluster::PushOf(0, clock + 1, clock, 0.0f), clock < 10 ? 0 : 1));
+  }
+  CHECK(cluster.Rejoin(1, 99).progress->clock == 50);
+}
+
+TEST_CASE("a clock that closes late takes nothing back of what its workers had applied since") {
+  Cluster cluster(MakeJob("bsp"));
+  cluster.Do(Change{To(1, 1, "asp", 0.5f)});
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f));
+  CHECK(cluster.One(Under(Cluster::PushOf(0, 2, 1, 1.0f), 1)).header.reason == Refusal::kNone);
+  cluster.Do(Cluster::PushOf(1, 1, 0, 1.0f));
+  CHECK(cluster.stats().held == 0);
+  CHECK(cluster.One(Under(Cluster::PushOf(0, 2, 1, 1.0f), 1)).header.reason == Refusal::kDuplicate);
+}
+
+TEST_CASE("rounds that end before their time leave nothing held") {
+  Cluster cluster(MakeJob("bsp"));
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f));
+  cluster.Do(Cluster::PullOf(0, 1));
+  const auto actions = cluster.Do(Change{To(1, 0, "asp", 0.5f)});
+  REQUIRE(actions.size() == 2);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kNone);
+  CHECK(std::get<Reply>(actions[1]).message.header.kind == FrameKind::kValues);
+  CHECK(cluster.First() == 0.5f);
+  CHECK(cluster.stats().held == 0);
 }
 
 }  // namespace

@@ -254,7 +254,7 @@ uint64_t Table::Checksum(const Part& part) const {
   };
   add(0, part.values.data());
   for (size_t i = 0; i < part.slots.size(); ++i) add(1 + i, part.slots[i]);
-  sum += Hash({id_, part.index, part.set, part.version, part.clock});
+  sum += Hash({id_, part.index, part.set, part.version, part.clock, part.warm, part.next_rounds});
   for (size_t i = 0; i < part.members.size(); ++i) {
     sum += Hash({id_, part.index, i, part.members[i].sequence, part.members[i].position,
                  part.views[i].clock, static_cast<uint64_t>(part.views[i].membership)});

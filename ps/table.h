@@ -28,6 +28,7 @@ class Table {
   struct Held {
     Route route;
     Message message;
+    int64_t since_ms = 0;
   };
 
   struct Parked {
@@ -64,8 +65,8 @@ class Table {
     std::vector<Parked> parked;
     // By partition, what it read last, oldest first; only where delays are compensated.
     std::vector<std::vector<Sent>> sent;
-    bool in_rounds = false;  // clocks are counted: no push was applied by itself since rounds began
-    bool warm = true;        // the first worker's steps alone are over, or there are none
+    uint32_t next_rounds = 0;  // settings of this version and later may begin rounds; those before have, or never will
+    bool warm = true;          // the first worker's steps alone are over, or there are none
     // The values as they were at `snapshot_version`, shared by the replies that carry them.
     Payload snapshot;
     uint64_t snapshot_version = 0;

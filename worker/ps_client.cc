@@ -19,6 +19,13 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFarewell{1000};
 
+// Why a frame was refused, as the server says it.
+std::string SentenceOf(const Message& message) {
+  std::string sentence(std::min<size_t>(message.payload.size(), 1000), '\0');
+  PayloadReader(message.payload).Read(std::as_writable_bytes(std::span(sentence)));
+  return sentence;
+}
+
 }  // namespace
 
 struct PsClient::HeartbeatCall {
@@ -161,9 +168,6 @@ void PsClient::StartFetch(const FetchOptions& options) {
     fetch_->number = next_fetch_++;
     fetch_->missing = parts.size();
     std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
-    // A push that was not taken makes no clock to wait for.
-    for (const uint32_t part : refused_parts_) owed_clocks_[part] = 0;
-    refused_parts_.clear();
   }
   fetch_started_ = true;
   for (int i = 0; i < parts.size(); ++i) {
@@ -256,9 +260,9 @@ absl::Status PsClient::WaitForPushes(uint32_t in_flight) {
   return WaitFor(lock, "pushes to be acknowledged", [this, in_flight] { return pushes_.size() <= in_flight; });
 }
 
-uint64_t PsClient::TakeRefusedPushes() {
+uint64_t PsClient::TakeRefusedParts() {
   std::lock_guard lock(mutex_);
-  return std::exchange(refused_pushes_, 0);
+  return std::exchange(refused_parts_, 0);
 }
 
 double PsClient::TakeMeanStaleness() {
@@ -296,7 +300,7 @@ void PsClient::OnMessage(uint32_t server, Message message) {
   switch (message.header.kind) {
     case FrameKind::kWelcome: return;
     case FrameKind::kValues: return OnValues(server, message);
-    case FrameKind::kAck: return OnAck(server, message.header);
+    case FrameKind::kAck: return OnAck(server, message);
     case FrameKind::kRefused: return OnRefused(server, message);
     default:
       Fail(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent a ",
@@ -329,7 +333,8 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
   if (--fetch_->missing == 0) changed_.notify_all();
 }
 
-void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
+void PsClient::OnAck(uint32_t server, const Message& message) {
+  const FrameHeader& header = message.header;
   const auto& parts = map_.tables(0).parts();
   if (header.part >= static_cast<uint32_t>(parts.size()) || parts[header.part].server() != server) {
     return Fail(absl::InternalError(
@@ -345,8 +350,7 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
     case Refusal::kClockClosed:
     case Refusal::kTooOld:
     case Refusal::kNewSettings:
-      ++refused_pushes_;
-      refused_parts_.push_back(header.part);
+      ++refused_parts_;
       break;
     case Refusal::kFenced:
       FailLocked(absl::AbortedError(
@@ -365,6 +369,11 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
       break;
     case Refusal::kShuttingDown:
       FailLocked(absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " is shutting down")));
+      break;
+    case Refusal::kNoMembers:
+    case Refusal::kReadTimeout:
+      FailLocked(absl::UnavailableError(absl::StrCat(servers_[server]->Name(), " refused a push (",
+                                                     RefusalName(header.reason), "): ", SentenceOf(message))));
       break;
     default:
       FailLocked(absl::InternalError(absl::StrCat(servers_[server]->Name(), " refused a frame of part ",
@@ -388,10 +397,8 @@ void PsClient::OnAck(uint32_t server, const FrameHeader& header) {
 }
 
 void PsClient::OnRefused(uint32_t server, const Message& message) {
-  std::string sentence(std::min<size_t>(message.payload.size(), 1000), '\0');
-  PayloadReader(message.payload).Read(std::as_writable_bytes(std::span(sentence)));
   const std::string text = absl::StrCat(servers_[server]->Name(), " refused (", RefusalName(message.header.reason),
-                                        "): ", sentence);
+                                        "): ", SentenceOf(message));
   switch (message.header.reason) {
     case Refusal::kFenced: return Fail(absl::AbortedError(text));
     case Refusal::kShuttingDown:
@@ -420,12 +427,20 @@ absl::Status PsClient::status() {
 }
 
 void PsClient::LearnChanges(Server* server, const google::protobuf::RepeatedPtrField<SettingsChange>& changes) {
-  server->changes.assign(changes.begin(), changes.end());
+  // Those that come next; an answer to an earlier question may repeat some.
+  for (const SettingsChange& change : changes) {
+    if (change.version() == server->changes.size() + 1) server->changes.push_back(change);
+  }
   size_t known = SIZE_MAX;
   for (const auto& each : servers_) known = std::min(known, each->changes.size());
   for (size_t i = settings_.changes().size(); i < known; ++i) {
     if (!settings_.Add(server->changes[i]).ok()) return;
   }
+}
+
+size_t PsClient::known_changes() {
+  std::lock_guard lock(mutex_);
+  return settings_.changes().size();
 }
 
 bool PsClient::UpdateSettings(uint64_t clock, Settings* current) {
@@ -439,15 +454,18 @@ bool PsClient::UpdateSettings(uint64_t clock, Settings* current) {
 void PsClient::Heartbeat(const WorkerReport& report) {
   for (const auto& server : servers_) {
     auto call = std::make_shared<HeartbeatCall>();
+    uint32_t known = 0;
     {
       std::lock_guard lock(mutex_);
       if (!failure_.ok() || server->heartbeat != nullptr) continue;
       server->heartbeat = call;
+      known = server->changes.size();
     }
     call->context.set_deadline(std::chrono::system_clock::now() + milliseconds(job_.worker().call_timeout_ms()));
     call->request.set_job(job_.name());
     call->request.set_partition(identity_.partition);
     call->request.set_fence(server->registered.fence);
+    call->request.set_known_settings(known);
     *call->request.mutable_report() = report;
     server->control->async()->Heartbeat(
         &call->context, &call->request, &call->reply, [this, server = server.get(), call = call.get()](grpc::Status status) {

@@ -92,14 +92,17 @@ class PsClient {
   void Push(std::shared_ptr<GradientBuffer> buffer);
   // Waits until at most `in_flight` pushes are unacknowledged.
   absl::Status WaitForPushes(uint32_t in_flight);
-  // Pushes that a server did not take, of those acknowledged since the last call; such a gradient is lost.
-  uint64_t TakeRefusedPushes();
+  // Parts of pushes that a server did not take, since the last call; what was in them is lost.
+  uint64_t TakeRefusedParts();
   // Mean staleness of the pushed parts acknowledged since the last call, in updates. Any thread.
   double TakeMeanStaleness();
 
   // Makes `current` the settings for the worker's step `clock`, as far as all servers have told of them; whether that
   // changed it.
   bool UpdateSettings(uint64_t clock, Settings* current);
+
+  // Changes of settings that all servers have told of. Any thread.
+  size_t known_changes();
 
   // Renews the lease on every server without waiting; skips one whose last answer is still due. Where one does not
   // answer within worker.call_timeout_ms, or refuses, the client fails.
@@ -133,7 +136,7 @@ class PsClient {
   std::vector<PushInFlight>::iterator FindPush(uint64_t sequence);  // needs mutex_
   void OnMessage(uint32_t server, Message message);
   void OnValues(uint32_t server, const Message& message);
-  void OnAck(uint32_t server, const FrameHeader& header);
+  void OnAck(uint32_t server, const Message& message);
   void OnRefused(uint32_t server, const Message& message);
   // The first failure is final.
   void Fail(absl::Status status);
@@ -171,8 +174,7 @@ class PsClient {
   std::vector<PushInFlight> pushes_;
   std::vector<std::shared_ptr<GradientBuffer>> buffers_;
   uint32_t sets_in_flight_ = 0;
-  uint64_t refused_pushes_ = 0;
-  std::vector<uint32_t> refused_parts_;  // since the last fetch was started
+  uint64_t refused_parts_ = 0;
   SettingsHistory settings_;
   uint64_t staleness_sum_ = 0;
   uint64_t staleness_count_ = 0;

@@ -51,11 +51,15 @@ Replica::Replica(const Job& job, const kernels::UpdateRule& rule, uint32_t excha
   Reset();
 }
 
-void Replica::Reset() { kernels::Zero({state_.data(), state_.size()}); }
+void Replica::Reset() {
+  kernels::Zero({state_.data(), state_.size()});
+  updates_ = 0;
+}
 
-void Replica::Step(float learning_rate, uint64_t update, std::span<const float> gradient) {
+void Replica::Step(float learning_rate, uint64_t step, std::span<const float> gradient) {
+  ++updates_;
   hyper_.learning_rate = learning_rate;
-  hyper_.update = update;
+  hyper_.update = exchanged_vectors_ > 1 ? step + 1 : updates_;
   std::array<float*, kernels::kMaxSlots> slots;
   for (const ParamGroup& group : groups_) {
     if (group.begin >= parameters_) return;  // slots, where they are exchanged too

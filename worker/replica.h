@@ -36,8 +36,9 @@ class Replica {
 
   // Everything to zero, as at the beginning.
   void Reset();
-  // One update at the rate, with the count of updates that the optimizer's corrections go by, from 1.
-  void Step(float learning_rate, uint64_t update, std::span<const float> gradient);
+  // One update at the rate. Corrections for slots that began at zero go by the updates that are in them: by `step`, from
+  // 0, where slots are averaged with those of workers that took as many.
+  void Step(float learning_rate, uint64_t step, std::span<const float> gradient);
 
  private:
   Replica(const Job& job, const kernels::UpdateRule& rule, uint32_t exchanged_vectors, const TableSpec& table);
@@ -46,6 +47,7 @@ class Replica {
   const size_t parameters_;
   const uint32_t exchanged_vectors_;
   const std::vector<ParamGroup> groups_;  // that cover the parameters
+  uint64_t updates_ = 0;  // since slots were zero
   kernels::Hyper hyper_;
   kernels::AlignedBuffer state_;
   kernels::AlignedBuffer scratch_;

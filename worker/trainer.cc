@@ -87,27 +87,20 @@ absl::Status Trainer::Run() {
     accrued_->position = batch.position_after;
 
     if (plan->plain_step) PlainStep(gradient);
-    if (plan->optimizer_step) replica_->Step(Rate(), step_ + 1, gradient);
+    if (plan->optimizer_step) replica_->Step(Rate(), step_, gradient);
 
     if (plan->push) {
-      if (absl::Status status = Exchange(); !status.ok()) return status;
+      if (absl::Status status = Exchange(step_); !status.ok()) return status;
       if (absl::Status status = client_.WaitForPushes(plan->pushes_in_flight); !status.ok()) return status;
-      if (client_.TakeRefusedPushes() > 0) refetch_ = true;
+      if (client_.TakeRefusedParts() > 0) refetch_ = true;
     }
     ++step_;
     Count(batch, loss);
   }
   if (accrued_ != nullptr) {
-    if (absl::Status status = ExchangeLate(); !status.ok()) return status;
+    if (absl::Status status = Exchange(step_ - 1); !status.ok()) return status;
   }
   return client_.WaitForPushes(0);
-}
-
-absl::Status Trainer::ExchangeLate() {
-  --step_;
-  const absl::Status status = Exchange();
-  ++step_;
-  return status;
 }
 
 StepPlan Trainer::Plan() const {
@@ -120,17 +113,19 @@ StepPlan Trainer::Plan() const {
 
 absl::StatusOr<StepPlan> Trainer::Prepare() {
   Settings before = settings_;
-  if (client_.UpdateSettings(step_, &settings_)) {
+  if (client_.UpdateSettings(step_ / settings_.mode->steps_a_clock(settings_.sync), &settings_)) {
     refetch_ = true;  // what is under way was asked for under the settings before
     spdlog::info("step {}: settings version {}, sync mode {}", step_, settings_.version,
                  std::string(settings_.mode->name));
     if (accrued_ != nullptr) {
       // What accrued before belongs to the settings before.
       std::swap(before, settings_);
-      const absl::Status status = ExchangeLate();
+      const absl::Status status = Exchange(step_ - 1);
       std::swap(before, settings_);
       if (!status.ok()) return status;
     }
+    // Nothing of the settings before may still be on its way when pushes of these begin.
+    if (absl::Status status = client_.WaitForPushes(0); !status.ok()) return status;
   }
   fetched_ = false;
   while (true) {
@@ -169,7 +164,7 @@ absl::Status Trainer::Install() {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::Exchange() {
+absl::Status Trainer::Exchange(uint64_t last_step) {
   const std::shared_ptr<GradientBuffer> push = std::exchange(accrued_, nullptr);
   absl::Status status;
   switch (settings_.mode->content) {
@@ -183,7 +178,7 @@ absl::Status Trainer::Exchange() {
   if (settings_.mode->coupling(settings_.sync) == Coupling::kRounds) {
     push->clocks = client_.clocks();
   } else {
-    push->clocks.assign(client_.clocks().size(), step_);
+    push->clocks.assign(client_.clocks().size(), last_step);
   }
   client_.Push(push);
   return absl::OkStatus();

@@ -46,10 +46,8 @@ class Trainer {
   absl::Status Fetch(const StepPlan& plan);
   absl::Status Install();
   StepPlan Plan() const;
-  // Pushes what has accrued.
-  absl::Status Exchange();
-  // The same when the step has been counted already.
-  absl::Status ExchangeLate();
+  // Pushes what has accrued up to this step.
+  absl::Status Exchange(uint64_t last_step);
   absl::Status FillParameters(GradientBuffer* push);
   absl::Status FillDifference(GradientBuffer* push);
   absl::Status CheckFinite(GradientBuffer* push);

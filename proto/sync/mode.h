@@ -94,7 +94,8 @@ struct SyncMode {
   Coupling (*coupling)(const Sync& settings) = nullptr;
   // What to do with a push.
   PushDecision (*on_push)(const Sync& settings, const PartView&, const PushView&) = nullptr;
-  // Whether the held pushes are to be applied now, as one update, and the clock closed. Asked after every event.
+  // Whether the held pushes are to be applied now, as one update, and the clock closed. Asked when someone has
+  // pushed or left, and when settings change.
   bool (*closes)(const Sync& settings, const PartView&) = nullptr;
   // The clock that a read of the part sees: it may be answered when that is no less than the clock it asks for.
   uint64_t (*read_clock)(const PartView&) = nullptr;

@@ -11,14 +11,17 @@ inline PushDecision OnPush(const Sync&, const PartView& view, const PushView& pu
   return {PushAction::kHold};
 }
 
-// Whether everybody who is there or is to come has pushed, or at least enough of them: `backups` may be missing.
+// Whether everybody who is there or is to come has pushed, or at least enough of them: `backups` may be missing. Nothing
+// need be held: what one has pushed may be a duplicate, which counts for the clock alone.
 inline bool ClosesWithout(uint32_t backups, const PartView& view) {
-  if (view.held == 0) return false;
-  if (backups > 0 && view.held + uint64_t{backups} >= view.members.size()) return true;
+  if (backups > 0 && view.held > 0 && view.held + uint64_t{backups} >= view.members.size()) return true;
+  bool pushed = view.held > 0;
   for (const MemberView& member : view.members) {
-    if (member.membership != Membership::kGone && member.clock <= view.clock) return false;
+    if (member.membership == Membership::kGone) continue;
+    if (member.clock <= view.clock) return false;
+    pushed = true;
   }
-  return true;
+  return pushed;
 }
 
 inline bool Closes(const Sync&, const PartView& view) { return ClosesWithout(0, view); }

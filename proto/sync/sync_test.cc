@@ -123,6 +123,11 @@ TEST_CASE("a clock closes when everybody who is to come or is there has pushed i
       {1, {{kGone, 4}, {kLive, 3}}, false},
       {1, {{kGone, 4}, {kGone, 2}}, true},
       {0, {{kGone, 3}, {kGone, 3}}, false},
+      // All that was pushed were duplicates.
+      {0, {{kLive, 4}, {kLive, 4}}, true},
+      {0, {{kLive, 4}, {kGone, 3}}, true},
+      {0, {{kLive, 4}, {kLive, 3}}, false},
+      {0, {{kLive, 3}, {kLive, 3}}, false},
   };
   for (const InRounds& in : RoundsModes()) {
     for (const Row& row : table) {

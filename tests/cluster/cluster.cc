@@ -135,6 +135,11 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
     on.net->Initialize(job.seed(), std::span(initial).first(on.net->parameter_count()));
     if (absl::Status status = (*client)->SetInitial(initial); !status.ok()) return status;
   }
+  if (attempt.registered) attempt.registered();
+  while ((*client)->known_changes() < attempt.learn_changes) {
+    (*client)->Heartbeat({});
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
   worker::Batcher batcher(samples, BatcherOptionsOf(job, partition, (*client)->progress().position()));
   const auto trainer = worker::Trainer::Create(job, samples.size(), on.net.get(), &batcher, client->get(), attempt.slow_down);
   if (!trainer.ok()) return trainer.status();

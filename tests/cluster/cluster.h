@@ -28,6 +28,8 @@ struct AttemptOptions {
   uint64_t vanish_after_steps = 0;  // ends there without a word, as a killed worker does; 0 for not
   double slow_down = 1;             // how many times as long a step takes
   bool heartbeats = false;          // renew the lease meanwhile
+  std::function<void()> registered;  // called before the first step
+  uint32_t learn_changes = 0;        // take the first step once so many changes of settings are known
 };
 
 class Cluster {

@@ -1,5 +1,6 @@
 #include <filesystem>
 #include <iostream>
+#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <grpcpp/grpcpp.h>
@@ -23,6 +24,8 @@ constexpr int kRefused = 1;
 constexpr int kUsage = 64;
 constexpr int kUnreachable = 69;
 constexpr std::chrono::seconds kPatience{5};
+constexpr std::chrono::seconds kRates{3};
+constexpr std::chrono::milliseconds kLook{50};
 
 int Fail(int code, const std::string& message) {
   std::cerr << "ps-ctl: " << message << "\n";
@@ -86,9 +89,22 @@ int CodeOf(const absl::Status& status) {
   return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ? kUsage : kRefused;
 }
 
+bool RatesKnown(const std::vector<StatusReply>& servers) {
+  for (const WorkerStatus& worker : servers[0].workers()) {
+    if (worker.state() == WorkerStatus::LIVE && worker.report().samples_per_second() == 0) return false;
+  }
+  return true;
+}
+
 int Set(const Job& job, const std::vector<std::string>& assignments, std::optional<uint64_t> at_clock, bool json) {
   const Servers servers(job);
-  const auto status = servers.Status();
+  auto status = servers.Status();
+  // How far ahead of the workers a change has to be planned, their rates say, which come with their second report.
+  const auto deadline = std::chrono::steady_clock::now() + kRates;
+  while (status.ok() && !at_clock && !RatesKnown(*status) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kLook);
+    status = servers.Status();
+  }
   if (!status.ok()) return Fail(CodeOf(status.status()), std::string(status.status().message()));
   const auto change = ctl::PlanChange(job, *status, assignments, at_clock);
   if (!change.ok()) return Fail(CodeOf(change.status()), std::string(change.status().message()));
@@ -98,8 +114,9 @@ int Set(const Job& job, const std::vector<std::string>& assignments, std::option
     if (absl::Status sent = servers.Change(before); !sent.ok()) return Fail(CodeOf(sent), std::string(sent.message()));
   }
   if (absl::Status sent = servers.Change(*change); !sent.ok()) {
-    return Fail(CodeOf(sent), absl::StrCat(sent.message(), ". No worker goes by a change that not all servers have; the "
-                                                           "same command again completes it"));
+    return Fail(CodeOf(sent), absl::StrCat(sent.message(), ". Servers that have the change go by it from clock ",
+                                           change->from_clock(), ", workers only once all servers have it: the same "
+                                           "command again completes it, and until then gradients are refused"));
   }
   const std::string what = ctl::Differences(ctl::WithChanges(job, known), ctl::WithChanges(job, {*change}));
   if (json) {

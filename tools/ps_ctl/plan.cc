@@ -30,19 +30,28 @@ void TakeMode(const std::string& mode, Sync* sync) {
   *sync = fresh;
 }
 
-uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
+uint64_t StepsAClock(const Job& job) {
   const auto mode = FindSyncMode(job.sync().mode());
-  const uint64_t steps_a_clock = mode.ok() ? std::max<uint64_t>(1, (*mode)->steps_a_clock(job.sync())) : 1;
-  double furthest = 0;
+  return mode.ok() ? std::max<uint64_t>(1, (*mode)->steps_a_clock(job.sync())) : 1;
+}
+
+uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers) {
+  uint64_t furthest = 0;
+  for (const StatusReply& server : servers) {
+    for (const WorkerStatus& worker : server.workers()) furthest = std::max(furthest, worker.report().step());
+  }
+  return furthest / StepsAClock(job);
+}
+
+uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
   double fastest = 0;
   for (const StatusReply& server : servers) {
     for (const WorkerStatus& worker : server.workers()) {
-      furthest = std::max(furthest, static_cast<double>(worker.report().step()));
       fastest = std::max(fastest, worker.report().samples_per_second() / std::max(1u, job.training().batch()));
     }
   }
   const double ahead = fastest * kHeartbeats * job.worker().heartbeat_ms() / 1000;
-  return static_cast<uint64_t>(std::ceil((furthest + ahead) / static_cast<double>(steps_a_clock))) + 1;
+  return FurthestClock(job, servers) + static_cast<uint64_t>(std::ceil(ahead / static_cast<double>(StepsAClock(job)))) + 1;
 }
 
 }  // namespace
@@ -112,6 +121,11 @@ absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<Stat
   *change.mutable_sync() = after->sync();
   change.set_learning_rate(after->optimizer().learning_rate());
   if (absl::Status status = history->Check(change); !status.ok()) return status;
+  if (change.sync().mode() != before.sync().mode() && change.from_clock() <= FurthestClock(before, servers)) {
+    return absl::InvalidArgumentError(absl::StrCat("a worker is at clock ", FurthestClock(before, servers),
+                                                   " already; another mode has to begin after that, not at ",
+                                                   change.from_clock()));
+  }
   return change;
 }
 

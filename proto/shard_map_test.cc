@@ -84,7 +84,11 @@ TEST_CASE("messages have room for a tensor where parts are tensors") {
   job.mutable_optimizer()->set_name("adam");
   CHECK(LargestPartBytes(job) == 4096);
   job.mutable_optimizer()->set_name("lars");
+  job.mutable_sync()->set_mode("bsp");
   CHECK(LargestPartBytes(job) == kMaxFramePayloadBytes);
+  // Where workers step by themselves, servers apply no rule.
+  job.mutable_sync()->set_mode("local_sgd");
+  CHECK(LargestPartBytes(job) == 4096);
 }
 
 TEST_CASE("a table without elements has no parts") {

@@ -12,6 +12,9 @@ from typing import Optional, Sequence
 MARK = "downpour-failure: "
 TAIL_LINES = 50
 _MAX_LINE = 300
+# Exit statuses, as worker/CONTRACT.md has them.
+_LOST_ANOTHER = 69
+_WRONG = (64, 65, 78)  # the job, its flags or its data
 
 
 class DataError(ValueError):
@@ -57,6 +60,21 @@ class WorkerFailed(TrainingFailed):
             lines.append("its last log lines:")
             lines += ["    " + line for line in self.log_tail]
         return "\n".join(lines)
+
+    @property
+    def follows(self) -> bool:
+        """Whether it comes from the end of a server, or of another worker that holds parameters."""
+        return self.status == _LOST_ANOTHER
+
+    @property
+    def avoidable(self) -> bool:
+        """Whether the same job may do better when it is started again."""
+        return self.status is not None and self.status not in _WRONG
+
+    def with_hint(self, hint: str) -> WorkerFailed:
+        """The same failure with one more hint."""
+        hints = "; ".join(filter(None, (self.hint, hint)))
+        return WorkerFailed(self.partition, self.attempt, self.host, self.status, self.reason, hints, self.log_tail)
 
     def to_line(self) -> str:
         """All of it on one line, for from_text."""

@@ -2,6 +2,9 @@
 
 Task attempts: Spark does not tell Python which attempt of its stage a task belongs to. Its task attempt id, which
 grows with each try in the whole application, orders the tries instead; the stage attempt is always 0.
+
+Where the shards live in the workers, one that is lost takes the others along, and Spark reports the first failure that
+it hears of. So a worker that has lost another keeps quiet for a moment: that one's own failure says more.
 """
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import itertools
 import os
 import socket
 import tempfile
+import time
 from typing import Callable, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -17,12 +21,13 @@ import pyarrow as pa
 from .errors import DataError, TaskFailed, WorkerFailed
 from .frames import FrameEncoder
 from .programs import WORKER, find_program
-from .worker_process import Identity, WorkerProcess
+from .worker_process import Identity, WorkerProcess, meeting_at
 
 RESULT_SCHEMA = "partition long, steps long, samples long, loss double, seconds double"
 _RESULT_COLUMNS = (("partition", pa.int64()), ("steps", pa.int64()), ("samples", pa.int64()),
                    ("loss", pa.float64()), ("seconds", pa.float64()))
 _RDD_BATCH_ROWS = 1024
+_AFTER_YOU_S = 5.0  # how long a worker that has lost another leaves it to that one to say why
 
 
 class Cluster(NamedTuple):
@@ -30,7 +35,8 @@ class Cluster(NamedTuple):
 
     job_text is the job file itself, since an executor's host may not have it; logs is the folder for the workers'
     logs, used where it exists on that host; row_values is the number of values of a sample; program is the path of
-    ps-worker on the executors' hosts, None for the one in the package.
+    ps-worker on the executors' hosts, None for the one in the package; rendezvous is where workers that hold the shards
+    meet, "" where servers hold them; stall_timeout_s is how long a worker may take no data.
     """
     servers: Tuple[str, ...]
     job_text: str
@@ -39,6 +45,8 @@ class Cluster(NamedTuple):
     strong: bool = False
     logs: Optional[str] = None
     program: Optional[str] = None
+    rendezvous: str = ""
+    stall_timeout_s: float = 300.0
 
 
 class Result(NamedTuple):
@@ -75,6 +83,8 @@ def train_batches(cluster: Cluster, batches: Iterable[pa.RecordBatch], features:
     try:
         return _train(cluster, batches, features, label, _identity(cluster))
     except WorkerFailed as failure:
+        if cluster.rendezvous and failure.follows:
+            time.sleep(_AFTER_YOU_S)
         raise TaskFailed(failure) from None
 
 
@@ -125,6 +135,12 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, l
         program = find_program(WORKER, cluster.program)
     except FileNotFoundError as error:
         raise failure(None, "%s (looked for %s)" % (error.strerror, error.filename)) from error
+    try:
+        meeting = meeting_at(cluster.rendezvous) if cluster.rendezvous else None
+    except OSError as error:
+        raise failure(None, "the workers' rendezvous at %s cannot be reached: %s" % (cluster.rendezvous, error),
+                      "it listens on the driver's host, at the host of the job's servers.addresses[0]: that should not be"
+                      " loopback where executors are elsewhere, nor be behind a firewall") from error
     with tempfile.TemporaryDirectory(prefix="downpour-") as folder:
         config = os.path.join(folder, "job.yaml")
         with open(config, "w", encoding="utf-8") as file:
@@ -132,7 +148,8 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, l
         logs = cluster.logs if cluster.logs and os.access(cluster.logs, os.W_OK) else folder
         log_file = os.path.join(logs, "worker-%d.log" % identity.partition)
         encoder = FrameEncoder(features, label, cluster.row_values)
-        with WorkerProcess(program, config, cluster.servers, identity, log_file=log_file) as worker:
+        with WorkerProcess(program, config, cluster.servers, identity, meeting=meeting, log_file=log_file,
+                           stall_timeout_s=cluster.stall_timeout_s) as worker:
             try:
                 for batch in batches:
                     worker.feed(encoder.encode(batch))

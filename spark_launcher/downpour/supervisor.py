@@ -31,11 +31,16 @@ class Job(NamedTuple):
 
 
 class RunningJob(NamedTuple):
-    """Where a supervised job runs; strong: all its workers must run at once."""
+    """Where a supervised job runs.
+
+    strong: all its workers must run at once. rendezvous: where the shards live in the workers, "host:port" at which
+    these meet; "" where servers hold them.
+    """
     servers: Tuple[str, ...]
     job_file: str
     run_dir: str
     strong: bool
+    rendezvous: str = ""
 
 
 def check_job(path: str, program: Optional[str] = None) -> Job:
@@ -109,7 +114,10 @@ class Supervisor:
         self._folder.cleanup()
 
     def wait_started(self) -> RunningJob:
-        """Waits until all servers listen. Raises TrainingFailed if ps-run ends before, or takes START_TIMEOUT_S."""
+        """Waits until all servers, or the workers' rendezvous, listen.
+
+        Raises TrainingFailed if ps-run ends before, or takes START_TIMEOUT_S.
+        """
         deadline = time.monotonic() + START_TIMEOUT_S
         while not os.path.exists(self._cluster_file):
             if self._process.poll() is not None:
@@ -120,7 +128,7 @@ class Supervisor:
         with open(self._cluster_file, encoding="utf-8") as file:
             cluster = json.load(file)
         return RunningJob(tuple(cluster["servers"]), cluster["job_file"], cluster["run_dir"],
-                          bool(cluster["strong"]))
+                          bool(cluster["strong"]), cluster.get("rendezvous", ""))
 
     def wait_finished(self) -> None:
         """Waits until ps-run has ended well. Raises TrainingFailed if it does not, or takes FINISH_TIMEOUT_S."""
@@ -137,7 +145,7 @@ class Supervisor:
 
     def failure(self) -> Optional[TrainingFailed]:
         """Why ps-run has ended, if it has, and not well."""
-        return self._ended("the servers' supervisor ended") if self._process.poll() else None
+        return self._ended("the job's supervisor ended") if self._process.poll() else None
 
     def stop(self) -> None:
         """Ends ps-run and its servers, if they run: by SIGTERM, then by the lifeline, then by SIGKILL."""

@@ -1,4 +1,4 @@
-"""Trains a job on a Spark DataFrame or RDD: servers on this machine, one worker for each partition."""
+"""Trains a job on a Spark DataFrame or RDD: servers on this machine, or none, and one worker for each partition."""
 from __future__ import annotations
 
 import functools
@@ -17,10 +17,10 @@ from .supervisor import Job, RunningJob, Supervisor, check_job
 
 _LOOK_S = 0.1     # how often a wait lets a signal through
 _CANCEL_S = 10.0  # how long cancelled Spark tasks may take to end
-_TOO_FEW_SLOTS = ("strong synchronization (sync.mode: bsp) runs all partitions at once, and Spark has fewer slots than"
-                  " the job has workers: give it more cores, or the job fewer workers")
-
-
+_STALL_S = 300.0  # how long a worker that is not waiting for others may take no data
+_TOO_FEW_SLOTS = ("the job's sync mode is strong, so all partitions run at once, and Spark has fewer slots than the job"
+                  " has workers: give it more cores, or the job fewer workers")
+_BEGIN_AGAIN = "where the shards live in the workers, a lost one takes its share along: the job has to begin again"
 _NO_PACKAGE = ("the executors' Python has no package downpour: install the wheel there, or point PYSPARK_PYTHON to a Python"
                " that has it")
 
@@ -97,7 +97,7 @@ def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
         try:
             results = _in_cancellable_job(spark, lambda: start(_cluster(running, job, programs)))
         except Exception as error:
-            raise _cause(error, supervisor) from error
+            raise _cause(error, supervisor, running) from error
         supervisor.wait_finished()
     with open(os.path.join(running.run_dir, "summary.json"), encoding="utf-8") as file:
         summary = json.load(file)
@@ -107,8 +107,12 @@ def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
 def _cluster(running: RunningJob, job: Job, programs: Programs) -> Cluster:
     with open(running.job_file, encoding="utf-8") as file:
         text = file.read()
+    stall_timeout_s = _STALL_S
+    if running.rendezvous:  # a worker takes no data before all have met
+        stall_timeout_s += job.resolved["sync"].get("join_timeout_ms", 0) / 1000
     return Cluster(servers=running.servers, job_text=text, row_values=job.row_values, workers=job.workers,
-                   strong=running.strong, logs=os.path.join(running.run_dir, "logs"), program=programs.worker)
+                   strong=running.strong, logs=os.path.join(running.run_dir, "logs"), program=programs.worker,
+                   rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s)
 
 
 def _in_cancellable_job(spark, action: Callable[[], Any]) -> Any:
@@ -145,12 +149,12 @@ def _raise(error: BaseException):
     raise error
 
 
-def _cause(error: Exception, supervisor: Supervisor) -> TrainingFailed:
+def _cause(error: Exception, supervisor: Supervisor, running: RunningJob) -> TrainingFailed:
     """The root of a failed Spark job, out of a stack trace of a hundred lines."""
     text = str(error)
     failure = WorkerFailed.from_text(text)
     if failure is not None:
-        return failure
+        return failure.with_hint(_BEGIN_AGAIN) if running.rendezvous and failure.avoidable else failure
     if isinstance(error, TrainingFailed):
         return error
     ended = supervisor.failure()

@@ -25,13 +25,13 @@ _LOOK_S = 0.2               # how often a wait looks whether the worker still li
 _STATUSES = {
     64: ("it refused its flags or the job file", ""),
     65: ("it refused the data", ""),
-    69: ("a server could not be reached, or was lost",
-         "a ps-server ended, or a firewall or an address that only the driver's host knows is in the way; the servers'"
+    69: ("a server, or another worker that holds parameters, could not be reached, or was lost",
+         "it ended, or a firewall or an address that only the driver's host knows is in the way; the servers'"
          " logs are in the run folder"),
     70: ("it failed by its own fault, or its gradients were not finite",
          "a learning rate that is too high, if the loss was growing"),
     75: ("it was told to stop", ""),
-    76: ("a newer attempt of the same partition has taken its place", ""),
+    76: ("another attempt of the same partition has its place", ""),
     78: ("the job and the servers disagree", "servers of another job, or of another version, at these addresses"),
 }
 _SIGNALS = {
@@ -50,6 +50,23 @@ class Identity(NamedTuple):
     task_attempt: int = 0
 
 
+class Meeting(NamedTuple):
+    """Where workers that hold shards meet, and where this one's are to listen."""
+    rendezvous: str
+    listen: str
+
+
+def meeting_at(rendezvous: str, timeout_s: float = 30.0) -> Meeting:
+    """The meeting for a worker on this host: it listens on the address by which this host reaches the rendezvous.
+
+    OSError if the rendezvous can't be reached.
+    """
+    host, _, port = rendezvous.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as connection:
+        own = connection.getsockname()[0]
+    return Meeting(rendezvous, ("[%s]:0" if ":" in own else "%s:0") % own)
+
+
 class WorkerProcess:
     """Runs one worker; a context manager, at whose end no process is left.
 
@@ -60,8 +77,9 @@ class WorkerProcess:
     Args:
       program: path of ps-worker.
       config: path of the job file.
-      servers: "host:port" of each server, in the job's order.
+      servers: "host:port" of each server, in the job's order; none where the shards live in the workers.
       identity: which try at which partition.
+      meeting: where the shards live in the workers: how this one meets the others; None otherwise.
       log_file: where the worker writes its log; None for its standard error.
       on_event: called with each event, a dict, on a thread of its own.
       stall_timeout_s: a worker that takes no byte of the feed for so long, while it could, has failed.
@@ -71,12 +89,16 @@ class WorkerProcess:
     """
 
     def __init__(self, program: str, config: str, servers: Sequence[str], identity: Identity, *,
-                 log_file: Optional[str] = None, on_event: Optional[Callable[[Dict], None]] = None,
+                 meeting: Optional[Meeting] = None, log_file: Optional[str] = None,
+                 on_event: Optional[Callable[[Dict], None]] = None,
                  stall_timeout_s: float = 300.0, grace_s: float = 5.0):
         self._program = program
-        self._arguments = ["--config", config, "--servers", ",".join(servers),
-                           "--partition", str(identity.partition), "--stage-attempt", str(identity.stage_attempt),
-                           "--task-attempt", str(identity.task_attempt)]
+        self._arguments = ["--config", config, "--partition", str(identity.partition),
+                           "--stage-attempt", str(identity.stage_attempt), "--task-attempt", str(identity.task_attempt)]
+        if meeting:
+            self._arguments += ["--rendezvous", meeting.rendezvous, "--listen", meeting.listen]
+        else:
+            self._arguments += ["--servers", ",".join(servers)]
         self._identity = identity
         self._log_file = log_file
         self._on_event = on_event
@@ -134,7 +156,10 @@ class WorkerProcess:
                 return
 
     def finish(self) -> Dict:
-        """Waits for the worker to end by itself; gives its `done` event. The feed stays open until then."""
+        """Waits for the worker to end by itself; gives its `done` event. The feed stays open until then.
+
+        A worker that holds shards stays up after that event, for as long as somebody needs them.
+        """
         while self._process.poll() is None:
             self._wait_exit(_LOOK_S)
         return self._outcome()

@@ -1,5 +1,7 @@
 """A stand-in for ps-run: checks a job, or supervises one without servers until its workers have left done-P files.
 
+In mode peer it listens for its workers, who need no answer, and leaves a file "released" when they may end.
+
 Job: {"folder": ..., "workers": ..., "run": "refuses" | "does not start" | "ends badly"}.
 """
 import argparse
@@ -7,7 +9,9 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
+import time
 
 
 def main():
@@ -39,9 +43,13 @@ def main():
         file.write(str(os.getpid()))
     run_dir = options.run_dir or os.path.join(folder, "run")
     os.makedirs(os.path.join(run_dir, "logs"))
+    mode = job["sync"]["mode"]
+    rendezvous = socket.create_server(("127.0.0.1", 0)) if mode == "peer" else None
     with open(options.cluster_file + ".new", "w") as file:
-        json.dump({"servers": ["127.0.0.1:1", "127.0.0.1:2"], "job_file": os.path.abspath(options.job),
-                   "run_dir": run_dir, "workers": job["workers"], "strong": job["sync"]["mode"] == "bsp"}, file)
+        json.dump({"servers": [] if rendezvous else ["127.0.0.1:1", "127.0.0.1:2"],
+                   "rendezvous": "127.0.0.1:%d" % rendezvous.getsockname()[1] if rendezvous else "",
+                   "job_file": os.path.abspath(options.job),
+                   "run_dir": run_dir, "workers": job["workers"], "strong": mode in ("bsp", "peer")}, file)
     os.rename(options.cluster_file + ".new", options.cluster_file)
     done = [os.path.join(folder, "done-%d" % partition) for partition in range(job["workers"])]
     while not all(os.path.exists(path) for path in done):
@@ -52,6 +60,9 @@ def main():
         sys.exit(70)
     with open(os.path.join(run_dir, "summary.json"), "w") as file:
         json.dump({"accuracy": 0.9}, file)
+    time.sleep(0.5)
+    with open(os.path.join(folder, "released"), "w"):
+        pass
 
 
 main()

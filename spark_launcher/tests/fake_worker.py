@@ -25,9 +25,20 @@ def read(fd, size):
     return data
 
 
+def stay_until(feed, condition):
+    """Exits once the launcher has closed the feed."""
+    while not condition():
+        time.sleep(0.05)
+        try:
+            if os.read(feed, 1) == b"":
+                sys.exit(75)
+        except BlockingIOError:
+            pass
+
+
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("--config", "--servers", "--log-file"):
+    for name in ("--config", "--servers", "--log-file", "--listen", "--rendezvous"):
         parser.add_argument(name)
     for name in ("--partition", "--stage-attempt", "--task-attempt", "--feed-fd"):
         parser.add_argument(name, type=int)
@@ -41,7 +52,10 @@ def main():
     if options.log_file:
         with open(options.log_file, "w") as file:
             file.write("".join("log line %d\n" % i for i in range(60)))
-    say("started", partition=partition, pid=os.getpid(), servers=options.servers.split(","))
+    say("started", partition=partition, pid=os.getpid(), servers=options.servers.split(",") if options.servers else [])
+    if job["sync"]["mode"] == "peer":
+        assert options.rendezvous and not options.servers
+        say("listening", partition=partition, address=options.listen, metrics="")
 
     if behaviour == "fails early":
         print("a line on standard error", file=sys.stderr)
@@ -74,25 +88,25 @@ def main():
             kept.write(header + body)
             if kind == 2:
                 rows += struct.unpack_from("<I", body)[0]
-                if behaviour == "is killed":
+                if behaviour in ("is killed", "is killed late"):
+                    time.sleep(1 if behaviour == "is killed late" else 0)
                     os.kill(os.getpid(), signal.SIGKILL)
+                if behaviour == "loses a peer":
+                    say("failed", partition=partition, reason="server 1 at 127.0.0.1:2 was lost", hint="")
+                    sys.exit(69)
             if kind == 3:
                 break
         assert struct.unpack("<Q", body)[0] == rows
     say("loaded", partition=partition, samples=rows, bytes=0)
+    os.set_blocking(feed, False)
     if behaviour == "does not end":
-        while os.path.exists(folder):
-            time.sleep(0.05)
-            try:
-                # The launcher is gone when the feed's other end is closed.
-                if os.read(feed, 1) == b"":
-                    sys.exit(75)
-            except BlockingIOError:
-                pass
+        stay_until(feed, lambda: not os.path.exists(folder))
     if behaviour != "says nothing":
         say("done", partition=partition, steps=rows // 10, samples=rows, loss=0.5 if rows else None, seconds=0.1)
     with open(os.path.join(folder, "done-%d" % partition), "w"):
         pass
+    if options.rendezvous and behaviour != "says nothing":
+        stay_until(feed, lambda: os.path.exists(os.path.join(folder, "released")))
 
 
 main()

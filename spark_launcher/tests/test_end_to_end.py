@@ -83,15 +83,49 @@ def model_of(result):
     return np.frombuffer(data, "<f4", offset=8 + int.from_bytes(data[:8], "little"))
 
 
-@pytest.mark.parametrize("mode", ["downpour", "asp", "bsp"])
+def noting_barrier(frame, folder):
+    """The same rows; each task leaves a file that says whether its stage is a barrier."""
+    def note(batches):
+        from pyspark import BarrierTaskContext, TaskContext
+        context = TaskContext.get()
+        kind = "barrier" if isinstance(context, BarrierTaskContext) else "ordinary"
+        (pathlib.Path(folder) / ("stage-%d" % context.partitionId())).write_text(kind)
+        yield from batches
+    return frame.mapInArrow(note, frame.schema)
+
+
+@pytest.mark.parametrize("sync, stage", [
+    ({"mode": "downpour"}, "ordinary"),
+    ({"mode": "asp"}, "ordinary"),
+    ({"mode": "ssp", "s": 2}, "ordinary"),
+    ({"mode": "easgd", "tau": 4}, "ordinary"),
+    ({"mode": "easgd", "tau": 4, "rounds": True}, "barrier"),
+    ({"mode": "local_sgd", "tau": 4}, "barrier"),
+    ({"mode": "bsp"}, "barrier"),
+    ({"mode": "peer"}, "barrier"),
+], ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else value)
+def test_strong_modes_run_as_a_barrier_stage_and_others_as_an_ordinary_one(spark, job_file, tmp_path, sync, stage):
+    job = job_file(sync=sync, training={"batch": 50, "epochs": 2}, **peers_job(sync["mode"]))
+    result = downpour.train(noting_barrier(fashion(spark, rows=1000), tmp_path), job)
+    assert result.summary["result"] == "done" and result.summary["accuracy"] is not None
+    assert [(part.partition, part.samples) for part in result.partitions] == [(0, 1000), (1, 1000)]
+    assert [(tmp_path / ("stage-%d" % i)).read_text() for i in range(2)] == [stage, stage]
+
+
+def peers_job(mode):
+    """What a job says besides, where the shards live in the workers."""
+    return {"servers": {"shards": 2}} if mode == "peer" else {}
+
+
+@pytest.mark.parametrize("mode", ["downpour", "asp", "bsp", "peer"])
 def test_spark_partitions_train_one_net(spark, job_file, mode):
-    result = downpour.train(fashion(spark), job_file(sync={"mode": mode}))
+    result = downpour.train(fashion(spark), job_file(sync={"mode": mode}, **peers_job(mode)))
     assert result.summary["result"] == "done"
     assert result.summary["accuracy"] > 0.3
     assert [(part.partition, part.samples) for part in result.partitions] == [(0, ROWS), (1, ROWS)]
     run = pathlib.Path(result.run_dir)
-    assert sorted(path.name for path in (run / "logs").iterdir()) == [
-        "server-0.log", "server-1.log", "worker-0.log", "worker-1.log"]
+    servers = [] if mode == "peer" else ["server-0.log", "server-1.log"]
+    assert sorted(path.name for path in (run / "logs").iterdir()) == servers + ["worker-0.log", "worker-1.log"]
     assert (run / "model.safetensors").exists() and (run / "plot.png").exists()
 
 
@@ -118,10 +152,11 @@ def test_an_empty_partition_is_no_error(spark, job_file):
     assert sorted(part.samples for part in result.partitions) == [0, 1000]
 
 
-def test_a_label_out_of_range_is_one_exception_with_the_row(spark, job_file):
+@pytest.mark.parametrize("mode", ["downpour", "peer"])
+def test_a_label_out_of_range_is_one_exception_with_the_row(spark, job_file, mode):
     frame = fashion(spark, rows=200).selectExpr("features", "if(id = 150, 10, label) as label")
     with pytest.raises(WorkerFailed) as caught:
-        downpour.train(frame, job_file())
+        downpour.train(frame, job_file(sync={"mode": mode}, **peers_job(mode)))
     message = str(caught.value)
     assert "partition 1" in message and "label" in message and "50" in message and "10" in message
     assert "Traceback" not in message
@@ -151,30 +186,48 @@ def test_a_weak_job_runs_in_waves(spark, job_file):
     assert result.summary["samples"] == 6000
 
 
-def test_a_killed_worker_ends_the_stage_with_one_exception(spark, job_file, tmp_path):
-    job = job_file(training={"batch": 64, "epochs": 100000})
-    seen = []
+LONG = {"batch": 64, "epochs": 100000}
 
-    def kill():
+
+def once_it_trains(folder, then):
+    """Starts a thread that calls `then` with the pid of the worker of partition 1 once that one has its samples."""
+    def watch():
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            logs = list(tmp_path.glob("runs/*/logs/worker-1.log"))
+            logs = list(folder.glob("runs/*/logs/worker-1.log"))
             if logs and "samples" in logs[0].read_text():
-                for pid, command in left_in(tmp_path).items():
+                for pid, command in left_in(folder).items():
                     if command[0].endswith("ps-worker") and "--partition\x001" in "\0".join(command):
-                        os.kill(pid, signal.SIGKILL)
-                        seen.append(pid)
+                        then(pid)
                         return
             time.sleep(0.05)
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
 
-    killer = threading.Thread(target=kill)
-    killer.start()
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("mode", ["downpour", "bsp", "peer"])
+def test_a_killed_worker_ends_the_stage_with_one_exception(spark, job_file, tmp_path, mode):
+    job = job_file(training=LONG, sync={"mode": mode}, **peers_job(mode))
+    killer = once_it_trains(tmp_path, kill)
     with pytest.raises(WorkerFailed) as caught:
         downpour.train(fashion(spark), job)
     killer.join()
-    assert seen
-    assert caught.value.partition == 1
+    assert (caught.value.partition, caught.value.status) == (1, -signal.SIGKILL)
     assert "killed" in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["downpour", "peer"])
+def test_an_interrupt_ends_servers_and_workers(spark, job_file, tmp_path, mode):
+    job = job_file(training=LONG, sync={"mode": mode}, **peers_job(mode))
+    thread = once_it_trains(tmp_path, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        downpour.train(fashion(spark), job)
+    thread.join()
 
 
 def test_a_job_file_that_is_wrong_is_refused_with_its_line(spark, job_file):

@@ -49,7 +49,7 @@ def assert_nothing_runs(tmp_path, running):
     assert [pid for pid in pids if running(pid)] == []
 
 
-@pytest.mark.parametrize("mode", ["downpour", "bsp"])
+@pytest.mark.parametrize("mode", ["downpour", "bsp", "peer"])
 def test_every_row_reaches_a_worker(data, programs, write_job, tmp_path, running, mode):
     result = downpour.train(data, write_job(mode=mode), programs=programs, run_dir=str(tmp_path / "here"))
     assert result.run_dir == str(tmp_path / "here") and result.summary == {"accuracy": 0.9}
@@ -93,7 +93,7 @@ def test_an_rdd(spark, programs, write_job, tmp_path, make, mode):
 @pytest.mark.parametrize("behaviour, reason, status", [
     ("fails early", "no server at 127.0.0.1:1", 69), ("is killed", "it was killed", -9),
     ("says nothing", "without having said", 0)])
-@pytest.mark.parametrize("mode", ["downpour", "bsp"])
+@pytest.mark.parametrize("mode", ["downpour", "bsp", "peer"])
 def test_a_failing_worker_is_the_one_error(data, programs, write_job, tmp_path, running, behaviour, reason, status,
                                            mode):
     with pytest.raises(WorkerFailed) as caught:
@@ -156,7 +156,8 @@ def test_programs_that_are_not_there(data, programs, write_job, tmp_path):
         downpour.train(data, write_job(), programs=programs._replace(worker=str(tmp_path / "nowhere")))
 
 
-def test_an_interrupt_ends_everything(data, programs, write_job, tmp_path, running):
+@pytest.mark.parametrize("mode", ["downpour", "peer"])
+def test_an_interrupt_ends_everything(data, programs, write_job, tmp_path, running, mode):
     def interrupt():
         while len(list(tmp_path.glob("feed-*"))) < 2:
             time.sleep(0.05)
@@ -164,9 +165,25 @@ def test_an_interrupt_ends_everything(data, programs, write_job, tmp_path, runni
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        downpour.train(data, write_job(worker={"0": "does not end", "1": "does not end"}), programs=programs)
+        downpour.train(data, write_job(mode=mode, worker={"0": "does not end", "1": "does not end"}), programs=programs)
     thread.join()
     assert_nothing_runs(tmp_path, running)
+
+
+@pytest.mark.parametrize("killed, lost", [("0", "1"), ("1", "0")])
+def test_with_peers_the_one_that_ended_first_is_the_cause(data, programs, write_job, tmp_path, running, killed, lost):
+    job = write_job(mode="peer", worker={killed: "is killed late", lost: "loses a peer"})
+    with pytest.raises(WorkerFailed) as caught:
+        downpour.train(data, job, programs=programs)
+    assert (caught.value.partition, caught.value.status) == (int(killed), -signal.SIGKILL)
+    assert "out of memory" in caught.value.hint and "the job has to begin again" in caught.value.hint
+    assert_nothing_runs(tmp_path, running)
+
+
+def test_a_lost_worker_that_nobody_explains_is_named(data, programs, write_job):
+    job = write_job(mode="peer", worker={"0": "loses a peer", "1": "does not end"})
+    with pytest.raises(WorkerFailed, match="(?s)partition 0 .* server 1 at 127.0.0.1:2 was lost.*has to begin again"):
+        downpour.train(data, job, programs=programs)
 
 
 def test_a_supervisor_ends_with_its_context(fake_run, write_job, tmp_path, running):

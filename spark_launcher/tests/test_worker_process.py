@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 
 from downpour.errors import WorkerFailed
 from downpour.frames import FrameEncoder
-from downpour.worker_process import Identity, WorkerProcess, _advance
+from downpour.worker_process import Identity, Meeting, WorkerProcess, _advance, meeting_at
 
 SERVERS = ["127.0.0.1:1", "127.0.0.1:2"]
 
@@ -42,6 +43,35 @@ def test_a_worker_that_does_well(fake_worker, write_job, tmp_path):
     assert [event["event"] for event in events] == ["started", "loaded", "done"]
     assert events[0]["servers"] == SERVERS
     assert (tmp_path / "feed-0").stat().st_size == (16 + 29) + (16 + 8 + 10 * (4 + 4)) + (16 + 8)
+
+
+def test_a_worker_that_holds_shards_may_stay_after_it_is_done(fake_worker, write_job, tmp_path):
+    events = []
+
+    def on_event(event):
+        events.append(event)
+        if event["event"] == "done":
+            threading.Timer(1, (tmp_path / "released").touch).start()
+    worker = WorkerProcess(fake_worker, write_job(mode="peer"), [], Identity(0), on_event=on_event,
+                           meeting=Meeting("127.0.0.1:1", "127.0.0.1:0"), stall_timeout_s=0.3)
+    begun = time.monotonic()
+    assert run(worker)["samples"] == 10
+    assert time.monotonic() - begun > 1
+    assert [event["event"] for event in events] == ["started", "listening", "loaded", "done"]
+    assert events[1]["address"] == "127.0.0.1:0"
+
+
+@pytest.mark.parametrize("family, host", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "[::1]")])
+def test_the_address_by_which_a_rendezvous_is_reached(family, host):
+    try:
+        server = socket.create_server((host.strip("[]"), 0), family=family)
+    except OSError as error:
+        pytest.skip("no such address here: %s" % error)
+    with server:
+        address = "%s:%d" % (host, server.getsockname()[1])
+        assert meeting_at(address) == Meeting(address, "%s:0" % host)
+    with pytest.raises(ConnectionRefusedError):
+        meeting_at(address)
 
 
 def test_more_data_than_the_pipe_holds(fake_worker, write_job):

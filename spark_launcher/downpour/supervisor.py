@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .errors import TAIL_LINES, TrainingFailed
 from .programs import RUN, find_program, loader_hint, why_not_started
@@ -87,6 +87,7 @@ class Supervisor:
         self._command = [_program(program), os.path.abspath(job), "--launcher", "external"]
         if run_dir:
             self._command += ["--run-dir", os.path.abspath(run_dir)]
+        self._run_dir: Optional[str] = None  # once it is known
         self._errors = collections.deque(maxlen=TAIL_LINES)
 
     def __enter__(self) -> Supervisor:
@@ -127,6 +128,7 @@ class Supervisor:
             time.sleep(_LOOK_S)
         with open(self._cluster_file, encoding="utf-8") as file:
             cluster = json.load(file)
+        self._run_dir = cluster["run_dir"]
         return RunningJob(tuple(cluster["servers"]), cluster["job_file"], cluster["run_dir"],
                           bool(cluster["strong"]), cluster.get("rendezvous", ""))
 
@@ -170,10 +172,18 @@ class Supervisor:
     def _ended(self, what: str) -> TrainingFailed:
         self._reader.join(1.0)
         status = self._process.returncode
-        errors = "\n".join(self._errors)
+        errors = "\n".join(self._errors) or "; ".join(self._problems())
         hint = loader_hint(errors)
         return TrainingFailed(_message(errors + ("\nlikely cause: " + hint if hint else ""),
                                        "%s: ps-run ended with status %d" % (what, status)))
+
+    def _problems(self) -> List[str]:
+        """What ps-run's summary says went wrong; nothing where there is no summary."""
+        try:
+            with open(os.path.join(self._run_dir or "", "summary.json"), encoding="utf-8") as file:
+                return list(json.load(file).get("problems", ()))
+        except (OSError, ValueError):
+            return []
 
     def _pass_errors_on(self) -> None:
         out = sys.__stderr__

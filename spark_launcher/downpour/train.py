@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
@@ -17,6 +18,7 @@ from .supervisor import Job, RunningJob, Supervisor, check_job
 
 _LOOK_S = 0.1     # how often a wait lets a signal through
 _CANCEL_S = 10.0  # how long cancelled Spark tasks may take to end
+_SPEAK_S = 15.0   # how long the tasks have to say why, once ps-run has failed
 _STALL_S = 300.0  # how long a worker that is not waiting for others may take no data
 _TOO_FEW_SLOTS = ("the job's sync mode is strong, so all partitions run at once, and Spark has fewer slots than the job"
                   " has workers: give it more cores, or the job fewer workers")
@@ -95,7 +97,7 @@ def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
         if running.strong:
             _check_slots(spark, job)
         try:
-            results = _in_cancellable_job(spark, lambda: start(_cluster(running, job, programs)))
+            results = _in_cancellable_job(spark, lambda: start(_cluster(running, job, programs)), supervisor)
         except Exception as error:
             raise _cause(error, supervisor, running) from error
         supervisor.wait_finished()
@@ -115,34 +117,53 @@ def _cluster(running: RunningJob, job: Job, programs: Programs) -> Cluster:
                    rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s)
 
 
-def _in_cancellable_job(spark, action: Callable[[], Any]) -> Any:
-    """Runs an action; if this thread is interrupted, cancels the Spark jobs that it started, and no others.
+def _in_cancellable_job(spark, action: Callable[[], Any], supervisor: Supervisor) -> Any:
+    """Runs an action; cancels the Spark jobs that it started, and no others, if this thread is interrupted, or if the
+    supervisor fails and the tasks do not say why.
 
     The action has a thread of its own: an interrupt within a call to the JVM would leave that connection unusable.
     """
     tag = "downpour-" + uuid.uuid4().hex
+    add, remove, cancel = _tags(spark)
     outcome = []  # one function, which gives the result or raises the error
 
     def run():
-        spark.addTag(tag)
+        add(tag)
         try:
             result = action()
             outcome.append(lambda: result)
         except BaseException as error:
             outcome.append(functools.partial(_raise, error))
         finally:
-            spark.removeTag(tag)
+            remove(tag)
 
     thread = threading.Thread(target=run, name=tag, daemon=True)
     thread.start()
+    failure, failed = None, 0.0
     try:
         while thread.is_alive():
             thread.join(_LOOK_S)
+            if failure is None:
+                failure, failed = supervisor.failure(), time.monotonic()
+            elif thread.is_alive() and time.monotonic() - failed > _SPEAK_S:
+                raise failure
     except BaseException:
-        spark.interruptTag(tag)
+        cancel(tag)
         thread.join(_CANCEL_S)
         raise
     return outcome[0]()
+
+
+def _tags(spark):
+    """What adds a tag to the jobs that this thread starts, takes it away again, and cancels the jobs that have it.
+
+    A session's own tags are of no use where there is a context: its jobs do not carry them, least of all those of an RDD.
+    """
+    from pyspark.sql.utils import is_remote
+    if is_remote():
+        return spark.addTag, spark.removeTag, spark.interruptTag
+    context = spark.sparkContext
+    return context.addJobTag, context.removeJobTag, context.cancelJobsWithTag
 
 
 def _raise(error: BaseException):

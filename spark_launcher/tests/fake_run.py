@@ -2,7 +2,7 @@
 
 In mode peer it listens for its workers, who need no answer, and leaves a file "released" when they may end.
 
-Job: {"folder": ..., "workers": ..., "run": "refuses" | "does not start" | "ends badly"}.
+Job: {"folder": ..., "workers": ..., "run": "refuses" | "does not start" | "ends badly" | "dies"}.
 """
 import argparse
 import json
@@ -53,6 +53,10 @@ def main():
     os.rename(options.cluster_file + ".new", options.cluster_file)
     done = [os.path.join(folder, "done-%d" % partition) for partition in range(job["workers"])]
     while not all(os.path.exists(path) for path in done):
+        if behaviour == "dies" and all(os.path.exists(path.replace("done-", "feed-")) for path in done):
+            with open(os.path.join(run_dir, "summary.json"), "w") as file:
+                json.dump({"problems": ["worker 1 is gone", "that is bad"]}, file)
+            sys.exit(1)
         if select.select([options.lifeline_fd], [], [], 0.05)[0]:
             sys.exit(75)
     if behaviour == "ends badly":

@@ -2,6 +2,7 @@
 import os
 import signal
 import struct
+import sys
 import threading
 import time
 
@@ -184,6 +185,20 @@ def test_a_lost_worker_that_nobody_explains_is_named(data, programs, write_job):
     job = write_job(mode="peer", worker={"0": "loses a peer", "1": "does not end"})
     with pytest.raises(WorkerFailed, match="(?s)partition 0 .* server 1 at 127.0.0.1:2 was lost.*has to begin again"):
         downpour.train(data, job, programs=programs)
+
+
+@pytest.mark.parametrize("mode", ["downpour", "peer"])
+@pytest.mark.parametrize("kind", ["frame", "rdd"])
+def test_a_supervisor_that_dies_ends_the_tasks(spark, data, programs, write_job, tmp_path, running, mode, kind,
+                                               monkeypatch):
+    monkeypatch.setattr(sys.modules["downpour.train"], "_SPEAK_S", 0.5)
+    job = write_job(mode=mode, run="dies", worker={"0": "does not end", "1": "does not end"})
+    with pytest.raises(TrainingFailed, match="ps-run ended with status 1: worker 1 is gone; that is bad"):
+        if kind == "frame":
+            downpour.train(data, job, programs=programs)
+        else:
+            downpour.train_on_rdd(spark.sparkContext.parallelize([(bytes(4), 1)] * 10, 2), job, programs=programs)
+    assert_nothing_runs(tmp_path, running)
 
 
 def test_a_supervisor_ends_with_its_context(fake_run, write_job, tmp_path, running):

@@ -66,6 +66,8 @@ def train(df, job: str, *, features_col: str = "features", label_col: str = "lab
     def start(cluster):
         trained = df.select(features_col, label_col).mapInArrow(
             dataframe_trainer(cluster, features_col, label_col), RESULT_SCHEMA, barrier=cluster.strong)
+        if _may_be_tried_again(df.sparkSession, cluster):
+            trained = trained.repartition(1)
         return [Result(*row) for row in trained.collect()]
     return _run(df.sparkSession, checked, run_dir, programs, start)
 
@@ -85,7 +87,10 @@ def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Prog
 
     def start(cluster):
         source = rdd.barrier() if cluster.strong else rdd
-        return source.mapPartitions(rdd_trainer(cluster)).collect()
+        trained = source.mapPartitions(rdd_trainer(cluster))
+        if _may_be_tried_again(spark, cluster):
+            trained = trained.repartition(1)
+        return trained.collect()
     return _run(spark, checked, run_dir, programs, start)
 
 
@@ -104,6 +109,18 @@ def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
     with open(os.path.join(running.run_dir, "summary.json"), encoding="utf-8") as file:
         summary = json.load(file)
     return TrainingResult(running.run_dir, summary, sorted(results))
+
+
+def _may_be_tried_again(spark, cluster: Cluster) -> bool:
+    """Whether the workers' stage is to be a barrier that Spark runs again when it fails: one that another comes after.
+
+    Spark gives up a job whose last stage is a barrier that failed, and any other barrier only after some tries, even
+    where, as in local[N], it tries no task again.
+    """
+    from pyspark.sql.utils import is_remote
+    if not cluster.strong or cluster.rendezvous:
+        return False
+    return is_remote() or not re.fullmatch(r"local(\[[^,]*\])?", spark.sparkContext.master)
 
 
 def _cluster(running: RunningJob, job: Job, programs: Programs) -> Cluster:

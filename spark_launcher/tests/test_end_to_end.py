@@ -230,6 +230,42 @@ def test_an_interrupt_ends_servers_and_workers(spark, job_file, tmp_path, mode):
     thread.join()
 
 
+RETRYING = """
+import json, sys
+import downpour
+from downpour.errors import WorkerFailed
+from downpour.idx import read_idx
+from pyspark.sql import SparkSession
+spark = (SparkSession.builder.master('local[2,4]').config('spark.ui.enabled', 'false')
+         .config('spark.driver.host', '127.0.0.1').config('spark.driver.bindAddress', '127.0.0.1').getOrCreate())
+df = read_idx(spark, sys.argv[2], sys.argv[3], 2, 4000)
+try:
+    print('RESULT', json.dumps([downpour.train(df, sys.argv[1]).summary['result']]))
+except WorkerFailed as failure:
+    print('RESULT', json.dumps([failure.partition, failure.status, failure.hint]))
+"""
+
+
+@pytest.mark.parametrize("mode", ["bsp", "peer"])
+def test_a_barrier_stage_is_tried_again_where_that_can_help(tmp_path, job_file, mode):
+    """Where servers hold the parameters it is; where the killed worker held some, the job has to begin again."""
+    job = job_file(training={"batch": 16, "epochs": 15}, sync={"mode": mode}, **peers_job(mode))
+    script = tmp_path / "mine.py"
+    script.write_text(RETRYING)
+    killer = once_it_trains(tmp_path, kill)
+    ended = subprocess.run([sys.executable, str(script), job, IMAGES, LABELS], capture_output=True, text=True,
+                           timeout=240)
+    killer.join()
+    results = [line for line in ended.stdout.splitlines() if line.startswith("RESULT ")]
+    assert results, ended.stdout[-2000:] + ended.stderr[-4000:]
+    result = json.loads(results[0][len("RESULT "):])
+    if mode == "bsp":
+        assert result == ["done"]
+    else:
+        assert result[:2] == [1, -signal.SIGKILL]
+        assert "the job has to begin again" in result[2]
+
+
 def test_a_job_file_that_is_wrong_is_refused_with_its_line(spark, job_file):
     with pytest.raises(TrainingFailed, match=r"job\.yaml:1: sync\.n_fech: unknown key"):
         downpour.train(fashion(spark), job_file(sync={"mode": "downpour", "n_fech": 5}))

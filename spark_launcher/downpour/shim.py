@@ -139,8 +139,8 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, l
         meeting = meeting_at(cluster.rendezvous) if cluster.rendezvous else None
     except OSError as error:
         raise failure(None, "the workers' rendezvous at %s cannot be reached: %s" % (cluster.rendezvous, error),
-                      "it listens on the driver's host, at the host of the job's servers.addresses[0]: that should not be"
-                      " loopback where executors are elsewhere, nor be behind a firewall") from error
+                      "it listens on the driver's host, at the host of the job's servers.addresses[0]: that should not"
+                      " be loopback where executors are elsewhere, nor be behind a firewall") from error
     with tempfile.TemporaryDirectory(prefix="downpour-") as folder:
         config = os.path.join(folder, "job.yaml")
         with open(config, "w", encoding="utf-8") as file:

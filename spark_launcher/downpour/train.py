@@ -174,7 +174,7 @@ def _in_cancellable_job(spark, action: Callable[[], Any], supervisor: Supervisor
 def _tags(spark):
     """What adds a tag to the jobs that this thread starts, takes it away again, and cancels the jobs that have it.
 
-    A session's own tags are of no use where there is a context: its jobs do not carry them, least of all those of an RDD.
+    A session's own tags are of no use where there is a context: its jobs do not carry them.
     """
     from pyspark.sql.utils import is_remote
     if is_remote():

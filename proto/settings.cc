@@ -1,5 +1,6 @@
 #include "proto/settings.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <google/protobuf/util/message_differencer.h>
@@ -11,6 +12,8 @@ namespace downpour {
 namespace {
 
 constexpr size_t kMostChanges = 10000;
+// A clock that no job comes to; beyond it a change would only be in the way of those after it.
+constexpr uint64_t kMostClock = uint64_t{1} << 40;
 
 bool Same(const SettingsChange& a, const SettingsChange& b) {
   return google::protobuf::util::MessageDifferencer::Equals(a, b);
@@ -42,6 +45,9 @@ absl::Status SettingsHistory::Check(const SettingsChange& change) const {
   if (change.from_clock() < latest().from_clock) {
     return absl::InvalidArgumentError(absl::StrCat("clock ", change.from_clock(), " is before ", latest().from_clock,
                                                    ", from which the last change counts"));
+  }
+  if (change.from_clock() > kMostClock) {
+    return absl::InvalidArgumentError(absl::StrCat("clock ", change.from_clock(), " is beyond what any job comes to"));
   }
   if (!std::isfinite(change.learning_rate()) || change.learning_rate() < 0) {
     return absl::InvalidArgumentError("the learning rate should be a number, not negative");
@@ -84,6 +90,12 @@ const Settings& SettingsHistory::At(uint64_t clock) const {
   size_t i = versions_.size() - 1;
   while (i > 0 && versions_[i].from_clock > clock) --i;
   return versions_[i];
+}
+
+bool SettingsHistory::AnyWaitsForWorkers() const {
+  return std::any_of(versions_.begin(), versions_.end(), [](const Settings& settings) {
+    return settings.mode->coupling(settings.sync) != Coupling::kNone;
+  });
 }
 
 const Settings* SettingsHistory::Version(uint32_t version) const {

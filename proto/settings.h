@@ -36,6 +36,8 @@ class SettingsHistory {
   const Settings& At(uint64_t clock) const;
   // Null for one that is not here.
   const Settings* Version(uint32_t version) const;
+  // Whether under any of them workers wait for one another.
+  bool AnyWaitsForWorkers() const;
   const Settings& latest() const { return versions_.back(); }
   // All but the job's.
   const std::vector<SettingsChange>& changes() const { return changes_; }

@@ -72,6 +72,7 @@ TEST_CASE("what makes no sense, or would mix what is exchanged, is refused with 
   incomplete.mutable_sync()->clear_n_push();
   const Row table[] = {
       {"{mode: downpour}", incomplete, "every key that counts"},
+      {"{mode: downpour}", Change(1, UINT64_MAX, "{mode: downpour}"), "beyond what any job comes to"},
       {"{mode: downpour}", misfit, "sync.n_push: belongs to mode downpour, not to bsp"},
       {"{mode: downpour}", unknown, "'hogwild' is none of"},
       {"{mode: bsp}", backups, "should be less than workers, 4"},

@@ -274,8 +274,7 @@ double PsClient::TakeMeanStaleness() {
 }
 
 bool PsClient::WaitsForWorkers() const {
-  const Settings& latest = settings_.latest();
-  return latest.mode->coupling(latest.sync) != Coupling::kNone || job_.sync().warmup_steps() > 0;
+  return settings_.AnyWaitsForWorkers() || job_.sync().warmup_steps() > 0;
 }
 
 template <typename Predicate>
@@ -377,7 +376,8 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
       break;
     default:
       FailLocked(absl::InternalError(absl::StrCat(servers_[server]->Name(), " refused a frame of part ",
-                                                  header.part, ": ", RefusalName(header.reason))));
+                                                  header.part, " (", RefusalName(header.reason),
+                                                  "): ", SentenceOf(message))));
   }
   if (header.sequence == 0) {
     if (sets_in_flight_ > 0) --sets_in_flight_;

@@ -103,3 +103,26 @@ def test_servers_of_another_job(place):
     assert result.returncode == 1
     assert "works for job 'small', not for 'other'" in result.stderr
     stop(place, process)
+
+
+def test_servers_that_are_not_the_jobs_in_its_order_are_refused(place):
+    process, run = running(place)
+    first, second = _addresses(run)
+    for servers, reason in (
+        (f"{first}", "--servers names 1 servers; the job has 2"),
+        (f"{first},{first}", "says that it is server 0"),
+        (f"{second},{first}", "says that it is server 1"),
+    ):
+        result = place.run("ps-ctl", "set", run, "sync.n_push=7", "--servers", servers)
+        assert result.returncode in (1, 64), result
+        assert reason in result.stderr
+    for clock in ("-1", "18446744073709551615"):
+        assert place.run("ps-ctl", "set", run, "sync.n_push=7", "--at", clock).returncode == 64
+    assert status(place, run)["changes"] == []
+    stop(place, process)
+
+
+def _addresses(run):
+    text = (run / "job.yaml").read_text()
+    line = next(line for line in text.splitlines() if line.strip().startswith("addresses"))
+    return [part for part in line.split('"') if ":" in part and part[0].isdigit()]

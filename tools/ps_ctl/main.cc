@@ -48,6 +48,10 @@ class Servers {
       context.set_deadline(std::chrono::system_clock::now() + kPatience);
       const absl::Status status = FromGrpcStatus(stubs_[i]->Status(&context, StatusRequest(), &replies[i]));
       if (!status.ok()) return Named(i, status);
+      if (replies[i].server() != i) {
+        return absl::FailedPreconditionError(absl::StrCat(Name(i), " says that it is server ", replies[i].server(),
+                                                          ": are the addresses in the job's order?"));
+      }
       if (replies[i].job() != job_.name()) {
         return absl::FailedPreconditionError(
             absl::StrCat(Name(i), " works for job '", replies[i].job(), "', not for '", job_.name(), "'"));
@@ -56,8 +60,8 @@ class Servers {
     return replies;
   }
 
-  // Tells every server of a change; one that has it already is content.
-  absl::Status Change(const SettingsChange& change) const {
+  // Tells every server of a change; one that has it already is content. `told` counts those that took it.
+  absl::Status Change(const SettingsChange& change, size_t* told) const {
     for (size_t i = 0; i < stubs_.size(); ++i) {
       ChangeRequest request;
       request.set_job(job_.name());
@@ -68,6 +72,7 @@ class Servers {
       if (absl::Status status = FromGrpcStatus(stubs_[i]->Change(&context, request, &reply)); !status.ok()) {
         return Named(i, status);
       }
+      ++*told;
     }
     return absl::OkStatus();
   }
@@ -110,11 +115,19 @@ int Set(const Job& job, const std::vector<std::string>& assignments, std::option
   if (!change.ok()) return Fail(CodeOf(change.status()), std::string(change.status().message()));
   const auto known = *ctl::KnownChanges(*status);
   // What an earlier call did not get to every server comes first.
+  size_t told = 0;
   for (const SettingsChange& before : known) {
-    if (absl::Status sent = servers.Change(before); !sent.ok()) return Fail(CodeOf(sent), std::string(sent.message()));
+    if (absl::Status sent = servers.Change(before, &told); !sent.ok()) return Fail(CodeOf(sent), std::string(sent.message()));
   }
-  if (absl::Status sent = servers.Change(*change); !sent.ok()) {
-    return Fail(CodeOf(sent), absl::StrCat(sent.message(), ". Servers that have the change go by it from clock ",
+  told = 0;
+  if (absl::Status sent = servers.Change(*change, &told); !sent.ok()) {
+    if (told == 0) {
+      const bool raced = absl::IsAborted(sent);
+      return Fail(CodeOf(sent), absl::StrCat(sent.message(), raced ? ": somebody changed settings at the same moment; "
+                                                                     "nothing was changed, try again"
+                                                                   : ""));
+    }
+    return Fail(CodeOf(sent), absl::StrCat(sent.message(), ". The servers before it go by the change from clock ",
                                            change->from_clock(), ", workers only once all servers have it: the same "
                                            "command again completes it, and until then gradients are refused"));
   }
@@ -181,7 +194,7 @@ int Main(int argc, char** argv) {
   std::string target;
   std::string servers;
   std::vector<std::string> assignments;
-  std::optional<uint64_t> at_clock;
+  std::optional<int64_t> at_clock;
   bool json = false;
   cli.require_subcommand(1);
   CLI::App* const status = cli.add_subcommand("status", "How far the workers are, and which settings count");
@@ -192,7 +205,8 @@ int Main(int argc, char** argv) {
     command->add_flag("--json", json, "Speak JSON");
   }
   set->add_option("settings", assignments, "key=value, such as sync.n_push=10")->required();
-  set->add_option("--at", at_clock, "The first clock (step) that goes by them; default: soon, but in step for all workers");
+  set->add_option("--at", at_clock, "The first clock (step) that goes by them; default: soon, but in step for all workers")
+      ->check(CLI::NonNegativeNumber);
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -203,9 +217,13 @@ int Main(int argc, char** argv) {
   if (std::filesystem::is_directory(target, error)) target += "/job.yaml";
   auto job = LoadJob(target);
   if (!job.ok()) return Fail(kUsage, std::string(job.status().message()));
+  const int wanted = job->servers().addresses_size();
   if (!servers.empty()) {
     job->mutable_servers()->clear_addresses();
     for (const auto& address : absl::StrSplit(servers, ',')) job->mutable_servers()->add_addresses(std::string(address));
+    if (job->servers().addresses_size() != wanted) {
+      return Fail(kUsage, absl::StrCat("--servers names ", job->servers().addresses_size(), " servers; the job has ", wanted));
+    }
   }
   return set->parsed() ? Set(*job, assignments, at_clock, json) : ShowStatus(*job, json);
 }

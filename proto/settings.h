@@ -20,6 +20,9 @@ struct Settings {
   float learning_rate = 0;  // the base rate, before the schedule
 };
 
+// Whether pushes under these settings are for rounds.
+inline bool InRounds(const Settings& settings) { return IsStrong(*settings.mode, settings.sync); }
+
 // Every version there was. A value; whoever owns one guards it.
 class SettingsHistory {
  public:

@@ -158,9 +158,7 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
         RefusePull(parked.route, parked.header, Refusal::kLeaseEnded, "the lease has ended", actions);
         return true;
       });
-      WarmUp(table, part, actions);
-      CloseIfDue(table, part, actions);
-      AnswerParked(table, part, actions);
+      Settle(table, part, actions);
     });
     if (Hopeless()) {
       RefuseParked(Refusal::kNoMembers, "no worker is left that could complete what this fetch waits for",
@@ -251,11 +249,10 @@ const Settings& ShardCore::EntrySettings(const Table::Part& part) const {
 }
 
 void ShardCore::EnterRounds(Table::Part& part, const Settings& settings) {
-  const auto in_rounds = [](const Settings& s) { return s.mode->coupling(s.sync) == Coupling::kRounds; };
-  if (!in_rounds(settings) || settings.version < part.next_rounds) return;
+  if (!InRounds(settings) || settings.version < part.next_rounds) return;
   bool after_none = false;
   for (uint32_t version = part.next_rounds; version < settings.version; ++version) {
-    after_none = after_none || !in_rounds(*settings_.Version(version));
+    after_none = after_none || !InRounds(*settings_.Version(version));
   }
   part.next_rounds = settings.version + 1;
   if (!after_none) return;
@@ -287,7 +284,7 @@ void ShardCore::Enter(Table::Part& part, uint32_t partition) {
   member.membership = Membership::kLive;
 }
 
-void ShardCore::WarmUp(Table& table, Table::Part& part, std::vector<Action>& actions) {
+void ShardCore::WarmUp(Table::Part& part) {
   if (part.warm) return;
   const Settings& settings = SettingsOf(part);
   const uint64_t steps = part.views[0].clock * settings.mode->steps_a_clock(settings.sync);
@@ -295,7 +292,6 @@ void ShardCore::WarmUp(Table& table, Table::Part& part, std::vector<Action>& act
   if (steps < job_.sync().warmup_steps() && !gone) return;
   part.warm = true;
   for (uint32_t i = 1; i < leases_.size(); ++i) Enter(part, i);
-  AnswerParked(table, part, actions);
 }
 
 // ---- Sets and pushes.
@@ -344,10 +340,9 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   // Its gradient is lost, but the worker has gone on: without rounds nobody waits for that clock.
   const auto pass_by = [&](Refusal reason, std::string why) {
     refuse(reason, std::move(why));
-    if (settings.mode->coupling(settings.sync) == Coupling::kRounds) return;
-    MemberView& member = part->views[header.worker];
-    member.clock = std::max(member.clock, header.clock + 1);
-    AnswerParked(*table, *part, actions);
+    if (InRounds(settings)) return;
+    Advance(*part, header);
+    Settle(*table, *part, actions);
   };
   if (const Refusal reason = CheckPush(*part, header, &sentence); reason != Refusal::kNone) {
     return reason == Refusal::kClockAhead ? refuse(reason, sentence) : pass_by(reason, sentence);
@@ -371,13 +366,11 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
     // The same push again, after its stream broke: whoever sent it last waits for the answer.
     stats_.held -= std::erase_if(
         part->held, [&](const auto& held) { return held.message.header.worker == header.worker; });
-    part->views[header.worker].clock = header.clock + 1;
+    Advance(*part, header);
     ++stats_.held;
     part->held.push_back({event.route, std::move(event.message), now_ms_});
   }
-  CloseIfDue(*table, *part, actions);
-  WarmUp(*table, *part, actions);
-  AnswerParked(*table, *part, actions);
+  Settle(*table, *part, actions);
 }
 
 void ShardCore::PassOver(Table& table, Table::Part& part, const Push& push, std::vector<Action>& actions) {
@@ -387,10 +380,18 @@ void ShardCore::PassOver(Table& table, Table::Part& part, const Push& push, std:
   if (settings.mode->on_push(settings.sync, View(part), {header.worker, header.clock}).action == PushAction::kRefuse) {
     return;
   }
-  MemberView& member = part.views[header.worker];
-  member.clock = std::max(member.clock, header.clock + 1);
+  Advance(part, header);
+  Settle(table, part, actions);
+}
+
+void ShardCore::Advance(Table::Part& part, const FrameHeader& push) {
+  MemberView& member = part.views[push.worker];
+  member.clock = std::max(member.clock, push.clock + 1);
+}
+
+void ShardCore::Settle(Table& table, Table::Part& part, std::vector<Action>& actions) {
   CloseIfDue(table, part, actions);
-  WarmUp(table, part, actions);
+  WarmUp(part);
   AnswerParked(table, part, actions);
 }
 
@@ -471,7 +472,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
   }
   ++stats_.updates;
   part.members[header.worker] = {header.sequence, header.position};
-  part.views[header.worker].clock = std::max(part.views[header.worker].clock, header.clock + 1);
+  Advance(part, header);
   header.version = version;
   Acknowledge(push.route, header, Refusal::kNone, "", actions);
 }
@@ -479,7 +480,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
 void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions) {
   const Settings& settings = SettingsOf(part);
   // Where rounds have ended before their time, nobody pushes what the held ones wait for.
-  const bool ended = settings.mode->coupling(settings.sync) != Coupling::kRounds && !part.held.empty();
+  const bool ended = !InRounds(settings) && !part.held.empty();
   if (!ended && !settings.mode->closes(settings.sync, View(part))) return;
   // In the order of partitions, whatever the order of arrival: the same bits each time.
   std::sort(part.held.begin(), part.held.end(),
@@ -515,7 +516,6 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
     header.version = version;
     Acknowledge(held.route, header, Refusal::kNone, "", actions);
   }
-  AnswerParked(table, part, actions);
 }
 
 // ---- Pulls.
@@ -560,11 +560,10 @@ bool ShardCore::MayRead(const Table::Part& part, const FrameHeader& pull) const 
   if (!part.warm && pull.worker != 0 && !observer) return false;
   const Settings& settings = *settings_.Version(pull.settings);
   uint64_t clock = pull.clock;
-  if (!observer && settings.mode->coupling(settings.sync) == Coupling::kRounds) {
+  if (!observer && InRounds(settings)) {
     // A push that was not taken makes no clock to wait for, and where rounds have ended no clock closes.
     clock = std::min(clock, part.views[pull.worker].clock);
-    const Settings& now = SettingsOf(part);
-    if (now.mode->coupling(now.sync) != Coupling::kRounds) return true;
+    if (!InRounds(SettingsOf(part))) return true;
   }
   return settings.mode->read_clock(View(part)) >= clock;
 }
@@ -614,8 +613,7 @@ void ShardCore::RefuseParked(Refusal reason, const std::string& sentence, std::v
 void ShardCore::On(Change event, std::vector<Action>& actions) {
   if (!settings_.Add(event.change).ok()) return;
   ForEachPart([&](Table& table, Table::Part& part) {
-    CloseIfDue(table, part, actions);
-    AnswerParked(table, part, actions);
+    Settle(table, part, actions);
   });
 }
 
@@ -647,7 +645,7 @@ std::optional<ShardCore::Overdue> ShardCore::WhyOverdue(const Table::Part& part,
     return leases_[i].fence == 0 && (!warming || i == 0);
   };
   const int64_t join_ms = settings.sync.join_timeout_ms();
-  if (settings.mode->coupling(settings.sync) == Coupling::kRounds || warming) {
+  if (InRounds(settings) || warming) {
     const std::string missing = named(absent);
     if (!missing.empty()) {
       if (join_ms == 0 || first_join_ms_ < 0 || now_ms_ - std::max(first_join_ms_, since_ms) < join_ms) return std::nullopt;

@@ -111,7 +111,7 @@ class ShardCore {
   // A partition's worker is there: from which clock on, the mode says.
   void Enter(Table::Part& part, uint32_t partition);
   // The first worker's steps alone are over, where it has taken them or is gone: the others come in.
-  void WarmUp(Table& table, Table::Part& part, std::vector<Action>& actions);
+  void WarmUp(Table::Part& part);
 
   kernels::Hyper HyperAt(uint64_t clock, const Settings& settings) const;
   // A push that an earlier attempt had applied: this one's clock passes without it, and nobody waits for more.
@@ -120,7 +120,11 @@ class ShardCore {
   Refusal CheckPush(const Table::Part& part, const FrameHeader& header, std::string* sentence) const;
   void Count(const Table::Part& part, const FrameHeader& push);
   void Apply(Table& table, Table::Part& part, const Settings& settings, Push push, std::vector<Action>& actions);
-  // Applies what is held if the mode says so, and answers the pulls that waited for it.
+  // The clock of a push is behind its worker.
+  void Advance(Table::Part& part, const FrameHeader& push);
+  // Sees to all that a worker's clock, its leaving or other settings may have made due.
+  void Settle(Table& table, Table::Part& part, std::vector<Action>& actions);
+  // Applies what is held if the mode says so.
   void CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions);
   void AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions);
   bool MayRead(const Table::Part& part, const FrameHeader& pull) const;

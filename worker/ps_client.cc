@@ -443,12 +443,11 @@ size_t PsClient::known_changes() {
   return settings_.changes().size();
 }
 
-bool PsClient::UpdateSettings(uint64_t clock, Settings* current) {
+std::optional<Settings> PsClient::NewSettings(uint64_t clock, std::optional<uint32_t> version) {
   std::lock_guard lock(mutex_);
   const Settings& settings = settings_.At(clock);
-  if (current->mode != nullptr && current->version == settings.version) return false;
-  *current = settings;
-  return true;
+  if (version == settings.version) return std::nullopt;
+  return settings;
 }
 
 void PsClient::Heartbeat(const WorkerReport& report) {

@@ -97,9 +97,9 @@ class PsClient {
   // Mean staleness of the pushed parts acknowledged since the last call, in updates. Any thread.
   double TakeMeanStaleness();
 
-  // Makes `current` the settings for the worker's step `clock`, as far as all servers have told of them; whether that
-  // changed it.
-  bool UpdateSettings(uint64_t clock, Settings* current);
+  // The settings for the worker's clock, as far as all servers have told of them; none where they are of the version that
+  // it goes by.
+  std::optional<Settings> NewSettings(uint64_t clock, std::optional<uint32_t> version);
 
   // Changes of settings that all servers have told of. Any thread.
   size_t known_changes();

@@ -27,8 +27,7 @@ std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(),
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_t partition_samples, Net* net,
                                                          Batcher* batcher, PsClient* client, double slow_down) {
-  Settings settings;
-  client->UpdateSettings(client->progress().clock(), &settings);
+  const Settings settings = *client->NewSettings(client->progress().clock(), std::nullopt);
   const auto table = TableOf(job, *net);
   if (!table.ok()) return table.status();
   std::unique_ptr<Replica> replica;
@@ -112,20 +111,18 @@ StepPlan Trainer::Plan() const {
 }
 
 absl::StatusOr<StepPlan> Trainer::Prepare() {
-  Settings before = settings_;
-  if (client_.UpdateSettings(step_ / settings_.mode->steps_a_clock(settings_.sync), &settings_)) {
+  const uint64_t clock = step_ / settings_.mode->steps_a_clock(settings_.sync);
+  if (std::optional<Settings> next = client_.NewSettings(clock, settings_.version)) {
+    // What accrued before belongs to the settings before, and nothing of them may still be on its way when pushes of the
+    // next begin.
+    if (accrued_ != nullptr) {
+      if (absl::Status status = Exchange(step_ - 1); !status.ok()) return status;
+    }
+    if (absl::Status status = client_.WaitForPushes(0); !status.ok()) return status;
+    settings_ = *std::move(next);
     refetch_ = true;  // what is under way was asked for under the settings before
     spdlog::info("step {}: settings version {}, sync mode {}", step_, settings_.version,
                  std::string(settings_.mode->name));
-    if (accrued_ != nullptr) {
-      // What accrued before belongs to the settings before.
-      std::swap(before, settings_);
-      const absl::Status status = Exchange(step_ - 1);
-      std::swap(before, settings_);
-      if (!status.ok()) return status;
-    }
-    // Nothing of the settings before may still be on its way when pushes of these begin.
-    if (absl::Status status = client_.WaitForPushes(0); !status.ok()) return status;
   }
   fetched_ = false;
   while (true) {
@@ -175,7 +172,7 @@ absl::Status Trainer::Exchange(uint64_t last_step) {
   if (!status.ok()) return status;
   push->content = settings_.mode->content;
   push->settings = settings_.version;
-  if (settings_.mode->coupling(settings_.sync) == Coupling::kRounds) {
+  if (InRounds(settings_)) {
     push->clocks = client_.clocks();
   } else {
     push->clocks.assign(client_.clocks().size(), last_step);

@@ -3,37 +3,15 @@
 // The rate stands inside the velocity, as in the paper. Where ||w|| or the denominator is zero, r = lr: a bias
 // that begins at zero would never leave it otherwise.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 
 #include "kernels/function_clones.h"
 #include "kernels/optimizer/update_rule.h"
+#include "kernels/vector_ops.h"
 
 namespace downpour::kernels {
 namespace {
-
-constexpr size_t kLanes = 16;
-
-// Into lanes, so that the order of the sum is the same on every CPU. Doubles, so that squares don't overflow.
-DOWNPOUR_CLONES
-void AddSquares(size_t n, const float* __restrict x, double* __restrict lanes) {
-  for (size_t i = 0; i < n; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] += static_cast<double>(x[i + lane]) * x[i + lane];
-    }
-  }
-}
-
-double Norm(std::span<const float> x) {
-  std::array<double, kLanes> lanes{};
-  const size_t whole = x.size() / kLanes * kLanes;
-  AddSquares(whole, x.data(), lanes.data());
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  for (const float value : x.subspan(whole)) sum += static_cast<double>(value) * value;
-  return std::sqrt(sum);
-}
 
 DOWNPOUR_CLONES
 void Loop(float rate, float m, float wd, size_t n, float* __restrict w, float* __restrict v,
@@ -46,8 +24,8 @@ void Loop(float rate, float m, float wd, size_t n, float* __restrict w, float* _
 }
 
 void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const float> g) {
-  const double norm = Norm(w);
-  const double denominator = Norm(g) + h.weight_decay * norm;
+  const double norm = std::sqrt(SumOfSquares(w));
+  const double denominator = std::sqrt(SumOfSquares(g)) + h.weight_decay * norm;
   double rate = h.learning_rate;
   if (norm > 0 && denominator > 0) rate *= h.trust * norm / denominator;
   // A gradient that almost vanishes must not make an infinity.

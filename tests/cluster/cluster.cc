@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <random>
 #include <thread>
 #include <utility>
@@ -181,6 +182,21 @@ std::vector<float> Cluster::FlatParameters() {
   (*client)->StartFetch({});
   REQUIRE((*client)->Install().ok());
   return {(*client)->parameters().begin(), (*client)->parameters().end()};
+}
+
+double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(double{a[i]} - b[i]));
+  return largest;
+}
+
+std::vector<float> TrainAll(const Job& job, size_t rows) {
+  Cluster cluster(job);
+  const absl::Status status = cluster.Train(rows);
+  INFO(status.message());
+  REQUIRE(status.ok());
+  return cluster.Parameters();
 }
 
 double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const worker::SampleStore& samples) {

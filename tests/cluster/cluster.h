@@ -15,6 +15,10 @@
 
 namespace downpour::tests {
 
+// A job's section: two servers on free ports, with several parts in each shard.
+inline constexpr char kTwoServers[] =
+    "servers: {addresses: ['127.0.0.1:0', '127.0.0.1:0'], shards: 2, part_bytes: 4096}\n";
+
 // A small convolutional net on 1x12x12 samples in 4 classes; `settings` is YAML that overrides or adds top-level
 // keys other than name, net and data.
 Job SmallJob(const std::string& settings);
@@ -59,6 +63,12 @@ class Cluster {
   Job job_;
   std::vector<std::unique_ptr<ps::Server>> servers_;
 };
+
+// Trains all of a job in a cluster of its own, which has to succeed; the parameters then.
+std::vector<float> TrainAll(const Job& job, size_t rows);
+
+// Between two vectors of one length, element by element.
+double LargestDifference(const std::vector<float>& a, const std::vector<float>& b);
 
 // The share of samples whose label the net finds likeliest; guessing gives 0.25.
 double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const worker::SampleStore& samples);

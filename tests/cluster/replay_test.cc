@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kTwoServers[] = "servers: {addresses: ['127.0.0.1:0', '127.0.0.1:0'], shards: 2, part_bytes: 4096}\n";
-
 class Folder {
  public:
   Folder() {

@@ -15,23 +15,6 @@
 namespace downpour::tests {
 namespace {
 
-constexpr char kTwoServers[] = "servers: {addresses: ['127.0.0.1:0', '127.0.0.1:0'], shards: 2, part_bytes: 4096}\n";
-
-double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
-  REQUIRE(a.size() == b.size());
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(double{a[i]} - b[i]));
-  return largest;
-}
-
-std::vector<float> TrainAll(const Job& job, size_t rows) {
-  Cluster cluster(job);
-  const absl::Status status = cluster.Train(rows);
-  INFO(status.message());
-  REQUIRE(status.ok());
-  return cluster.Parameters();
-}
-
 // Of a job whose shards live in its workers, or on two servers.
 Job RoundsJob(const std::string& mode, int workers, int batch, const std::string& optimizer) {
   return SmallJob(absl::StrCat(mode == "peer" ? "servers: {shards: 2, part_bytes: 4096}\n" : kTwoServers,

@@ -10,23 +10,6 @@
 namespace downpour::tests {
 namespace {
 
-constexpr char kTwoServers[] = "servers: {addresses: ['127.0.0.1:0', '127.0.0.1:0'], shards: 2, part_bytes: 4096}\n";
-
-double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
-  REQUIRE(a.size() == b.size());
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(double{a[i]} - b[i]));
-  return largest;
-}
-
-std::vector<float> TrainAll(const Job& job, size_t rows) {
-  Cluster cluster(job);
-  const absl::Status status = cluster.Train(rows);
-  INFO(status.message());
-  REQUIRE(status.ok());
-  return cluster.Parameters();
-}
-
 TEST_CASE("one worker that waits for each fetch and push does plain SGD") {
   for (const std::string mode : {"{mode: downpour, n_fetch: 1, n_push: 1, wait: true}",
                                  "{mode: downpour, n_fetch: 1, n_push: 1, wait: true, local_step: false}",

@@ -54,6 +54,8 @@ struct LogRecord {
   std::variant<Event, Mark, BrokenOff> entry;
 };
 
+struct EncodedRecord;  // event_log_records.h
+
 // "server-0-shard-1.events"
 std::string EventLogName(uint32_t server, uint32_t shard);
 
@@ -82,15 +84,12 @@ class EventLogWriter {
   const std::string& path() const { return path_; }
 
  private:
-  struct Encoded;
-  class Encoder;
-
   EventLogWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  absl::Status Append(const Encoded& record, int64_t time_us);
+  absl::Status Append(const EncodedRecord& record, int64_t time_us);
   absl::Status WriteOut(std::span<const std::byte> bytes);
   absl::Status WriteBuffer();
   absl::Status BreakOff(absl::Status failure);
-  static std::string Head(const Encoded& record, uint64_t number, int64_t time_us);
+  static std::string Head(const EncodedRecord& record, uint64_t number, int64_t time_us);
 
   const std::string path_;
   const int fd_;

@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "proto/hyper.h"
 #include "proto/schedule.h"
 #include "ps/codec.h"
+#include "ps/overdue.h"
 
 namespace downpour::ps {
 namespace {
@@ -106,7 +106,7 @@ void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
     stats_.table_bytes += table->bytes();
     for (Table::Part& part : table->parts()) {
       part.warm = job_.sync().warmup_steps() == 0;
-      for (uint32_t i = 0; i < leases_.size(); ++i) Enter(part, i);
+      for (uint32_t i = 0; i < leases_.partitions(); ++i) Enter(part, i);
     }
   }
   actions.push_back(Created{event.ticket, true});
@@ -114,15 +114,11 @@ void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
 
 void ShardCore::On(Join event, std::vector<Action>& actions) {
   if (event.observer) {
-    observers_.insert(event.fence);
-  } else if (event.partition < leases_.size() && event.fence >= leases_[event.partition].fence) {
-    Lease& lease = leases_[event.partition];
-    const bool superseded = event.fence > lease.fence;
-    lease = {event.fence, true};
-    if (first_join_ms_ < 0) first_join_ms_ = now_ms_;
+    leases_.Observe(event.fence);
+  } else if (const auto joined = leases_.Join(event.partition, event.fence, now_ms_); joined != Leases::Joined::kRefused) {
     ForEachPart([&](Table&, Table::Part& part) {
       Enter(part, event.partition);
-      if (!superseded) return;
+      if (joined != Leases::Joined::kNewer) return;
       // What an earlier attempt has waiting was not acknowledged: this attempt sends it again, all of it.
       stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
         if (held.message.header.worker != event.partition) return false;
@@ -132,7 +128,7 @@ void ShardCore::On(Join event, std::vector<Action>& actions) {
         return true;
       });
       stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
-        if (parked.header.worker != event.partition || IsObserver(parked.header.fence)) return false;
+        if (parked.header.worker != event.partition || leases_.IsObserver(parked.header.fence)) return false;
         RefusePull(parked.route, parked.header, Refusal::kFenced, "a newer attempt holds the partition",
                    actions);
         return true;
@@ -143,13 +139,11 @@ void ShardCore::On(Join event, std::vector<Action>& actions) {
 }
 
 void ShardCore::On(Leave event, std::vector<Action>& actions) {
-  if (observers_.erase(event.fence) != 0) {
+  if (leases_.EndObserving(event.fence)) {
     actions.push_back(MakeReport(event.ticket, event.partition));
     return;
   }
-  if (event.partition < leases_.size() && leases_[event.partition].live &&
-      leases_[event.partition].fence == event.fence) {
-    leases_[event.partition].live = false;
+  if (leases_.End(event.partition, event.fence)) {
     ForEachPart([&](Table& table, Table::Part& part) {
       part.views[event.partition].membership = Membership::kGone;
       if (!part.sent.empty()) part.sent[event.partition].clear();
@@ -160,7 +154,7 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
       });
       Settle(table, part, actions);
     });
-    if (Hopeless()) {
+    if (leases_.NobodyIsLeft()) {
       RefuseParked(Refusal::kNoMembers, "no worker is left that could complete what this fetch waits for",
                    actions);
     }
@@ -181,7 +175,7 @@ Report ShardCore::MakeReport(uint64_t ticket, uint32_t partition) const {
   for (const auto& [id, table] : tables_) {
     for (const Table::Part& part : table->parts()) {
       if (!part.set) report.unset_parts.push_back(part.index);
-      if (partition >= leases_.size()) continue;
+      if (partition >= leases_.partitions()) continue;
       // Whoever comes when others have gone on goes on with them.
       const uint64_t clock =
           std::max(part.views[partition].clock, EntrySettings(part).mode->entry_clock(View(part)));
@@ -218,28 +212,6 @@ Table::Part* ShardCore::Locate(const FrameHeader& header, const Payload* payload
   return part;
 }
 
-bool ShardCore::HoldsLease(const FrameHeader& header) const {
-  return header.worker < leases_.size() && leases_[header.worker].live &&
-         leases_[header.worker].fence == header.fence && header.fence != 0;
-}
-
-Refusal ShardCore::FenceRefusal(const FrameHeader& header) const {
-  const bool ended = header.worker < leases_.size() && header.fence != 0 &&
-                     header.fence == leases_[header.worker].fence && !leases_[header.worker].live;
-  return ended ? Refusal::kLeaseEnded : Refusal::kFenced;
-}
-
-std::string ShardCore::FenceSentence(const FrameHeader& header) const {
-  if (header.worker >= leases_.size()) return absl::StrCat("the job has no partition ", header.worker);
-  if (header.fence < leases_[header.worker].fence) {
-    return absl::StrCat("a newer attempt holds partition ", header.worker);
-  }
-  if (FenceRefusal(header) == Refusal::kLeaseEnded) {
-    return absl::StrCat("the lease of partition ", header.worker, " has ended");
-  }
-  return absl::StrCat("fence ", header.fence, " holds no lease of partition ", header.worker);
-}
-
 PartView ShardCore::View(const Table::Part& part) const {
   return {part.clock, static_cast<uint32_t>(part.held.size()), part.views};
 }
@@ -262,18 +234,13 @@ void ShardCore::EnterRounds(Table::Part& part, const Settings& settings) {
 
 void ShardCore::Enter(Table::Part& part, uint32_t partition) {
   MemberView& member = part.views[partition];
-  const Lease& lease = leases_[partition];
   // Nobody waits for the others while the first worker is alone.
   if (!part.warm && partition != 0) {
     member.membership = Membership::kGone;
     return;
   }
-  if (lease.fence == 0) {
-    member.membership = Membership::kAbsent;
-    return;
-  }
-  if (!lease.live) {
-    member.membership = Membership::kGone;
+  if (const Leases::State state = leases_.Of(partition); state != Leases::State::kLive) {
+    member.membership = state == Leases::State::kAbsent ? Membership::kAbsent : Membership::kGone;
     return;
   }
   if (member.membership == Membership::kLive) return;
@@ -288,10 +255,10 @@ void ShardCore::WarmUp(Table::Part& part) {
   if (part.warm) return;
   const Settings& settings = SettingsOf(part);
   const uint64_t steps = part.views[0].clock * settings.mode->steps_a_clock(settings.sync);
-  const bool gone = leases_[0].fence != 0 && !leases_[0].live;
+  const bool gone = leases_.Of(0) == Leases::State::kEnded;
   if (steps < job_.sync().warmup_steps() && !gone) return;
   part.warm = true;
-  for (uint32_t i = 1; i < leases_.size(); ++i) Enter(part, i);
+  for (uint32_t i = 1; i < leases_.partitions(); ++i) Enter(part, i);
 }
 
 // ---- Sets and pushes.
@@ -303,8 +270,9 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
   if (part == nullptr) return Acknowledge(event.route, header, Refusal::kMalformed, sentence, actions);
-  if (!HoldsLease(header)) {
-    return Acknowledge(event.route, header, FenceRefusal(header), FenceSentence(header), actions);
+  if (!leases_.Holds(header)) {
+    const auto [reason, why] = leases_.WhyNot(header);
+    return Acknowledge(event.route, header, reason, why, actions);
   }
   if (draining_) return Acknowledge(event.route, header, Refusal::kShuttingDown, kDraining, actions);
   if (!part->set) {
@@ -331,7 +299,10 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
   if (part == nullptr) return refuse(Refusal::kMalformed, sentence);
   if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
-  if (!HoldsLease(header)) return refuse(FenceRefusal(header), FenceSentence(header));
+  if (!leases_.Holds(header)) {
+    const auto [reason, why] = leases_.WhyNot(header);
+    return refuse(reason, why);
+  }
   if (header.sequence <= part->members[header.worker].sequence) return PassOver(*table, *part, event, actions);
   if (draining_) return refuse(Refusal::kShuttingDown, kDraining);
   if (!part->set) return refuse(Refusal::kNotSet, absl::StrCat("part ", header.part, " has no values yet"));
@@ -525,9 +496,9 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
   std::string sentence;
   Table::Part* part = Locate(event.header, nullptr, &table, &sentence);
   if (part == nullptr) return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
-  if (!HoldsLease(event.header) && !IsObserver(event.header.fence)) {
-    return RefusePull(event.route, event.header, FenceRefusal(event.header), FenceSentence(event.header),
-                      actions);
+  if (!leases_.Holds(event.header) && !leases_.IsObserver(event.header.fence)) {
+    const auto [reason, why] = leases_.WhyNot(event.header);
+    return RefusePull(event.route, event.header, reason, why, actions);
   }
   if (draining_) return RefusePull(event.route, event.header, Refusal::kShuttingDown, kDraining, actions);
   const Settings* const settings = settings_.Version(event.header.settings);
@@ -539,7 +510,7 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
   part->parked.push_back({event.route, event.header, now_ms_});
   ++stats_.parked;
   AnswerParked(*table, *part, actions);
-  if (!part->parked.empty() && Hopeless()) {
+  if (!part->parked.empty() && leases_.NobodyIsLeft()) {
     RefuseParked(Refusal::kNoMembers, "no worker is left that could complete what this fetch waits for",
                  actions);
   }
@@ -556,7 +527,7 @@ void ShardCore::AnswerParked(Table& table, Table::Part& part, std::vector<Action
 }
 
 bool ShardCore::MayRead(const Table::Part& part, const FrameHeader& pull) const {
-  const bool observer = IsObserver(pull.fence);
+  const bool observer = leases_.IsObserver(pull.fence);
   if (!part.warm && pull.worker != 0 && !observer) return false;
   const Settings& settings = *settings_.Version(pull.settings);
   uint64_t clock = pull.clock;
@@ -577,14 +548,15 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
     return;
   }
   FrameHeader header = AnswerTo(pull, FrameKind::kValues);
-  const uint64_t clock = settings_.Version(pull.settings)->mode->read_clock(View(part));
+  const Settings& settings = *settings_.Version(pull.settings);
+  const uint64_t clock = settings.mode->read_clock(View(part));
   header.clock = clock == kAnyClock ? part.clock : clock;
   header.version = part.version;
   header.elements = static_cast<uint32_t>(part.values.size());
   header.payload_bytes = static_cast<uint32_t>(values.size());
-  const Sync& sync = settings_.latest().sync;
-  if (sync.delay_compensation() > 0 && !IsObserver(pull.fence)) {
-    part.sent.resize(leases_.size());
+  const Sync& sync = settings.sync;
+  if (sync.delay_compensation() > 0 && !leases_.IsObserver(pull.fence)) {
+    part.sent.resize(leases_.partitions());
     auto& sent = part.sent[pull.worker];
     if (sent.empty() || sent.back().version != part.version) sent.push_back({part.version, values});
     // What a worker may have in use: installed, on its way, accrued, and behind each push under way.
@@ -593,12 +565,6 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
   ++stats_.pulls;
   stats_.sent_bytes += values.size();
   actions.push_back(Reply{route, {header, values}});
-}
-
-bool ShardCore::Hopeless() const {
-  // Someone who has not come yet may still come; the join timeout sees to that.
-  return std::all_of(leases_.begin(), leases_.end(),
-                     [](const Lease& lease) { return lease.fence != 0 && !lease.live; });
 }
 
 void ShardCore::RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions) {
@@ -623,57 +589,19 @@ void ShardCore::On(Tick event, std::vector<Action>& actions) {
   ForEachPart([&](Table&, Table::Part& part) { RefuseOverdue(part, actions); });
 }
 
-std::optional<ShardCore::Overdue> ShardCore::WhyOverdue(const Table::Part& part, const FrameHeader& waiting,
-                                                        int64_t since_ms) const {
-  constexpr size_t kMostNamed = 20;
-  const Settings& settings = *settings_.Version(waiting.settings);
-  const auto named = [&](auto belongs) {
-    std::vector<std::string> names;
-    for (uint32_t i = 0; i < leases_.size(); ++i) {
-      if (!belongs(i)) continue;
-      if (names.size() == kMostNamed) {
-        names.push_back("more");
-        break;
-      }
-      names.push_back(leases_[i].fence == 0 ? absl::StrCat(i) : absl::StrCat(i, " (clock ", part.views[i].clock, ")"));
-    }
-    return absl::StrJoin(names, ", ");
-  };
-  // Without rounds nobody waits for who has not come, but for the one who goes first.
-  const bool warming = !part.warm && leases_[0].fence == 0;
-  const auto absent = [&](uint32_t i) {
-    return leases_[i].fence == 0 && (!warming || i == 0);
-  };
-  const int64_t join_ms = settings.sync.join_timeout_ms();
-  if (InRounds(settings) || warming) {
-    const std::string missing = named(absent);
-    if (!missing.empty()) {
-      if (join_ms == 0 || first_join_ms_ < 0 || now_ms_ - std::max(first_join_ms_, since_ms) < join_ms) return std::nullopt;
-      return Overdue{Refusal::kNoMembers,
-                     absl::StrCat("after ", join_ms, " ms these of the job's ", leases_.size(),
-                                  " partitions have no worker yet: ", missing)};
-    }
-  }
-  const int64_t read_ms = settings.sync.read_timeout_ms();
-  if (read_ms == 0 || !part.set || !part.warm || now_ms_ - since_ms < read_ms) return std::nullopt;
-  const std::string slow = named([&](uint32_t i) {
-    return part.views[i].membership == Membership::kLive && part.views[i].clock <= std::max(part.clock, waiting.clock) &&
-           i != waiting.worker;
-  });
-  return Overdue{Refusal::kReadTimeout,
-                 absl::StrCat("waited ", read_ms, " ms for clock ", waiting.clock, ", behind which are partitions ", slow,
-                              "; sync.read_timeout_ms says how long to wait")};
-}
-
 void ShardCore::RefuseOverdue(Table::Part& part, std::vector<Action>& actions) {
+  const auto why = [&](const FrameHeader& frame, int64_t since_ms) {
+    return WhyOverdue(*settings_.Version(frame.settings), leases_, {View(part), part.set, part.warm},
+                      {frame.worker, frame.clock, since_ms}, now_ms_);
+  };
   stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
-    const auto overdue = WhyOverdue(part, parked.header, parked.since_ms);
+    const auto overdue = why(parked.header, parked.since_ms);
     if (overdue) RefusePull(parked.route, parked.header, overdue->reason, overdue->sentence, actions);
     return overdue.has_value();
   });
   stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
     const FrameHeader& header = held.message.header;
-    const auto overdue = WhyOverdue(part, header, held.since_ms);
+    const auto overdue = why(header, held.since_ms);
     if (!overdue) return false;
     part.views[header.worker].clock = header.clock;
     Acknowledge(held.route, header, overdue->reason, overdue->sentence, actions);

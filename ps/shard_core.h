@@ -11,8 +11,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +20,7 @@
 #include "proto/settings.h"
 #include "proto/sync/mode.h"
 #include "ps/event.h"
+#include "ps/leases.h"
 #include "ps/table.h"
 
 namespace downpour::ps {
@@ -72,11 +71,6 @@ class ShardCore {
   const Table* table(uint32_t id) const;
 
  private:
-  struct Lease {
-    uint64_t fence = 0;  // the newest, also when it has ended
-    bool live = false;
-  };
-
   ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule* rule);
 
   void On(CreateTable event, std::vector<Action>& actions);
@@ -94,11 +88,6 @@ class ShardCore {
   // otherwise.
   Table::Part* Locate(const FrameHeader& header, const Payload* payload, Table** table,
                       std::string* sentence);
-  bool HoldsLease(const FrameHeader& header) const;
-  // Why a frame without a lease is refused.
-  Refusal FenceRefusal(const FrameHeader& header) const;
-  bool IsObserver(uint64_t fence) const { return observers_.contains(fence); }
-  std::string FenceSentence(const FrameHeader& header) const;
 
   PartView View(const Table::Part& part) const;
   // The settings that a part's next clock goes by.
@@ -128,15 +117,8 @@ class ShardCore {
   void CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions);
   void AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions);
   bool MayRead(const Table::Part& part, const FrameHeader& pull) const;
-  // Whether a pull can be answered at all, ever, given who is left.
-  bool Hopeless() const;
   void RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions);
-  struct Overdue {
-    Refusal reason = Refusal::kNone;
-    std::string sentence;
-  };
-  // Why a pull, or a push that is held, should wait no longer for others; none where it should.
-  std::optional<Overdue> WhyOverdue(const Table::Part& part, const FrameHeader& waiting, int64_t since_ms) const;
+  // Of what waits for the part, that which should wait no longer.
   void RefuseOverdue(Table::Part& part, std::vector<Action>& actions);
 
   void SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,
@@ -156,11 +138,9 @@ class ShardCore {
 
   // Changed by events alone.
   SettingsHistory settings_;
-  std::vector<Lease> leases_;     // by partition
-  std::set<uint64_t> observers_;  // their fences
+  Leases leases_;
   std::map<uint32_t, std::unique_ptr<Table>> tables_;
   int64_t now_ms_ = 0;
-  int64_t first_join_ms_ = -1;
   bool draining_ = false;
   CoreStats stats_;
 };

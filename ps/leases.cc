@@ -1,0 +1,53 @@
+#include "ps/leases.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace downpour::ps {
+
+Leases::Joined Leases::Join(uint32_t partition, uint64_t fence, int64_t now_ms) {
+  if (partition >= leases_.size() || fence < leases_[partition].fence) return Joined::kRefused;
+  Lease& lease = leases_[partition];
+  const Joined joined = fence > lease.fence ? Joined::kNewer : Joined::kAgain;
+  lease = {fence, true};
+  if (first_join_ms_ < 0) first_join_ms_ = now_ms;
+  return joined;
+}
+
+bool Leases::End(uint32_t partition, uint64_t fence) {
+  if (partition >= leases_.size() || !leases_[partition].live || leases_[partition].fence != fence) return false;
+  leases_[partition].live = false;
+  return true;
+}
+
+Leases::State Leases::Of(uint32_t partition) const {
+  const Lease& lease = leases_[partition];
+  if (lease.fence == 0) return State::kAbsent;
+  return lease.live ? State::kLive : State::kEnded;
+}
+
+bool Leases::NobodyIsLeft() const {
+  return std::all_of(leases_.begin(), leases_.end(), [](const Lease& lease) { return lease.fence != 0 && !lease.live; });
+}
+
+bool Leases::Holds(const FrameHeader& frame) const {
+  return frame.worker < leases_.size() && leases_[frame.worker].live && leases_[frame.worker].fence == frame.fence &&
+         frame.fence != 0;
+}
+
+Leases::Doubt Leases::WhyNot(const FrameHeader& frame) const {
+  if (frame.worker >= leases_.size()) {
+    return {Refusal::kFenced, absl::StrCat("the job has no partition ", frame.worker)};
+  }
+  const Lease& lease = leases_[frame.worker];
+  if (frame.fence < lease.fence) {
+    return {Refusal::kFenced, absl::StrCat("a newer attempt holds partition ", frame.worker)};
+  }
+  if (frame.fence != 0 && frame.fence == lease.fence && !lease.live) {
+    return {Refusal::kLeaseEnded, absl::StrCat("the lease of partition ", frame.worker, " has ended")};
+  }
+  return {Refusal::kFenced, absl::StrCat("fence ", frame.fence, " holds no lease of partition ", frame.worker)};
+}
+
+}  // namespace downpour::ps

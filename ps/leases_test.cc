@@ -1,0 +1,94 @@
+#include "ps/leases.h"
+
+#include <catch2/catch.hpp>
+
+namespace downpour::ps {
+namespace {
+
+using State = Leases::State;
+using Joined = Leases::Joined;
+
+FrameHeader From(uint32_t worker, uint64_t fence) {
+  FrameHeader header;
+  header.worker = worker;
+  header.fence = fence;
+  return header;
+}
+
+TEST_CASE("a partition belongs to its newest attempt") {
+  Leases leases(2);
+  CHECK(leases.Of(0) == State::kAbsent);
+  CHECK(leases.first_join_ms() == -1);
+  CHECK(leases.Join(0, 5, 100) == Joined::kNewer);
+  CHECK(leases.Join(0, 5, 200) == Joined::kAgain);
+  CHECK(leases.Join(0, 4, 200) == Joined::kRefused);
+  CHECK(leases.Join(2, 9, 200) == Joined::kRefused);
+  CHECK(leases.first_join_ms() == 100);
+  CHECK(leases.Holds(From(0, 5)));
+  CHECK(leases.Join(0, 7, 300) == Joined::kNewer);
+  CHECK(leases.Holds(From(0, 7)));
+  CHECK_FALSE(leases.End(0, 5));
+  CHECK(leases.Of(0) == State::kLive);
+  CHECK(leases.End(0, 7));
+  CHECK(leases.Of(0) == State::kEnded);
+  CHECK_FALSE(leases.End(0, 7));
+  CHECK_FALSE(leases.End(2, 7));
+  CHECK_FALSE(leases.Holds(From(0, 7)));
+  // The same process again, after it was taken for lost.
+  CHECK(leases.Join(0, 7, 400) == Joined::kAgain);
+  CHECK(leases.Of(0) == State::kLive);
+}
+
+TEST_CASE("why a frame without a lease is refused") {
+  Leases leases(2);
+  leases.Join(0, 5, 0);
+  leases.Join(1, 6, 0);
+  leases.End(1, 6);
+  const struct {
+    FrameHeader frame;
+    Refusal reason;
+    const char* sentence;
+  } table[] = {
+      {From(2, 5), Refusal::kFenced, "the job has no partition 2"},
+      {From(0, 4), Refusal::kFenced, "a newer attempt holds partition 0"},
+      {From(0, 0), Refusal::kFenced, "a newer attempt holds partition 0"},
+      {From(0, 9), Refusal::kFenced, "fence 9 holds no lease of partition 0"},
+      {From(1, 6), Refusal::kLeaseEnded, "the lease of partition 1 has ended"},
+      {From(1, 5), Refusal::kFenced, "a newer attempt holds partition 1"},
+  };
+  for (const auto& row : table) {
+    CHECK_FALSE(leases.Holds(row.frame));
+    const Leases::Doubt doubt = leases.WhyNot(row.frame);
+    CHECK(doubt.reason == row.reason);
+    CHECK(doubt.sentence == row.sentence);
+  }
+  // Whom nobody has told of has no lease, whatever it says.
+  CHECK_FALSE(Leases(1).Holds(From(0, 0)));
+}
+
+TEST_CASE("nobody is left when all have come and gone") {
+  Leases leases(2);
+  leases.Join(0, 1, 0);
+  leases.End(0, 1);
+  CHECK_FALSE(leases.NobodyIsLeft());
+  leases.Join(1, 2, 0);
+  CHECK_FALSE(leases.NobodyIsLeft());
+  leases.End(1, 2);
+  CHECK(leases.NobodyIsLeft());
+  leases.Join(1, 3, 0);
+  CHECK_FALSE(leases.NobodyIsLeft());
+}
+
+TEST_CASE("observers hold no partition") {
+  Leases leases(1);
+  leases.Observe(3);
+  CHECK(leases.IsObserver(3));
+  CHECK_FALSE(leases.Holds(From(0, 3)));
+  CHECK(leases.Of(0) == State::kAbsent);
+  CHECK(leases.EndObserving(3));
+  CHECK_FALSE(leases.EndObserving(3));
+  CHECK_FALSE(leases.IsObserver(3));
+}
+
+}  // namespace
+}  // namespace downpour::ps

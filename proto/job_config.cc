@@ -112,6 +112,9 @@ std::string SetScalar(const std::string& text, const FieldDescriptor* field, Mes
     case FieldDescriptor::CPPTYPE_FLOAT: {
       float value = 0;
       if (!absl::SimpleAtof(text, &value) || !std::isfinite(value)) return misfit;
+      if (value == 0 && text.substr(0, text.find_first_of("eE")).find_first_of("123456789") != std::string::npos) {
+        return absl::StrCat(text, " is so small that it would count as 0");
+      }
       if (out_of_bounds(value)) return absl::StrCat(text, " is not ", BoundsText(key));
       set(&R::SetFloat, &R::AddFloat, value);
       return "";
@@ -441,6 +444,17 @@ void ResolvePath(const std::filesystem::path& folder, std::string* path) {
   if (!path->empty() && std::filesystem::path(*path).is_relative()) *path = (folder / *path).lexically_normal();
 }
 
+absl::StatusOr<Job> ParseRoot(const YAML::Node& root, Mistakes* mistakes) {
+  Job job;
+  Parser(mistakes).ParseMessage(root, "", 0, &job);
+  const bool addresses_given = root.IsMap() && root["servers"].IsDefined() && root["servers"].IsMap() &&
+                               root["servers"]["addresses"].IsDefined();
+  if (!addresses_given) GivePeersAddresses(&job);
+  CheckAcrossKeys(job, mistakes);
+  if (absl::Status status = mistakes->ToStatus(); !status.ok()) return status;
+  return job;
+}
+
 absl::StatusOr<Job> ParseTree(absl::string_view yaml, absl::string_view file, Overrides* overrides) {
   Mistakes mistakes(file, *overrides);
   if (yaml.size() > kMaxJobFileBytes) {
@@ -460,14 +474,27 @@ absl::StatusOr<Job> ParseTree(absl::string_view yaml, absl::string_view file, Ov
     return mistakes.ToStatus();
   }
   if (root.IsMap() || root.IsNull()) root.reset(overrides->ApplyTo(root));
-  Job job;
-  Parser(&mistakes).ParseMessage(root, "", 0, &job);
-  const bool addresses_given = root.IsMap() && root["servers"].IsDefined() && root["servers"].IsMap() &&
-                               root["servers"]["addresses"].IsDefined();
-  if (!addresses_given) GivePeersAddresses(&job);
-  CheckAcrossKeys(job, &mistakes);
-  if (absl::Status status = mistakes.ToStatus(); !status.ok()) return status;
-  return job;
+  return ParseRoot(root, &mistakes);
+}
+
+// A section without the keys that belong to another choice than its selector's, but for those that were set beside.
+YAML::Node WithoutStrays(const YAML::Node& section, const std::string& path, const google::protobuf::Descriptor* message,
+                         const Overrides& overrides) {
+  const FieldDescriptor* const selector = SelectorOf(message);
+  if (selector == nullptr || !section.IsMap()) return section;
+  const YAML::Node chosen = section[selector->name()];
+  const std::string selected = chosen.IsDefined() && chosen.IsScalar() ? chosen.Scalar() : "";
+  const auto& choices = KeyOf(selector).choices();
+  if (std::find(choices.begin(), choices.end(), selected) == choices.end()) return section;
+  YAML::Node kept(YAML::NodeType::Map);
+  for (const auto& entry : section) {
+    const FieldDescriptor* const field = message->FindFieldByName(entry.first.Scalar());
+    const bool counts = field == nullptr || Counts(KeyOf(field), selected);
+    if (counts || overrides.SourceOf(Join(path, entry.first.Scalar())) != nullptr) {
+      kept.force_insert(entry.first, entry.second);
+    }
+  }
+  return kept;
 }
 
 }  // namespace
@@ -476,6 +503,21 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file, con
   absl::StatusOr<Overrides> overrides = Overrides::Parse(set);
   if (!overrides.ok()) return overrides.status();
   return ParseTree(yaml, file, &*overrides);
+}
+
+absl::StatusOr<Job> WithKeys(const Job& job, const std::vector<std::string>& set) {
+  absl::StatusOr<Overrides> overrides = Overrides::Parse(set);
+  if (!overrides.ok()) return overrides.status();
+  const YAML::Node given = overrides->ApplyTo(YAML::Load(JobToYaml(job)));
+  YAML::Node root(YAML::NodeType::Map);
+  for (const auto& entry : given) {
+    const FieldDescriptor* const field = Job::descriptor()->FindFieldByName(entry.first.Scalar());
+    const bool section = field != nullptr && !field->is_repeated() && field->message_type() != nullptr;
+    root.force_insert(entry.first, section ? WithoutStrays(entry.second, field->name(), field->message_type(), *overrides)
+                                           : entry.second);
+  }
+  Mistakes mistakes("the running job", *overrides);
+  return ParseRoot(root, &mistakes);
 }
 
 absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::string>& set) {

@@ -21,6 +21,10 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file, con
 // ParseJob of a file. Relative paths in `data` are taken from the file's folder, those in `set` from the current one.
 absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::string>& set = {});
 
+// The job with other keys, `set` as in ParseJob. Where one of them makes another choice (`sync.mode=bsp`), what belongs to
+// the choice before alone is dropped.
+absl::StatusOr<Job> WithKeys(const Job& job, const std::vector<std::string>& set);
+
 // The job as YAML that ParseJob reads back to the same job: the resolved configuration of a run.
 std::string JobToYaml(const Job& job);
 

@@ -104,6 +104,8 @@ TEST_CASE("values that don't fit are refused with what would") {
   CHECK_THAT(Mistake(base + "workers: 5000000000"), Contains("5000000000 is not between"));
   CHECK_THAT(Mistake(base + "optimizer: {learning_rate: .nan}"), Contains("not a number"));
   CHECK_THAT(Mistake(base + "optimizer: {learning_rate: -1}"), Contains("at least 0"));
+  CHECK_THAT(Mistake(base + "optimizer: {learning_rate: 1e-60}"), Contains("1e-60 is so small that it would count as 0"));
+  CHECK(ParseJob(base + "optimizer: {learning_rate: 0.0e5}", "job.yaml").ok());
   CHECK_THAT(Mistake(base + "sync: {wait: 1}"), Contains("'1' is not true or false"));
   CHECK_THAT(Mistake(base + "sync: {mode: dwnpour}"), Contains("did you mean downpour?"));
   CHECK_THAT(Mistake(base + "sync: 3"), Contains("sync: should be a section of keys"));

@@ -288,7 +288,7 @@ ExitStatus App::Finish(const Failure& failure) {
   const auto mode = FindSyncMode(options_.job.sync().mode());
   events_.Failed(reason, HintFor(failure.exit, mode.ok() && (*mode)->peers));
   std::lock_guard lock(mutex_);
-  if (client_ && failure.exit != ExitStatus::kSuperseded && failure.exit != ExitStatus::kServer) {
+  if (client_ && failure.exit != ExitStatus::kSuperseded) {
     const Outcome outcome = failure.exit == ExitStatus::kStopped ? STOPPED : FAILED;
     if (absl::Status left = client_->Leave(outcome, reason, last_report_); !left.ok()) {
       spdlog::warn("could not leave the job in order: {}", std::string(left.message()));

@@ -121,9 +121,11 @@ void PsClient::OpenStreams() {
             .on_message = [this, index](Message message) { OnMessage(index, std::move(message)); },
             .on_end =
                 [this, index](absl::Status status) {
-                  Fail(absl::UnavailableError(
-                      absl::StrCat("lost ", servers_[index]->Name(), ": ", status.message(),
-                                   ". Its log says why; the worker can be started again")));
+                  const bool peers = (*FindSyncMode(job_.sync().mode()))->peers;
+                  Fail(absl::UnavailableError(absl::StrCat(
+                      "lost ", servers_[index]->Name(), ": ", status.message(),
+                      peers ? ". It is another worker, and its share of the parameters is gone with it: its log says why"
+                            : ". Its log says why; the worker can be started again")));
                 },
         });
   }

@@ -79,6 +79,8 @@ def test_what_can_not_change_is_refused_and_changes_nothing(place):
         ("sync.mode=local_sgd", "from sync.mode downpour to local_sgd"),
         ("sync.n_push=5", "already"),
         ("optimizer.learning_rate=-1", "is not at least 0"),
+        ("optimizer.learning_rate=1e-60", "would count as 0"),
+        ("optimizer.name=adam", "only sync.* and optimizer.learning_rate can change"),
     ):
         result = place.run("ps-ctl", "set", run, assignment)
         assert result.returncode in (1, 64), (assignment, result)
@@ -112,6 +114,7 @@ def test_servers_that_are_not_the_jobs_in_its_order_are_refused(place):
         (f"{first}", "--servers names 1 servers; the job has 2"),
         (f"{first},{first}", "says that it is server 0"),
         (f"{second},{first}", "says that it is server 1"),
+        (f"{first},there", "--servers: "),
     ):
         result = place.run("ps-ctl", "set", run, "sync.n_push=7", "--servers", servers)
         assert result.returncode in (1, 64), result

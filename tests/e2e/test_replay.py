@@ -245,6 +245,8 @@ def test_what_is_no_recording_is_refused(place):
     assert place.run("ps-replay", place.folder, "--servers", 0).returncode == 64
     run = recorded(place)
     assert place.run("ps-replay", run, "--servers", 2000).returncode == 64
+    result = place.run("ps-replay", run, "--model", place.folder / "none" / "model.safetensors")
+    assert result.returncode == 64 and "there is no such folder" in result.stderr
     (run / "record" / "server-0-shard-1.events").unlink()
     result = place.run("ps-replay", run)
     assert result.returncode == 64

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "proto/address.h"
 #include "proto/grpc_status.h"
 #include "proto/job_config.h"
 #include "proto/service.grpc.pb.h"
@@ -197,6 +198,7 @@ int Main(int argc, char** argv) {
   std::optional<int64_t> at_clock;
   bool json = false;
   cli.require_subcommand(1);
+  cli.footer("Exit status: 0 done; 1 the job as it runs can't take it; 64 wrong flags or settings; 69 a server did not answer");
   CLI::App* const status = cli.add_subcommand("status", "How far the workers are, and which settings count");
   CLI::App* const set = cli.add_subcommand("set", "Changes sync.* or optimizer.learning_rate from a clock on");
   for (CLI::App* const command : {status, set}) {
@@ -220,7 +222,13 @@ int Main(int argc, char** argv) {
   const int wanted = job->servers().addresses_size();
   if (!servers.empty()) {
     job->mutable_servers()->clear_addresses();
-    for (const auto& address : absl::StrSplit(servers, ',')) job->mutable_servers()->add_addresses(std::string(address));
+    const std::vector<std::string> addresses = absl::StrSplit(servers, ',');
+    for (const std::string& address : addresses) {
+      if (absl::Status good = CheckConnectAddress(address); !good.ok()) {
+        return Fail(kUsage, absl::StrCat("--servers: ", good.message()));
+      }
+      job->mutable_servers()->add_addresses(address);
+    }
     if (job->servers().addresses_size() != wanted) {
       return Fail(kUsage, absl::StrCat("--servers names ", job->servers().addresses_size(), " servers; the job has ", wanted));
     }

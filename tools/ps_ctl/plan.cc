@@ -21,15 +21,6 @@ using google::protobuf::util::MessageDifferencer;
 // Heartbeats until a worker has surely heard: the one under way, the next, and one to spare.
 constexpr double kHeartbeats = 3;
 
-// The settings of the job's mode alone; those that any mode has stay.
-void TakeMode(const std::string& mode, Sync* sync) {
-  Sync fresh;
-  fresh.set_mode(mode);
-  fresh.set_join_timeout_ms(sync->join_timeout_ms());
-  fresh.set_warmup_steps(sync->warmup_steps());
-  *sync = fresh;
-}
-
 uint64_t StepsAClock(const Job& job) {
   const auto mode = FindSyncMode(job.sync().mode());
   return mode.ok() ? std::max<uint64_t>(1, (*mode)->steps_a_clock(job.sync())) : 1;
@@ -86,17 +77,7 @@ absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<Stat
   if (!known.ok()) return known.status();
   const Job before = WithChanges(job, *known);
 
-  // Twice, for which settings there are depends on the mode that is chosen.
-  Job base = before;
-  for (const std::string& assignment : set) {
-    const std::pair<std::string, std::string> halves = absl::StrSplit(assignment, absl::MaxSplits('=', 1));
-    if (halves.first == "sync.mode" && halves.second != before.sync().mode()) {
-      TakeMode(before.sync().mode(), base.mutable_sync());
-      Sync* const sync = base.mutable_sync();
-      sync->clear_mode();
-    }
-  }
-  const auto after = ParseJob(JobToYaml(base), "the running job", set);
+  const auto after = WithKeys(before, set);
   if (!after.ok()) return after.status();
 
   Job same = before;
@@ -107,7 +88,7 @@ absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<Stat
                                                    Differences(same, *after)));
   }
   if (MessageDifferencer::Equals(before, *after)) {
-    return absl::InvalidArgumentError("these are the settings already");
+    return absl::FailedPreconditionError("these are the settings already");
   }
   auto history = SettingsHistory::Create(job);
   if (!history.ok()) return history.status();

@@ -58,6 +58,22 @@ TEST_CASE("another mode begins with its own settings") {
   CHECK(change->sync().warmup_steps() == 3);
 }
 
+TEST_CASE("what both modes have stays, however the other mode is spelled") {
+  const Job job = MakeJob("{mode: downpour, n_push: 7, max_age: 9, max_pushes_in_flight: 4}");
+  for (const char* const spelled : {"sync.mode=ssp", "sync.mode= ssp ", "sync.mode='ssp'"}) {
+    const auto change = PlanChange(job, Servers(), {spelled}, 500);
+    INFO(spelled << ": " << change.status().message());
+    REQUIRE(change.ok());
+    CHECK(change->sync().max_age() == 9);
+    CHECK(change->sync().max_pushes_in_flight() == 4);
+    CHECK(change->sync().s() == 3);
+    CHECK_FALSE(change->sync().has_n_push());
+  }
+  CHECK_THAT(Mistake("{mode: downpour}", {"sync.mode=ssp", "sync.n_push=3"}), Catch::Contains("belongs to mode downpour"));
+  CHECK_THAT(Mistake("{mode: downpour}", {"sync.mode= downpour "}), Catch::Contains("already"));
+  CHECK_THAT(Mistake("{mode: downpour}", {"sync.mode=spp"}), Catch::Contains("did you mean ssp?"));
+}
+
 TEST_CASE("a change builds on those before it, and what one server missed counts too") {
   const Job job = MakeJob("{mode: downpour}");
   const SettingsChange first = *PlanChange(job, Servers(), {"sync.n_push=10"}, 200);

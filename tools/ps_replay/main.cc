@@ -124,6 +124,9 @@ absl::StatusOr<ps::Replayed> ReplayAll(const std::string& folder, const Flags& f
 
 int Run(const Flags& flags) {
   std::error_code error;
+  if (!flags.model.empty() && !fs::is_directory(fs::absolute(flags.model, error).parent_path(), error)) {
+    return Fail(absl::InvalidArgumentError(absl::StrCat("--model ", flags.model, ": there is no such folder")));
+  }
   const std::string inner = fs::path(flags.folder) / "record";
   const std::string folder = fs::is_directory(inner, error) ? inner : flags.folder;
   const auto recording = ps::OpenRecording(folder);

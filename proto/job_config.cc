@@ -244,12 +244,14 @@ class Parser {
                                      ", not to ", selected));
         }
       } else if (counts) {
-        SetDefault(key, field, field_path, line, message);
+        SetDefault(key, selected, field, field_path, line, message);
       }
     }
   }
 
-  void SetDefault(const Key& key, const FieldDescriptor* field, const std::string& path, int line, Message* message) {
+  void SetDefault(const Key& key, const std::string& selected, const FieldDescriptor* field, const std::string& path,
+                  int line, Message* message) {
+    const absl::string_view value = DefaultOf(key, selected);
     if (key.required()) {
       mistakes_.Add(line, path, "is missing");
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -258,11 +260,11 @@ class Parser {
                      message->GetReflection()->MutableMessage(message, field));
       }
     } else if (field->is_repeated()) {
-      for (const auto& item : absl::StrSplit(key.default_value(), ',', absl::SkipWhitespace())) {
+      for (const auto& item : absl::StrSplit(value, ',', absl::SkipWhitespace())) {
         SetScalar(std::string(absl::StripAsciiWhitespace(item)), field, message);
       }
-    } else if (!key.default_value().empty()) {
-      SetScalar(key.default_value(), field, message);
+    } else if (!value.empty()) {
+      SetScalar(std::string(value), field, message);
     }
   }
 
@@ -444,6 +446,41 @@ void ResolvePath(const std::filesystem::path& folder, std::string* path) {
   if (!path->empty() && std::filesystem::path(*path).is_relative()) *path = (folder / *path).lexically_normal();
 }
 
+// A section without the keys that belong to another choice than its selector's and were not themselves set beside.
+YAML::Node WithoutStrays(const YAML::Node& section, const std::string& path, const google::protobuf::Descriptor* message,
+                         const Overrides& overrides) {
+  const FieldDescriptor* const selector = SelectorOf(message);
+  if (selector == nullptr || !section.IsMap() || overrides.SourceOf(Join(path, selector->name())) == nullptr) return section;
+  const YAML::Node chosen = section[selector->name()];
+  const std::string selected = chosen.IsDefined() && chosen.IsScalar() ? chosen.Scalar() : "";
+  const auto& choices = KeyOf(selector).choices();
+  if (std::find(choices.begin(), choices.end(), selected) == choices.end()) return section;
+  YAML::Node kept(YAML::NodeType::Map);
+  for (const auto& entry : section) {
+    const FieldDescriptor* const field = message->FindFieldByName(entry.first.Scalar());
+    const bool counts = field == nullptr || Counts(KeyOf(field), selected);
+    if (counts || overrides.SourceOf(Join(path, entry.first.Scalar())) != nullptr) {
+      kept.force_insert(entry.first, entry.second);
+    }
+  }
+  return kept;
+}
+
+// The tree with what was set beside it. Where that makes another choice, what belonged to the choice before is dropped.
+YAML::Node WithOverrides(const YAML::Node& root, Overrides* overrides) {
+  const YAML::Node given = overrides->ApplyTo(root);
+  if (!given.IsMap()) return given;
+  YAML::Node kept(YAML::NodeType::Map);
+  for (const auto& entry : given) {
+    const FieldDescriptor* const field =
+        entry.first.IsScalar() ? Job::descriptor()->FindFieldByName(entry.first.Scalar()) : nullptr;
+    const bool section = field != nullptr && !field->is_repeated() && field->message_type() != nullptr;
+    kept.force_insert(entry.first, section ? WithoutStrays(entry.second, field->name(), field->message_type(), *overrides)
+                                           : entry.second);
+  }
+  return kept;
+}
+
 absl::StatusOr<Job> ParseRoot(const YAML::Node& root, Mistakes* mistakes) {
   Job job;
   Parser(mistakes).ParseMessage(root, "", 0, &job);
@@ -473,28 +510,8 @@ absl::StatusOr<Job> ParseTree(absl::string_view yaml, absl::string_view file, Ov
     mistakes.Add(error.mark.line, "", absl::StrCat("not YAML: ", error.msg));
     return mistakes.ToStatus();
   }
-  if (root.IsMap() || root.IsNull()) root.reset(overrides->ApplyTo(root));
+  if (root.IsMap() || root.IsNull()) root.reset(WithOverrides(root, overrides));
   return ParseRoot(root, &mistakes);
-}
-
-// A section without the keys that belong to another choice than its selector's, but for those that were set beside.
-YAML::Node WithoutStrays(const YAML::Node& section, const std::string& path, const google::protobuf::Descriptor* message,
-                         const Overrides& overrides) {
-  const FieldDescriptor* const selector = SelectorOf(message);
-  if (selector == nullptr || !section.IsMap()) return section;
-  const YAML::Node chosen = section[selector->name()];
-  const std::string selected = chosen.IsDefined() && chosen.IsScalar() ? chosen.Scalar() : "";
-  const auto& choices = KeyOf(selector).choices();
-  if (std::find(choices.begin(), choices.end(), selected) == choices.end()) return section;
-  YAML::Node kept(YAML::NodeType::Map);
-  for (const auto& entry : section) {
-    const FieldDescriptor* const field = message->FindFieldByName(entry.first.Scalar());
-    const bool counts = field == nullptr || Counts(KeyOf(field), selected);
-    if (counts || overrides.SourceOf(Join(path, entry.first.Scalar())) != nullptr) {
-      kept.force_insert(entry.first, entry.second);
-    }
-  }
-  return kept;
 }
 
 }  // namespace
@@ -508,14 +525,7 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file, con
 absl::StatusOr<Job> WithKeys(const Job& job, const std::vector<std::string>& set) {
   absl::StatusOr<Overrides> overrides = Overrides::Parse(set);
   if (!overrides.ok()) return overrides.status();
-  const YAML::Node given = overrides->ApplyTo(YAML::Load(JobToYaml(job)));
-  YAML::Node root(YAML::NodeType::Map);
-  for (const auto& entry : given) {
-    const FieldDescriptor* const field = Job::descriptor()->FindFieldByName(entry.first.Scalar());
-    const bool section = field != nullptr && !field->is_repeated() && field->message_type() != nullptr;
-    root.force_insert(entry.first, section ? WithoutStrays(entry.second, field->name(), field->message_type(), *overrides)
-                                           : entry.second);
-  }
+  const YAML::Node root = WithOverrides(YAML::Load(JobToYaml(job)), &*overrides);
   Mistakes mistakes("the running job", *overrides);
   return ParseRoot(root, &mistakes);
 }

@@ -15,14 +15,14 @@ namespace downpour {
 // InvalidArgument, one line for each mistake (all of them at once), as
 // `file:line: key: what is wrong; what would be right`. `file` serves the messages only.
 // `set` replaces keys of the text or adds to them, each as `path=value` with a value in YAML: `sync.n_push=10`,
-// `optimizer={name: adam}`. A mistake in one begins `--set path:` instead of with file and line.
+// `optimizer={name: adam}`. Where one makes another choice (`sync.mode=bsp`), what the text has for the choice before alone
+// is dropped. A mistake in one begins `--set path:` instead of with file and line.
 absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file, const std::vector<std::string>& set = {});
 
 // ParseJob of a file. Relative paths in `data` are taken from the file's folder, those in `set` from the current one.
 absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::string>& set = {});
 
-// The job with other keys, `set` as in ParseJob. Where one of them makes another choice (`sync.mode=bsp`), what belongs to
-// the choice before alone is dropped.
+// The job with other keys, `set` as in ParseJob.
 absl::StatusOr<Job> WithKeys(const Job& job, const std::vector<std::string>& set);
 
 // The job as YAML that ParseJob reads back to the same job: the resolved configuration of a run.

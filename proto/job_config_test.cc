@@ -197,6 +197,32 @@ TEST_CASE("a value that stands twice in the file by an alias is set in one place
   CHECK(job->data().test().images() == "t");
 }
 
+TEST_CASE("what a file has for another choice than the one that is set is dropped") {
+  const std::string file = std::string(kSmallest) +
+                           "sync: {mode: downpour, n_push: 3, max_age: 9}\noptimizer: {name: momentum, momentum: 0.5}\n";
+  const absl::StatusOr<Job> job = ParseJob(file, "job.yaml", {"sync.mode=ssp", "optimizer.name=adam"});
+  INFO(job.status().message());
+  REQUIRE(job.ok());
+  CHECK_FALSE(job->sync().has_n_push());
+  CHECK(job->sync().max_age() == 9);
+  CHECK(job->sync().s() == 3);
+  CHECK_FALSE(job->optimizer().has_momentum());
+  CHECK(job->optimizer().learning_rate() == Approx(0.001));
+}
+
+TEST_CASE("a default can depend on the choice") {
+  const auto rate = [](const std::string& optimizer) {
+    return ParseJob(std::string(kSmallest) + "optimizer: " + optimizer, "job.yaml")->optimizer().learning_rate();
+  };
+  CHECK(rate("{}") == Approx(0.01));
+  CHECK(rate("{name: momentum}") == Approx(0.01));
+  CHECK(rate("{name: adam}") == Approx(0.001));
+  CHECK(rate("{name: adamax}") == Approx(0.002));
+  CHECK(rate("{name: adam, learning_rate: 0.5}") == Approx(0.5));
+  CHECK(rate("{name: adadelta}") == Approx(1));
+  CHECK(ParseJob(std::string(kSmallest) + "optimizer: {name: adadelta}", "job.yaml")->optimizer().epsilon() == Approx(1e-6));
+}
+
 TEST_CASE("a mistake in what is set names it, and the file's own keep their lines") {
   const std::string file = std::string(kSmallest) + "sync: {mode: downpour, n_push: 3}\nworker: {lease_ms: 500}\n";
   const auto mistake = [&file](const std::vector<std::string>& overrides) {
@@ -213,7 +239,9 @@ TEST_CASE("a mistake in what is set names it, and the file's own keep their line
   CHECK(mistake({"worker={}", "name.x=3"}) == "--set name.x: name: should be text");
   CHECK(mistake({"worker={}", "net.x=3"}) == "--set net.x: net: should be a list");
   CHECK(mistake({"worker={}", "net=[{name: l}]"}) == "--set net: net[0].type: is missing");
-  CHECK(mistake({"worker={}", "sync.mode=bsp"}) == "job.yaml:5: sync.n_push: belongs to mode downpour, not to bsp");
+  CHECK(mistake({"worker={}", "sync.mode=bsp", "sync.n_push=4"}) ==
+        "--set sync.n_push: belongs to mode downpour, not to bsp");
+  CHECK_THAT(mistake({"worker={}", "sync.mode=dwnpour"}), Contains("did you mean downpour?"));
   CHECK(mistake({"worker.heartbeat_ms=600"}) ==
         "--set worker.heartbeat_ms: 600 should be less than worker.lease_ms, 500");
   CHECK(mistake({"n_push"}) == "--set 'n_push': should be key=value, such as sync.n_push=10");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace downpour {
 namespace {
@@ -54,6 +55,13 @@ const FieldDescriptor* SelectorOf(const Descriptor* message) {
     if (KeyOf(message->field(i)).selector()) return message->field(i);
   }
   return nullptr;
+}
+
+absl::string_view DefaultOf(const Key& key, absl::string_view selected) {
+  for (absl::string_view text : key.default_for()) {
+    if (absl::ConsumePrefix(&text, selected) && absl::ConsumePrefix(&text, "=")) return text;
+  }
+  return key.default_value();
 }
 
 bool Counts(const Key& key, absl::string_view selected) {

@@ -15,6 +15,9 @@ const Key& KeyOf(const google::protobuf::FieldDescriptor* field);
 // The field that selects which of its siblings count, or null.
 const google::protobuf::FieldDescriptor* SelectorOf(const google::protobuf::Descriptor* message);
 
+// The key's default where the selector has `selected`.
+absl::string_view DefaultOf(const Key& key, absl::string_view selected);
+
 // Whether `key` counts where the selector has `selected`.
 bool Counts(const Key& key, absl::string_view selected);
 

@@ -21,6 +21,10 @@ std::vector<ParamGroup> GroupsThatDiffer(const Job& job, const TableSpec& table)
   return differ ? groups : std::vector<ParamGroup>();
 }
 
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(), buffer.size()}; }
 
 }  // namespace
@@ -61,6 +65,10 @@ Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& setting
 }
 
 absl::Status Trainer::Run() {
+  {
+    std::lock_guard lock(mutex_);
+    began_seconds_ = Now();
+  }
   const uint64_t last_step = job_.training().max_steps() > 0 ? job_.training().max_steps() : UINT64_MAX;
   Batch batch;
   while (step_ < last_step && batcher_.Next(&batch)) {
@@ -276,11 +284,12 @@ void Trainer::Count(const Batch& batch, float loss) {
 }
 
 WorkerReport Trainer::TakeReport() {
-  const double now = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  const double now = Now();
   std::lock_guard lock(mutex_);
   if (rate_seconds_ > 0 && now > rate_seconds_) {
     report_.set_samples_per_second(static_cast<double>(report_.samples() - rate_samples_) / (now - rate_seconds_));
   }
+  if (began_seconds_ > 0) report_.set_seconds(now - began_seconds_);
   rate_seconds_ = now;
   rate_samples_ = report_.samples();
   WorkerReport taken = report_;

@@ -83,6 +83,7 @@ class Trainer {
 
   std::mutex mutex_;
   WorkerReport report_;  // protected by mutex_; `loss` is a sum until it is taken
+  double began_seconds_ = 0;
   double rate_seconds_ = 0;
   uint64_t rate_samples_ = 0;
 };

@@ -19,6 +19,7 @@ from .programs import RUN, find_program, loader_hint, why_not_started
 START_TIMEOUT_S = 120.0
 FINISH_TIMEOUT_S = 600.0
 _GRACE_S = 10.0
+_REASON_BYTES = 4096  # a pipe takes so much without waiting
 _LOOK_S = 0.02
 
 
@@ -109,8 +110,8 @@ class Supervisor:
         self._reader.start()
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, _, error, __):
+        self.stop("" if error is None else str(error) or type(error).__name__)
         self._reader.join(_GRACE_S)
         self._folder.cleanup()
 
@@ -149,11 +150,16 @@ class Supervisor:
         """Why ps-run has ended, if it has, and not well."""
         return self._ended("the job's supervisor ended") if self._process.poll() else None
 
-    def stop(self) -> None:
-        """Ends ps-run and its servers, if they run: by SIGTERM, then by the lifeline, then by SIGKILL."""
+    def stop(self, reason: str = "") -> None:
+        """Ends ps-run and its servers, if they run: by SIGTERM, then by the lifeline, then by SIGKILL.
+
+        The first line of `reason` stands in the run's summary.
+        """
         if self._lifeline is None:
             return
         if self._process.poll() is None:
+            if reason:
+                os.write(self._lifeline, reason.splitlines()[0].encode("utf-8", "replace")[:_REASON_BYTES])
             self._process.send_signal(signal.SIGTERM)
             self._wait(_GRACE_S)
         os.close(self._lifeline)

@@ -58,6 +58,9 @@ def train(df, job: str, *, features_col: str = "features", label_col: str = "lab
     for name in (features_col, label_col):
         if name not in df.columns:
             raise TrainingFailed("there is no column '%s'; the columns are %s" % (name, ", ".join(df.columns)))
+    if _floats_with_the_scale_of_bytes(df, features_col, checked):
+        print("The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set"
+              " data: {scale: 1} unless they lie between 0 and 255.")
     partitions = _partition_count(df)
     if partitions != checked.workers:
         _say_repartition(partitions, checked.workers)
@@ -105,6 +108,8 @@ def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
             results = _in_cancellable_job(spark, lambda: start(_cluster(running, job, programs)), supervisor)
         except Exception as error:
             raise _cause(error, supervisor, running) from error
+        if not any(result.samples for result in results):
+            raise TrainingFailed("there are no rows to train on")
         supervisor.wait_finished()
     with open(os.path.join(running.run_dir, "summary.json"), encoding="utf-8") as file:
         summary = json.load(file)
@@ -222,6 +227,11 @@ def _check_slots(spark, job: Job) -> None:
     if re.match(r"local(\[|$)", context.master) and not configured.contains("spark.default.parallelism"):
         if context.defaultParallelism // int(configured.get("spark.task.cpus", "1")) < job.workers:
             raise TrainingFailed(_TOO_FEW_SLOTS)
+
+
+def _floats_with_the_scale_of_bytes(df, features_col: str, job: Job) -> bool:
+    from pyspark.sql.types import ArrayType
+    return isinstance(df.schema[features_col].dataType, ArrayType) and job.resolved["data"].get("scale") == 1 / 256
 
 
 def _partition_count(df) -> Optional[int]:

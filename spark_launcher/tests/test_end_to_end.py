@@ -168,6 +168,29 @@ def test_a_null_is_named_with_its_column_and_row(spark, job_file):
         downpour.train(frame, job_file())
 
 
+def test_the_run_folder_knows_why_too(spark, job_file, tmp_path):
+    frame = fashion(spark, rows=200).selectExpr("if(id = 3, null, features) as features", "label")
+    with pytest.raises(WorkerFailed):
+        downpour.train(frame, job_file())
+    (summary,) = tmp_path.glob("runs/*/summary.json")
+    (problem,) = json.loads(summary.read_text())["problems"][-1:]
+    assert "worker of partition 0" in problem and "column 'features', row 3 of the partition, is null" in problem
+
+
+@pytest.mark.parametrize("mode", ["downpour", "bsp"])
+def test_no_rows_at_all_are_said_to_be_none(spark, job_file, mode):
+    with pytest.raises(TrainingFailed, match="there are no rows to train on"):
+        downpour.train(fashion(spark, rows=100).where("label > 9"), job_file(sync={"mode": mode}))
+
+
+def test_floats_scaled_as_bytes_are_remarked_on(spark, job_file, capfd):
+    frame = fashion(spark, rows=100).selectExpr("transform(sequence(1, 784), i -> cast(i as float)) as features", "label")
+    downpour.train(frame, job_file())
+    assert "set data: {scale: 1} unless" in capfd.readouterr().out
+    downpour.train(frame, job_file(data={"scale": 1}))
+    assert "set data: {scale: 1} unless" not in capfd.readouterr().out
+
+
 def test_images_of_another_size_are_refused(spark, job_file):
     with pytest.raises(WorkerFailed, match="has 784 values: the job's data.shape makes it 1024"):
         downpour.train(fashion(spark, rows=200), job_file(data={"shape": [1, 32, 32]}))

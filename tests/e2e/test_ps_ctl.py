@@ -69,6 +69,32 @@ def test_settings_change_while_the_job_runs(place):
         assert log.count(f"settings version {version}, sync mode") == 2
 
 
+def test_a_change_that_is_to_come_does_not_count_yet(place):
+    process, run = running(place)
+    await_step(place, run, 1)
+    far = max(worker["step"] for worker in status(place, run)["workers"]) + 100000
+    assert place.run("ps-ctl", "set", run, "sync.n_push=7", "optimizer.learning_rate=0.5", "--at", far).returncode == 0
+    seen = status(place, run)
+    assert seen["learning_rate"] != 0.5
+    (change,) = seen["changes"]
+    assert change["pending"] and "sync.n_push: 5 -> 7" in change["changes"]
+    text = place.run("ps-ctl", "status", run).stdout
+    assert f"settings version 1 to come, from clock {far}: " in text and "sync.n_push: 5 -> 7" in text
+    result = place.run("ps-ctl", "set", run, "sync.n_push=9", "--at", 1 << 39)
+    assert result.returncode == 64 and "would never count" in result.stderr
+    stop(place, process)
+
+
+def test_a_run_that_has_ended_is_said_to_have(place):
+    process, run = running(place)
+    stop(place, process)
+    result = place.run("ps-ctl", "status", run)
+    assert result.returncode == 1
+    assert f"has ended; ps-run {run} shows its summary" in result.stderr
+    result = place.run("ps-ctl", "status", place.job())
+    assert result.returncode == 64 and "name the run folder" in result.stderr
+
+
 def test_what_can_not_change_is_refused_and_changes_nothing(place):
     process, run = running(place)
     for assignment, reason in (

@@ -147,7 +147,9 @@ int ShowStatus(const Job& job, bool json) {
   const auto status = Servers(job).Status();
   if (!status.ok()) return Fail(CodeOf(status.status()), std::string(status.status().message()));
   const auto known = ctl::KnownChanges(*status);
-  const Job now = ctl::WithChanges(job, known.ok() ? *known : std::vector<SettingsChange>());
+  if (!known.ok()) return Fail(CodeOf(known.status()), std::string(known.status().message()));
+  const size_t begun = ctl::BegunChanges(*known, ctl::FurthestClock(job, *status));
+  const Job now = ctl::WithChanges(job, {known->begin(), known->begin() + static_cast<ptrdiff_t>(begun)});
   ordered_json workers = ordered_json::array();
   std::string lines;
   for (const WorkerStatus& worker : (*status)[0].workers()) {
@@ -162,13 +164,20 @@ int ShowStatus(const Job& job, bool json) {
                           report.samples_per_second());
   }
   ordered_json changes = ordered_json::array();
-  for (const SettingsChange& change : (*status)[0].changes()) {
+  Job before = job;
+  for (size_t i = 0; i < known->size(); ++i) {
+    const SettingsChange& change = (*known)[i];
+    const Job after = ctl::WithChanges(before, {change});
+    const std::string what = ctl::Differences(before, after);
     changes.push_back({{"version", change.version()},
                        {"from_clock", change.from_clock()},
+                       {"pending", i >= begun},
                        {"mode", change.sync().mode()},
-                       {"learning_rate", change.learning_rate()}});
-    absl::StrAppendFormat(&lines, "settings version %d from clock %d: sync.mode %s, learning rate %g\n", change.version(),
-                          change.from_clock(), change.sync().mode(), change.learning_rate());
+                       {"learning_rate", change.learning_rate()},
+                       {"changes", what}});
+    absl::StrAppendFormat(&lines, "settings version %d %s clock %d: %s\n", change.version(),
+                          i < begun ? "since" : "to come, from", change.from_clock(), what);
+    before = after;
   }
   if (json) {
     std::cout << ordered_json{{"job", job.name()},
@@ -216,7 +225,12 @@ int Main(int argc, char** argv) {
     return Fail(kUsage, std::string(error.what()) + " (--help lists the flags)");
   }
   std::error_code error;
-  if (std::filesystem::is_directory(target, error)) target += "/job.yaml";
+  if (std::filesystem::is_directory(target, error)) {
+    if (std::filesystem::exists(target + "/summary.json", error)) {
+      return Fail(kRefused, absl::StrCat("the run in ", target, " has ended; ps-run ", target, " shows its summary"));
+    }
+    target += "/job.yaml";
+  }
   auto job = LoadJob(target);
   if (!job.ok()) return Fail(kUsage, std::string(job.status().message()));
   const int wanted = job->servers().addresses_size();
@@ -231,6 +245,12 @@ int Main(int argc, char** argv) {
     }
     if (job->servers().addresses_size() != wanted) {
       return Fail(kUsage, absl::StrCat("--servers names ", job->servers().addresses_size(), " servers; the job has ", wanted));
+    }
+  }
+  for (const std::string& address : job->servers().addresses()) {
+    if (absl::Status good = CheckConnectAddress(address); !good.ok()) {
+      return Fail(kUsage, absl::StrCat("the servers' addresses: ", good.message(),
+                                       "; name the run folder, whose job.yaml has those that were chosen, or --servers"));
     }
   }
   return set->parsed() ? Set(*job, assignments, at_clock, json) : ShowStatus(*job, json);

@@ -26,12 +26,17 @@ uint64_t StepsAClock(const Job& job) {
   return mode.ok() ? std::max<uint64_t>(1, (*mode)->steps_a_clock(job.sync())) : 1;
 }
 
-uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers) {
-  uint64_t furthest = 0;
-  for (const StatusReply& server : servers) {
-    for (const WorkerStatus& worker : server.workers()) furthest = std::max(furthest, worker.report().step());
+// The clock at which the last worker will be done; none while somebody's share is not known.
+std::optional<uint64_t> EndClock(const Job& job, const std::vector<StatusReply>& servers) {
+  const uint64_t batch = std::max(1u, job.training().batch());
+  uint64_t steps = 0;
+  for (const WorkerStatus& worker : servers[0].workers()) {
+    const uint64_t samples = worker.report().partition_samples();
+    if (samples == 0) return std::nullopt;
+    steps = std::max(steps, (samples + batch - 1) / batch * job.training().epochs());
   }
-  return furthest / StepsAClock(job);
+  if (job.training().max_steps() > 0) steps = std::min(steps, job.training().max_steps());
+  return steps / StepsAClock(job);
 }
 
 uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
@@ -46,6 +51,20 @@ uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
 }
 
 }  // namespace
+
+uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers) {
+  uint64_t furthest = 0;
+  for (const StatusReply& server : servers) {
+    for (const WorkerStatus& worker : server.workers()) furthest = std::max(furthest, worker.report().step());
+  }
+  return furthest / StepsAClock(job);
+}
+
+size_t BegunChanges(const std::vector<SettingsChange>& changes, uint64_t furthest_clock) {
+  size_t begun = 0;
+  while (begun < changes.size() && changes[begun].from_clock() <= furthest_clock) ++begun;
+  return begun;
+}
 
 Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes) {
   Job changed = job;
@@ -102,6 +121,11 @@ absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<Stat
   *change.mutable_sync() = after->sync();
   change.set_learning_rate(after->optimizer().learning_rate());
   if (absl::Status status = history->Check(change); !status.ok()) return status;
+  if (const auto end = EndClock(before, servers); end && change.from_clock() >= *end) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the job is done at clock ", *end, "; a change from clock ", change.from_clock(),
+                     " on would never count"));
+  }
   if (change.sync().mode() != before.sync().mode() && change.from_clock() <= FurthestClock(before, servers)) {
     return absl::InvalidArgumentError(absl::StrCat("a worker is at clock ", FurthestClock(before, servers),
                                                    " already; another mode has to begin after that, not at ",

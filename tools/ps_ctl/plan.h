@@ -17,10 +17,16 @@ Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes);
 // The changes that some server knows, in order. FailedPrecondition where two servers disagree about one of them.
 absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<StatusReply>& servers);
 
-// The next change: `set` are assignments such as "sync.n_push=10". Where they choose another mode, the rest of that mode's
-// settings are its defaults. `at_clock` none: a clock that no worker will have reached before all have heard of it.
+// The clock of the worker that is furthest; 0 before any has begun.
+uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers);
+
+// Of these changes, in order, those that the furthest worker goes by already.
+size_t BegunChanges(const std::vector<SettingsChange>& changes, uint64_t furthest_clock);
+
+// The next change: `set` are assignments such as "sync.n_push=10". Where they choose another mode, what both modes have stays
+// and the rest of the new one's settings are its defaults. `at_clock` none: a clock that no worker will have reached before all have heard of it.
 // InvalidArgument as ParseJob and SettingsHistory::Check have it, or where something else than sync and the learning rate
-// would change.
+// would change, or where the job ends before that clock.
 absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<StatusReply>& servers,
                                           const std::vector<std::string>& set, std::optional<uint64_t> at_clock);
 

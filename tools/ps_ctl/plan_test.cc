@@ -93,6 +93,37 @@ TEST_CASE("a change builds on those before it, and what one server missed counts
   CHECK_THAT(std::string(KnownChanges(servers).status().message()), Catch::Contains("disagree about version 1"));
 }
 
+TEST_CASE("a change that would begin after the job's end is refused") {
+  const Job job = MakeJob("{mode: downpour}");
+  std::vector<StatusReply> servers = Servers();
+  // 10 rows a step, 15 epochs by default or so many steps: whoever's share is larger decides.
+  for (StatusReply& server : servers) {
+    server.mutable_workers(0)->mutable_report()->set_partition_samples(1000);
+  }
+  const auto at = [&](uint64_t clock) { return PlanChange(job, servers, {"sync.n_push=10"}, clock); };
+  CHECK(at(1'000'000).ok());  // the other's share is not known
+  for (StatusReply& server : servers) server.mutable_workers(1)->mutable_report()->set_partition_samples(1001);
+  const uint64_t end = 101 * job.training().epochs();
+  CHECK(at(end - 1).ok());
+  CHECK_THAT(std::string(at(end).status().message()),
+             Catch::Contains("the job is done at clock " + std::to_string(end)));
+  Job shorter = job;
+  shorter.mutable_training()->set_max_steps(90);
+  CHECK_THAT(std::string(PlanChange(shorter, servers, {"sync.n_push=10"}, std::nullopt).status().message()),
+             Catch::Contains("the job is done at clock 90; a change from clock 131 on would never count"));
+}
+
+TEST_CASE("changes count once a worker has come to them") {
+  SettingsChange first, second;
+  first.set_from_clock(10);
+  second.set_from_clock(20);
+  CHECK(BegunChanges({}, 100) == 0);
+  CHECK(BegunChanges({first, second}, 9) == 0);
+  CHECK(BegunChanges({first, second}, 10) == 1);
+  CHECK(BegunChanges({first, second}, 20) == 2);
+  CHECK(FurthestClock(MakeJob("{mode: downpour}"), Servers()) == 100);
+}
+
 TEST_CASE("what can't change is refused with its reason") {
   CHECK_THAT(Mistake("{mode: downpour}", {"training.batch=5"}), Catch::Contains("training.batch"));
   CHECK_THAT(Mistake("{mode: downpour}", {"sync.s=5"}), Catch::Contains("belongs to mode ssp, not to downpour"));

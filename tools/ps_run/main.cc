@@ -111,7 +111,8 @@ int Main(int argc, char** argv) {
   cli.add_flag("--json", json, "Speak JSON, an object a line");
   cli.add_option("--set", source.set,
                  "key=value, in place of what the file says: sync.n_push=10, \"optimizer={name: adam}\"; the value is "
-                 "YAML, paths in it are relative to the current folder; may be given again")
+                 "YAML, paths in it are relative to the current folder; what the file has for another sync.mode than the one "
+                 "that is set is dropped; may be given again")
       ->allow_extra_args(false);
   cli.add_option("--data", source.data,
                  "A folder with the four files of MNIST's names, plain or .gz, in place of data.train and data.test");
@@ -120,7 +121,7 @@ int Main(int argc, char** argv) {
   cli.add_option("--launcher", launcher, "local: start the workers here; external: others start and feed them")
       ->check(CLI::IsMember({"local", "external"}));
   cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
-  cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the run stops");
+  cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the run stops; what was written there before is the reason");
   cli.add_option("--slow-down", slow_downs,
                  "PARTITION=FACTOR: each training step of that worker takes so many times as long, 1 to 100; an aid to "
                  "debugging, for a straggler; may be given again")
@@ -142,6 +143,9 @@ int Main(int argc, char** argv) {
     return static_cast<int>(RunExit::kUsage);
   }
   options.job = *std::move(job);
+  if (launcher == "local") {
+    if (absl::Status status = downpour::run::CheckJob(options.job); !status.ok()) return Usage(std::string(status.message()));
+  }
   if (record) options.job.mutable_run()->set_record(true);
   options.launcher = launcher == "local" ? downpour::run::Launcher::kLocal : downpour::run::Launcher::kExternal;
   for (const std::string& text : slow_downs) {

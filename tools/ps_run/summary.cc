@@ -43,11 +43,9 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   summary["seconds"] = outcome.seconds;
   summary["epochs"] = advance.epoch;
   summary["samples"] = advance.samples;
-  // A run that was over by its first report has no rate.
-  const bool timed = outcome.seconds > 0 && advance.samples > outcome.samples_before;
-  summary["images_per_second"] =
-      timed ? ordered_json(static_cast<double>(advance.samples - outcome.samples_before) / outcome.seconds)
-            : ordered_json(nullptr);
+  summary["images_per_second"] = outcome.seconds > 0 && advance.samples > 0
+                                     ? ordered_json(static_cast<double>(advance.samples) / outcome.seconds)
+                                     : ordered_json(nullptr);
   const bool measured = !outcome.series.evaluations.empty();
   summary["accuracy"] = measured ? ordered_json(outcome.series.evaluations.back().accuracy) : ordered_json(nullptr);
   summary["held_out_loss"] = measured ? ordered_json(outcome.series.evaluations.back().loss) : ordered_json(nullptr);

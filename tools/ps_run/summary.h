@@ -23,8 +23,7 @@ enum class RunResult {
 struct RunOutcome {
   RunResult result = RunResult::kFailed;
   std::vector<std::string> problems;  // one sentence each
-  double seconds = 0;                 // from the first report of progress to the last worker's end
-  uint64_t samples_before = 0;        // done by the first report
+  double seconds = 0;                 // from the first worker's first step to the last one's end
   Traffic traffic;
   std::vector<std::optional<double>> finished;  // by partition, the second at which its worker was done
   Series series;

@@ -1,5 +1,6 @@
 #include "tools/ps_run/supervisor.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -10,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -154,7 +156,7 @@ absl::Status Supervisor::AwaitServers() {
     }
   }
   const auto& addresses = options_.job.servers().addresses();
-  terminal_.Say(absl::StrCat(servers_.size(), " servers listen on ", absl::StrJoin(addresses, ", "),
+  terminal_.Say(absl::StrCat(servers_.size(), servers_.size() == 1 ? " server listens on " : " servers listen on ", absl::StrJoin(addresses, ", "),
                              "; metrics on ", absl::StrJoin(metrics, ", ")),
                 {{"event", "servers"}, {"addresses", std::vector<std::string>(addresses.begin(), addresses.end())},
                  {"metrics", metrics}});
@@ -336,8 +338,9 @@ void Supervisor::ReadStatus() {
   }
   if (advance_.samples == 0) return;
   if (!training_began_) {
-    training_began_ = Clock::now();
-    outcome_.samples_before = advance_.samples;
+    double longest = 0;
+    for (const WorkerStatus& worker : outcome_.status.workers) longest = std::max(longest, worker.report().seconds());
+    training_began_ = Clock::now() - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(longest));
   }
   outcome_.traffic = TrafficOf(outcome_.status, evaluator_->fetched_bytes(), outcome_.traffic);
   for (const WorkerStatus& worker : outcome_.status.workers) {
@@ -470,9 +473,11 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
                                       [](const auto& worker) { return worker.state() == WorkerStatus::FINISHED; });
   if (stop_signal_ != 0 || orphaned_) {
     outcome_.result = RunResult::kStopped;
-    outcome_.problems.push_back(orphaned_ ? "whoever started the run is gone"
-                                          : stop_signal_ == SIGINT ? "interrupted"
-                                                                   : "told to stop by whoever started it");
+    const std::string reason = ReasonToStop();
+    outcome_.problems.push_back(!reason.empty() ? reason
+                                : orphaned_     ? "whoever started the run is gone"
+                                : stop_signal_ == SIGINT ? "interrupted"
+                                                         : "told to stop by whoever started it");
   } else if (status.ok() && !server_lost_ && finished > 0) {
     outcome_.result = finished == options_.job.workers() ? RunResult::kDone : RunResult::kIncomplete;
   }
@@ -508,6 +513,15 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
     case RunResult::kStopped: return stop_signal_ == SIGINT ? RunExit::kInterrupted : RunExit::kStopped;
     default: return failure;
   }
+}
+
+std::string Supervisor::ReasonToStop() const {
+  if (!options_.lifeline_fd) return "";
+  pollfd lifeline{*options_.lifeline_fd, POLLIN, 0};
+  char text[PIPE_BUF];
+  if (poll(&lifeline, 1, 0) != 1 || (lifeline.revents & POLLIN) == 0) return "";
+  const ssize_t length = read(*options_.lifeline_fd, text, sizeof(text));
+  return length <= 0 ? "" : std::string(absl::StripAsciiWhitespace(absl::string_view(text, length)));
 }
 
 void Supervisor::StopChildren() {

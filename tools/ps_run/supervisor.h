@@ -32,7 +32,7 @@ struct SupervisorOptions {
   std::string run_dir;               // empty: a new folder under job.run.dir
   std::string cluster_file;          // where external launchers learn the servers; empty: nowhere
   std::map<uint32_t, double> slow_downs;  // by partition, how many times as long its steps take
-  std::optional<int> lifeline_fd;    // the run stops when its other end closes
+  std::optional<int> lifeline_fd;    // the run stops when its other end closes; what was written there is the reason
   int signal_fd = -1;                // a signalfd of SIGINT, SIGTERM, SIGHUP and SIGCHLD, which are blocked
   Voice voice = Voice::kPlain;
 };
@@ -86,6 +86,8 @@ class Supervisor {
   // Ends the run; `failure` is how ps-run exits where it did not get to its workers.
   RunExit Finish(const absl::Status& status, RunExit failure);
 
+  // What whoever started the run wrote into the lifeline; empty where nothing is there.
+  std::string ReasonToStop() const;
   void Problem(const std::string& sentence);
   double Seconds() const;  // of training, so far or in all
   std::optional<double> SecondsLeft(const Advance& advance) const;

@@ -14,4 +14,9 @@ namespace downpour::worker {
 absl::Status WriteModel(const std::string& path, const std::vector<Parameter>& parameters,
                         std::span<const float> values);
 
+// Reads a file that has just these tensors, as 32-bit floats, into the flat vector; padding becomes zero. NotFound: no
+// such file. InvalidArgument, naming file and tensor: it is no such file, is damaged, or another net's. Allocates no more
+// than the file is long.
+absl::Status ReadModel(const std::string& path, const std::vector<Parameter>& parameters, std::span<float> values);
+
 }  // namespace downpour::worker

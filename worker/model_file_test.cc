@@ -49,5 +49,83 @@ TEST_CASE("a model that can't be written is said, and nothing is left") {
   CHECK_FALSE(std::filesystem::exists(folder));
 }
 
+std::string Bytes(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+std::string Mistake(const std::string& path, const std::vector<Parameter>& parameters = kParameters) {
+  std::vector<float> values(32);
+  const absl::Status status = ReadModel(path, parameters, values);
+  REQUIRE(status.code() == absl::StatusCode::kInvalidArgument);
+  CHECK_THAT(std::string(status.message()), Catch::Contains(path));
+  return std::string(status.message());
+}
+
+TEST_CASE("what was written is read back, and padding is zero") {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/back.safetensors";
+  std::vector<float> values(32, -1);
+  for (int i = 0; i < 6; ++i) values[i] = static_cast<float>(i);
+  values[16] = 10;
+  values[17] = 11;
+  REQUIRE(WriteModel(path, kParameters, values).ok());
+  std::vector<float> back(32, 5);
+  REQUIRE(ReadModel(path, kParameters, back).ok());
+  for (const Parameter& parameter : kParameters) {
+    for (std::size_t i = parameter.offset; i < parameter.offset + parameter.size; ++i) CHECK(back[i] == values[i]);
+  }
+  CHECK(back[6] == 0);
+  CHECK(back[31] == 0);
+}
+
+TEST_CASE("another net's model is refused with the tensor that differs") {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/other.safetensors";
+  REQUIRE(WriteModel(path, kParameters, std::vector<float>(32)).ok());
+  std::vector<Parameter> parameters = kParameters;
+  parameters[0].shape = {3, 2};
+  CHECK_THAT(Mistake(path, parameters), Catch::Contains("tensor a.weight has the shape [2,3], where the net has [3,2]"));
+  parameters[0].name = "b.weight";
+  CHECK_THAT(Mistake(path, parameters), Catch::Contains("tensor b.weight is not there"));
+  parameters = {kParameters[0]};
+  CHECK_THAT(Mistake(path, parameters), Catch::Contains("a.bias, which the net has not"));
+  std::vector<float> values(32);
+  CHECK(ReadModel(path + "x", kParameters, values).code() == absl::StatusCode::kNotFound);
+  CHECK(ReadModel("/dev/zero", kParameters, values).code() == absl::StatusCode::kNotFound);
+}
+
+TEST_CASE("a damaged model ends in a sentence, whatever it claims") {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/good.safetensors";
+  const std::string bad = path + ".bad";
+  REQUIRE(WriteModel(path, kParameters, std::vector<float>(32, 1)).ok());
+  const std::string good = Bytes(path);
+  const auto with = [&](const std::string& bytes) {
+    std::ofstream(bad, std::ios::binary | std::ios::trunc) << bytes;
+    return bad;
+  };
+  for (std::size_t length = 0; length < good.size(); ++length) {
+    CAPTURE(length);
+    Mistake(with(good.substr(0, length)));
+  }
+  for (const uint64_t length : {uint64_t{1} << 40, ~uint64_t{0}, uint64_t{good.size() - 7}}) {
+    std::string bytes = good;
+    std::memcpy(bytes.data(), &length, 8);
+    Mistake(with(bytes));
+  }
+  const auto replaced = [&](const std::string& from, const std::string& to) {
+    std::string bytes = good;
+    const std::size_t at = bytes.find(from);
+    REQUIRE(at != std::string::npos);
+    REQUIRE(from.size() == to.size());
+    return bytes.replace(at, from.size(), to);
+  };
+  CHECK_THAT(Mistake(with(replaced("[24,32]", "[32,40]"))), Catch::Contains("lies where the file has no such bytes"));
+  CHECK_THAT(Mistake(with(replaced("[24,32]", "[-8,32]"))), Catch::Contains("lies where"));
+  CHECK_THAT(Mistake(with(replaced("[24,32]", "[\"4\",2]"))), Catch::Contains("lies where"));
+  CHECK_THAT(Mistake(with(replaced("F32", "F64"))), Catch::Contains("F32"));
+  CHECK_THAT(Mistake(with(replaced("{\"__", "[\"__"))), Catch::Contains("no JSON object"));
+}
+
 }  // namespace
 }  // namespace downpour::worker

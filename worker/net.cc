@@ -153,6 +153,7 @@ void Net::AddStage(const std::string& name, std::unique_ptr<Layer> layer) {
     parameter_count_ += Align(spec.size());
   }
   if (parameters_.size() == stage.specs.size()) first_with_parameters_ = stages_.size();
+  outputs_.push_back({name, stage.layer->output()});
   stage.values.resize(stage.specs.size());
   stage.gradients.resize(stage.specs.size());
   stages_.push_back(std::move(stage));
@@ -181,7 +182,6 @@ void Net::Forward(std::span<const float> parameters, const Batch& batch) {
   assert(parameters.size() == parameter_count_);
   assert(batch.size >= 1 && batch.size <= max_batch_);
   assert(batch.features.size() == batch.size * sample_size());
-  assert(batch.labels.size() == static_cast<std::size_t>(batch.size));
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     Stage& stage = stages_[i];
     for (std::size_t t = 0; t < stage.parameters.size(); ++t) {
@@ -195,6 +195,7 @@ void Net::Forward(std::span<const float> parameters, const Batch& batch) {
 
 float Net::ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
   assert(gradient.size() == parameter_count_);
+  assert(batch.labels.size() == static_cast<std::size_t>(batch.size));
   Forward(parameters, batch);
   const std::size_t count = stages_.size();
   const kernels::SoftmaxResult result = activations_->loss->Forward(InputOf(count, batch), batch.labels);
@@ -231,6 +232,15 @@ Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) 
   const kernels::SoftmaxResult result =
       activations_->loss->Forward(InputOf(stages_.size(), batch), batch.labels);
   return {result.loss_sum, result.correct, static_cast<std::uint64_t>(batch.size)};
+}
+
+void Net::Infer(std::span<const float> parameters, int size, std::span<const float> features) {
+  Forward(parameters, Batch{.size = size, .features = features});
+  inferred_ = size;
+}
+
+std::span<const float> Net::ValuesOf(std::size_t output) const {
+  return {stages_[output].output.data(), inferred_ * outputs_[output].shape.size()};
 }
 
 void Net::ZeroPadding(std::span<float> values) const {

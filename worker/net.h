@@ -66,6 +66,17 @@ class Net {
   // The loss summed over the batch and how many samples have their label as the likeliest class.
   Evaluation Evaluate(std::span<const float> parameters, const Batch& batch);
 
+  // A layer's values for a batch of which nothing but the features is used; the loss has none.
+  struct Output {
+    std::string layer;
+    kernels::Shape shape;  // of one sample
+  };
+  const std::vector<Output>& outputs() const { return outputs_; }
+  // Computes all layers' values.
+  void Infer(std::span<const float> parameters, int size, std::span<const float> features);
+  // Those of the layer at `output` in outputs(), of the last Infer: sample by sample. Good until the next call.
+  std::span<const float> ValuesOf(std::size_t output) const;
+
   // Floats in the flat vector, padding included.
   std::size_t parameter_count() const { return parameter_count_; }
   // In the order of the vector, which is the order in which a forward pass reads them.
@@ -93,12 +104,14 @@ class Net {
   const kernels::Shape sample_shape_;
   const int max_batch_;
   int classes_ = 0;
+  std::vector<Output> outputs_;
   std::size_t parameter_count_ = 0;
   std::vector<Parameter> parameters_;
   std::size_t first_with_parameters_ = 0;  // the stage
 
   // Written by each call.
   std::vector<Stage> stages_;
+  int inferred_ = 0;  // samples in the last Infer
   std::unique_ptr<Activations> activations_;
 };
 

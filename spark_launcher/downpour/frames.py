@@ -5,7 +5,7 @@ Values are not copied: a frame is a list of buffers, the columns' own memory amo
 from __future__ import annotations
 
 import struct
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -44,16 +44,16 @@ class FrameEncoder:
 
     Args:
       features: name of the column of samples: binary (bytes, one a value) or lists of float or double.
-      label: name of the column of classes, counted from 0.
+      label: name of the column of classes, counted from 0; None where there are none, as for predictions.
       row_values: number of values that each sample must have.
     """
 
-    def __init__(self, features: str, label: str, row_values: int):
+    def __init__(self, features: str, label: Optional[str], row_values: int):
         self.features = features
         self.label = label
         self.row_values = row_values
         self.rows = 0
-        self._types: Optional[Tuple[DataType, DataType]] = None
+        self._types: Optional[Tuple[DataType, ...]] = None
 
     def encode(self, batch: pa.RecordBatch) -> Iterator[Frame]:
         """The frames of one batch, the schema's before the first. They hold the batch's memory.
@@ -61,41 +61,47 @@ class FrameEncoder:
         Raises DataError for nulls, samples of a wrong width, values that are not finite, labels that are no classes
         and columns of other types; the row it names counts from 0 within the partition.
         """
-        column, labels = self._column(batch, self.features), self._column(batch, self.label)
-        types = self._feature_type(column.type), self._label_type(labels.type)
+        column = self._column(batch, self.features)
+        types = (self._feature_type(column.type),)
+        if self.label is not None:
+            labels = self._column(batch, self.label)
+            types += (self._label_type(labels.type),)
         if self._types is None:
             self._types = types
             yield self._schema()
         elif self._types != types:
-            raise DataError("columns '%s' and '%s' change their types between batches" % (self.features, self.label))
+            raise DataError("columns %s change their types between batches"
+                            % " and ".join("'%s'" % name for name in (self.features, self.label) if name is not None))
         if batch.num_rows == 0:
             return
-        values = _bytes_of(self._values(column, types[0]))
-        classes = _bytes_of(self._classes(labels, types[1]))
-        width, label_width = self.row_values * types[0].dtype.itemsize, types[1].dtype.itemsize
-        step = (MAX_BODY_BYTES - _ROWS.size) // (width + label_width)
+        tensors = [_bytes_of(self._values(column, types[0]))]
+        widths = [self.row_values * types[0].dtype.itemsize]
+        if self.label is not None:
+            tensors.append(_bytes_of(self._classes(labels, types[1])))
+            widths.append(types[1].dtype.itemsize)
+        step = (MAX_BODY_BYTES - _ROWS.size) // sum(widths)
         if step == 0:
             raise DataError("column '%s': one sample of %d bytes is more than a frame may hold, %d bytes"
-                            % (self.features, width, MAX_BODY_BYTES))
+                            % (self.features, widths[0], MAX_BODY_BYTES))
         for begin in range(0, batch.num_rows, step):
             end = min(begin + step, batch.num_rows)
-            count = end - begin
-            head = _header(BATCH, _ROWS.size + count * (width + label_width)) + _ROWS.pack(count, 0)
-            yield [memoryview(head), values[begin * width:end * width], classes[begin * label_width:end * label_width]]
+            head = _header(BATCH, _ROWS.size + (end - begin) * sum(widths)) + _ROWS.pack(end - begin, 0)
+            yield [memoryview(head)] + [values[begin * width:end * width] for values, width in zip(tensors, widths)]
         self.rows += batch.num_rows
 
     def end(self) -> Iterator[Frame]:
         """The frames that close the feed; a partition without rows says its schema here."""
         if self._types is None:
-            self._types = (U8, I32)
+            self._types = (U8,) if self.label is None else (U8, I32)
             yield self._schema()
         yield [memoryview(_header(END, 8) + struct.pack("<Q", self.rows))]
 
     def _schema(self) -> Frame:
-        features, label = self._types
-        body = (struct.pack("<I", 2) +
-                struct.pack("<H", 8) + b"features" + struct.pack("<BBI", features.code, 1, self.row_values) +
-                struct.pack("<H", 5) + b"label" + struct.pack("<BB", label.code, 0))
+        features, *label = self._types
+        body = (struct.pack("<I", len(self._types)) +
+                struct.pack("<H", 8) + b"features" + struct.pack("<BBI", features.code, 1, self.row_values))
+        if label:
+            body += struct.pack("<H", 5) + b"label" + struct.pack("<BB", label[0].code, 0)
         return [memoryview(_header(SCHEMA, len(body)) + body)]
 
     def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -176,6 +182,72 @@ class FrameEncoder:
 
     def _refuse(self, name: str, row: int, what: str):
         raise DataError("column '%s', row %d of the partition, %s" % (name, self.rows + row, what))
+
+
+def unwritten(frame: Frame, written: int) -> Frame:
+    """What is left of a frame after `written` of its bytes."""
+    for index, part in enumerate(frame):
+        if written < len(part):
+            return [part[written:], *frame[index + 1:]]
+        written -= len(part)
+    return []
+
+
+class Answer(NamedTuple):
+    """One batch frame of answers: by tensor name, its rows."""
+    rows: int
+    values: Dict[str, np.ndarray]
+
+
+class AnswerDecoder:
+    """Decodes a predictor's frames from bytes as they come (worker/CONTRACT.md). For one thread."""
+
+    def __init__(self):
+        self.ended = False
+        self._bytes = bytearray()
+        self._tensors: List[Tuple[str, int]] = []
+
+    def decode(self, data: bytes) -> Iterator[Answer]:
+        """The batches that are complete once `data` is there too. ValueError for what is no such frame."""
+        self._bytes += data
+        while len(self._bytes) >= _HEADER.size:
+            magic, kind, _, length = _HEADER.unpack_from(self._bytes)
+            if magic != MAGIC:
+                raise ValueError("not a frame")
+            if len(self._bytes) < _HEADER.size + length:
+                return
+            body = bytes(memoryview(self._bytes)[_HEADER.size:_HEADER.size + length])
+            del self._bytes[:_HEADER.size + length]
+            if kind == SCHEMA:
+                self._tensors = list(_read_schema(body))
+            elif kind == BATCH:
+                yield self._batch(body)
+            else:
+                self.ended = True
+
+    def _batch(self, body: bytes) -> Answer:
+        rows, _ = _ROWS.unpack_from(body)
+        at, values = _ROWS.size, {}
+        for name, width in self._tensors:
+            values[name] = np.frombuffer(body, F32.dtype, rows * width, at).reshape(rows, width)
+            at += rows * width * F32.dtype.itemsize
+        return Answer(rows, values)
+
+
+def _read_schema(body: bytes) -> Iterator[Tuple[str, int]]:
+    """Names and values a row of a schema's tensors."""
+    (count,) = struct.unpack_from("<I", body)
+    at = 4
+    for _ in range(count):
+        (length,) = struct.unpack_from("<H", body, at)
+        name = body[at + 2:at + 2 + length].decode("utf-8")
+        at += 2 + length
+        code, rank = struct.unpack_from("<BB", body, at)
+        if code != F32.code:
+            raise ValueError("tensor %s is not of floats" % name)
+        sides = struct.unpack_from("<%dI" % rank, body, at + 2)
+        at += 2 + 4 * rank
+        yield name, int(np.prod(sides, dtype=np.int64))
 
 
 def _header(kind: int, length: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Optional
 
 WORKER = "ps-worker"
 RUN = "ps-run"
+PREDICT = "ps-predict"
 
 
 def find_program(name: str, explicit: Optional[str] = None) -> str:

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import TAIL_LINES, TrainingFailed
 from .programs import RUN, find_program, loader_hint, why_not_started
@@ -44,10 +45,15 @@ class RunningJob(NamedTuple):
     rendezvous: str = ""
 
 
-def check_job(path: str, program: Optional[str] = None) -> Job:
-    """Reads and checks a job file by `ps-run --check --json`. Raises TrainingFailed with ps-run's own message."""
+def check_job(path: str, program: Optional[str] = None, settings: Mapping[str, Any] = MappingProxyType({})) -> Job:
+    """Reads and checks a job file by `ps-run --check --json`, with `settings` in place of its own keys of these paths.
+
+    Raises TrainingFailed with ps-run's own message.
+    """
     path = os.path.abspath(path)
     command = [_program(program), "--check", "--json", path]
+    for key, value in settings.items():
+        command += ["--set", "%s=%s" % (key, json.dumps(value))]
     try:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, errors="replace", check=False)

@@ -15,7 +15,7 @@ import weakref
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from .errors import TAIL_LINES, WorkerFailed
-from .frames import Frame
+from .frames import Frame, unwritten
 from .programs import loader_hint, why_not_started
 
 _OPEN_FEED_BYTES = 1 << 20  # the pipe's capacity, where the system allows it
@@ -190,7 +190,7 @@ class WorkerProcess:
                 self._outcome()
                 return False
             moved = time.monotonic()
-            left = _advance(left, written)
+            left = unwritten(left, written)
         return True
 
     def _wait_exit(self, seconds: float) -> None:
@@ -273,15 +273,6 @@ def _enlarge(pipe: int) -> None:
         fcntl.fcntl(pipe, 1031, _OPEN_FEED_BYTES)
     except OSError:
         pass
-
-
-def _advance(parts: List[memoryview], written: int) -> List[memoryview]:
-    """What is left of parts after `written` of their bytes."""
-    for index, part in enumerate(parts):
-        if written < len(part):
-            return [part[written:], *parts[index + 1:]]
-        written -= len(part)
-    return []
 
 
 def _tail(path: Optional[str]) -> List[str]:

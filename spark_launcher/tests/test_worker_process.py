@@ -12,7 +12,8 @@ import pytest
 
 from downpour.errors import WorkerFailed
 from downpour.frames import FrameEncoder
-from downpour.worker_process import Identity, Meeting, WorkerProcess, _advance, meeting_at
+from downpour.frames import unwritten
+from downpour.worker_process import Identity, Meeting, WorkerProcess, meeting_at
 
 SERVERS = ["127.0.0.1:1", "127.0.0.1:2"]
 
@@ -184,4 +185,4 @@ def test_a_program_that_cannot_start(write_job, tmp_path, content, mode, reason)
 @pytest.mark.parametrize("written, left", [(0, b"abcde"), (2, b"cde"), (3, b"de"), (5, b"")])
 def test_what_is_left_of_a_frame(written, left):
     parts = [memoryview(b"abc"), memoryview(b"de")]
-    assert b"".join(_advance(parts, written)) == left
+    assert b"".join(unwritten(parts, written)) == left

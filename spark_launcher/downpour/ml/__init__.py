@@ -1,0 +1,5 @@
+"""Downpour in the conventions of pyspark.ml: estimators to fit, models that transform."""
+from .classifier import DownpourClassificationModel, DownpourClassifier
+from .summary import TrainingSummary
+
+__all__ = ["DownpourClassificationModel", "DownpourClassifier", "TrainingSummary"]

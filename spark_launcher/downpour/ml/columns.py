@@ -1,0 +1,71 @@
+"""What a DataFrame's columns are to a net: one expression for its features, one for its labels."""
+from __future__ import annotations
+
+from typing import Optional, Sequence
+
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.linalg import VectorUDT
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DoubleType, FloatType, NumericType, StringType
+
+from ..errors import DataError
+
+
+def features(df, column: Optional[str], columns: Sequence[str] = ()):
+    """A Column of bytes, array<float> or array<double>.
+
+    From `column`, of vectors (dense or sparse), numbers in arrays, or bytes, one a value; or from scalar `columns`, in
+    their order, where these are given. Raises DataError for a column that is not there or of another type.
+    """
+    if columns:
+        for name in columns:
+            kind = _type_of(df, name, "features")
+            if not isinstance(kind, (NumericType, BooleanType)):
+                raise DataError("column '%s' of featuresCols is of type %s: each should be a number%s"
+                                % (name, kind.simpleString(), _how_to_encode(kind)))
+        return F.array(*[df[_quoted(name)].cast("float") for name in columns])
+    kind = _type_of(df, column, "features")
+    expression = df[_quoted(column)]
+    if isinstance(kind, VectorUDT):
+        return vector_to_array(expression, "float32")
+    if isinstance(kind, BinaryType):
+        return expression
+    if isinstance(kind, ArrayType):
+        if isinstance(kind.elementType, (FloatType, DoubleType)):
+            return expression
+        if isinstance(kind.elementType, (NumericType, BooleanType)):
+            return expression.cast("array<float>")
+    raise DataError("column '%s' is of type %s: features should be a vector, an array of numbers or bytes, or several columns"
+                    " of numbers in featuresCols%s" % (column, kind.simpleString(), _how_to_encode(kind)))
+
+
+def label(df, column: str):
+    """A Column of whole numbers; whether they are, the worker's feed says. Raises DataError as `features`."""
+    kind = _type_of(df, column, "labels")
+    if not isinstance(kind, (NumericType, BooleanType)):
+        raise DataError("column '%s' is of type %s: labels should be numbers, counted from 0%s"
+                        % (column, kind.simpleString(), _how_to_encode(kind)))
+    return df[_quoted(column)].cast("double" if not isinstance(kind, BooleanType) else "int")
+
+
+def free_name(df, wish: str) -> str:
+    """A column name that `df` does not have."""
+    name = wish
+    while name in df.columns:
+        name += "_"
+    return name
+
+
+def _type_of(df, name: str, what: str):
+    for field in df.schema.fields:
+        if field.name == name:
+            return field.dataType
+    raise DataError("there is no column '%s' for the %s; the columns are %s" % (name, what, ", ".join(df.columns)))
+
+
+def _quoted(name: str) -> str:
+    return "`%s`" % name.replace("`", "``")
+
+
+def _how_to_encode(kind) -> str:
+    return "; pyspark.ml.feature.StringIndexer makes numbers of text" if isinstance(kind, StringType) else ""

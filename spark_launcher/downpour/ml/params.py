@@ -1,0 +1,132 @@
+"""The settings of Downpour's estimators, each a Param, and the job file that they make."""
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from typing import Any, Dict, List
+
+from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.param.shared import HasFeaturesCol, HasLabelCol, HasMaxIter, HasPredictionCol, HasSeed, HasStepSize
+
+from ..errors import DataError
+from ..supervisor import Job, check_job
+
+# By Param, the job's key that it sets.
+_KEYS = {"numWorkers": "workers", "maxIter": "training.epochs", "batchSize": "training.batch",
+         "stepSize": "optimizer.learning_rate", "seed": "seed", "syncMode": "sync.mode", "runDir": "run.dir"}
+
+
+def _to_settings(value: Any) -> Dict[str, Any]:
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return value
+    raise TypeError("settings should be a dict of job keys, such as {'sync.n_push': 10}, not %r" % (value,))
+
+
+class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasMaxIter, HasStepSize, HasSeed):
+    """Params that a Downpour estimator and its model share. What is not set is as the job says, or by its default."""
+
+    featuresCols: "Param[List[str]]" = Param(
+        Params._dummy(), "featuresCols", "in place of featuresCol: columns of numbers, in the order of the net's values.",
+        TypeConverters.toListString)
+    job: "Param[str]" = Param(
+        Params._dummy(), "job", "the job: YAML text, or the path of a file of it on the driver. Its net and all else in it can"
+        " be changed by the other params.", TypeConverters.toString)
+    layers: "Param[List[int]]" = Param(
+        Params._dummy(), "layers", "in place of a job's net: numbers of values from the features to the classes, such as"
+        " [784, 256, 10], for inner products with ReLU between them.", TypeConverters.toListInt)
+    settings: "Param[Dict[str, Any]]" = Param(
+        Params._dummy(), "settings", "further keys of the job by their paths, such as {'sync.n_push': 10}.", _to_settings)
+    syncMode: "Param[str]" = Param(
+        Params._dummy(), "syncMode", "how workers combine what they learn: downpour, asp, bsp, ssp, local_sgd, easgd, peer.",
+        TypeConverters.toString)
+    numWorkers: "Param[int]" = Param(
+        Params._dummy(), "numWorkers", "workers, each for one partition of the data.", TypeConverters.toInt)
+    batchSize: "Param[int]" = Param(
+        Params._dummy(), "batchSize", "rows in one worker's step.", TypeConverters.toInt)
+    runDir: "Param[str]" = Param(
+        Params._dummy(), "runDir", "folder on the driver in which each fit makes one for its logs, metrics and model.",
+        TypeConverters.toString)
+
+    def getFeaturesCols(self) -> List[str]:
+        return self.getOrDefault(self.featuresCols)
+
+    def getJob(self) -> str:
+        return self.getOrDefault(self.job)
+
+    def getLayers(self) -> List[int]:
+        return self.getOrDefault(self.layers)
+
+    def getSettings(self) -> Dict[str, Any]:
+        return self.getOrDefault(self.settings)
+
+    def getSyncMode(self) -> str:
+        return self.getOrDefault(self.syncMode)
+
+    def getNumWorkers(self) -> int:
+        return self.getOrDefault(self.numWorkers)
+
+    def getBatchSize(self) -> int:
+        return self.getOrDefault(self.batchSize)
+
+    def getRunDir(self) -> str:
+        return self.getOrDefault(self.runDir)
+
+    def _resolve_job(self, folder: str) -> Job:
+        """The job that these params make, checked and with all its defaults, in a file in `folder`."""
+        given = {}
+        if self.isDefined(self.layers):
+            given.update(_net_of(self.getLayers()))
+        for name, key in _KEYS.items():
+            if self.isSet(getattr(self, name)):
+                given[key] = self.getOrDefault(name)
+        if "name" not in given and not self.isDefined(self.job):
+            given["name"] = _job_name(self.uid)
+        if self.isDefined(self.settings):
+            given.update(self.getSettings())
+        path, own = self._job_file(folder)
+        if not own and not self.isDefined(self.layers):
+            raise DataError("there is no net: set layers, or job")
+        job = check_job(path, settings=given)
+        resolved = os.path.join(folder, "resolved.yaml")
+        with open(resolved, "w", encoding="utf-8") as file:
+            json.dump(job.resolved, file)  # JSON is YAML
+        return job._replace(path=resolved)
+
+    def _job_file(self, folder: str):
+        """Path of the job file, and whether somebody gave one."""
+        if not self.isDefined(self.job):
+            path = os.path.join(folder, "job.yaml")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("{}\n")
+            return path, False
+        job = self.getJob()
+        if "\n" not in job and os.path.isfile(job):
+            return job, True
+        if "\n" not in job and ":" not in job:
+            raise DataError("there is no job file %s" % job)
+        path = os.path.join(folder, "job.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(job)
+        return path, True
+
+
+def _net_of(layers: List[int]) -> Dict[str, Any]:
+    if len(layers) < 2 or min(layers) < 1:
+        raise DataError("layers should be the number of features, those of hidden layers, and the number of classes, each"
+                        " at least 1, such as [784, 256, 10]; it is %s" % (layers,))
+    net = []
+    for index, outputs in enumerate(layers[1:], 1):
+        net.append({"name": "ip%d" % index, "type": "inner_product", "outputs": outputs})
+        if index < len(layers) - 1:
+            net.append({"name": "relu%d" % index, "type": "relu"})
+    net.append({"name": "loss", "type": "softmax_loss"})
+    return {"net": net, "data.shape": [layers[0]], "data.scale": 1}
+
+
+def _job_name(uid: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in uid)[:64]
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="downpour-")

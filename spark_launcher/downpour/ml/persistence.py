@@ -1,0 +1,83 @@
+"""Saving and loading, where Spark keeps files: metadata as pyspark.ml writes them, and a table of one row with the job and
+the model, so that any language and any file system that Spark knows can."""
+from __future__ import annotations
+
+import os
+
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+
+_DATA = "job string, model binary, num_classes int, num_features int"
+
+
+def _metadata_place(spark):
+    """What DefaultParamsWriter and its reader want: the session, and before Spark 4 its context."""
+    import pyspark
+    return spark if int(pyspark.__version__.split(".")[0]) >= 4 else spark.sparkContext
+
+
+class _ParamsWriter(MLWriter):
+    def __init__(self, instance):
+        super().__init__()
+        self._instance = instance
+
+    def saveImpl(self, path: str) -> None:
+        DefaultParamsWriter.saveMetadata(self._instance, path, _metadata_place(self.sparkSession))
+
+
+class ParamsWritable(MLWritable):
+    """Of what has nothing but params."""
+
+    def write(self) -> MLWriter:
+        return _ParamsWriter(self)
+
+
+class ParamsReadable(MLReadable):
+    @classmethod
+    def read(cls):
+        return _Reader(cls)
+
+
+class _ModelWriter(_ParamsWriter):
+    def saveImpl(self, path: str) -> None:
+        super().saveImpl(path)
+        model = self._instance
+        row = (model._job_text, bytearray(model._parameters), model._num_classes, model._num_features)
+        self.sparkSession.createDataFrame([row], _DATA).coalesce(1).write.parquet(os.path.join(path, "data"))
+
+
+class DownpourModelWritable(MLWritable):
+    def write(self) -> MLWriter:
+        return _ModelWriter(self)
+
+
+class DownpourModelReadable(MLReadable):
+    @classmethod
+    def read(cls):
+        return _ModelReader(cls)
+
+
+class _Reader(MLReader):
+    def __init__(self, cls):
+        super().__init__()
+        self._cls = cls
+
+    def load(self, path: str):
+        name = "%s.%s" % (self._cls.__module__, self._cls.__name__)
+        metadata = DefaultParamsReader.loadMetadata(path, _metadata_place(self.sparkSession))
+        if metadata["class"] != name:
+            raise ValueError("%s holds a %s, not a %s" % (path, metadata["class"], name))
+        instance = self._make(path)
+        instance._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(instance, metadata)
+        return instance
+
+    def _make(self, path: str):
+        return self._cls()
+
+
+class _ModelReader(_Reader):
+    def _make(self, path: str):
+        row = self.sparkSession.read.schema(_DATA).parquet(os.path.join(path, "data")).first()
+        if row is None:
+            raise ValueError("%s holds no model" % path)
+        return self._cls(row.job, bytes(row.model), row.num_classes, row.num_features)

@@ -1,0 +1,248 @@
+"""DownpourClassifier on a real local Spark, with real servers, workers and predictors."""
+import json
+import os
+
+import numpy as np
+import pytest
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.feature import StandardScaler, StringIndexer
+from pyspark.ml.linalg import Vectors
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.sql import functions as F
+
+from downpour.errors import DataError, TrainingFailed, WorkerFailed
+from downpour.ml import DownpourClassificationModel, DownpourClassifier
+
+FEATURES = 6
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Features and the class of each row, which a linear function of them decides."""
+    dice = np.random.default_rng(3)
+    features = dice.normal(size=(ROWS, FEATURES)).astype(np.float32)
+    return features, (features @ dice.normal(size=(FEATURES, 3))).argmax(1)
+
+
+@pytest.fixture(scope="module")
+def df(spark, rows):
+    data = [(i, Vectors.dense(x), float(y)) for i, (x, y) in enumerate(zip(*rows))]
+    return spark.createDataFrame(data, ["id", "features", "label"]).repartition(2).cache()
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """A classifier that learns these rows in a moment; its run is this test's own."""
+    def make(**changes):
+        params = {"layers": [FEATURES, 16, 3], "numWorkers": 2, "maxIter": 20, "batchSize": 20, "runDir": str(tmp_path),
+                  "settings": {"optimizer": {"name": "adam", "learning_rate": 0.01}, "worker.heartbeat_ms": 50,
+                               "run.progress_ms": 50}, "seed": 1}
+        params.update(changes)
+        return DownpourClassifier(**params)
+    return make
+
+
+@pytest.fixture(scope="module")
+def model(df, tmp_path_factory):
+    return DownpourClassifier(
+        layers=[FEATURES, 16, 3], numWorkers=2, maxIter=20, batchSize=20, syncMode="bsp", seed=1,
+        runDir=str(tmp_path_factory.mktemp("runs")),
+        settings={"optimizer": {"name": "adam", "learning_rate": 0.01}, "run.progress_ms": 50}).fit(df)
+
+
+def accuracy(scored):
+    return MulticlassClassificationEvaluator(metricName="accuracy").evaluate(scored)
+
+
+def forward(model, features):
+    """The net's scores by numpy, from the model's own file."""
+    data = model.safetensors
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + length])
+
+    def tensor(name):
+        begin, end = header[name]["data_offsets"]
+        return np.frombuffer(data[8 + length + begin:8 + length + end], np.float32).reshape(header[name]["shape"])
+    hidden = np.maximum(features @ tensor("ip1.weight").T + tensor("ip1.bias"), 0)
+    return hidden, hidden @ tensor("ip2.weight").T + tensor("ip2.bias")
+
+
+def test_a_model_learns_and_scores_as_the_net_does(model, df, rows):
+    scored = model.transform(df)
+    assert scored.columns == ["id", "features", "label", "rawPrediction", "probability", "prediction"]
+    assert accuracy(scored) > 0.95
+    assert (model.numClasses, model.numFeatures) == (3, FEATURES)
+    _, scores = forward(model, rows[0])
+    for row in scored.collect():
+        assert np.allclose(row.rawPrediction.toArray(), scores[row.id], atol=1e-4)
+        likely = np.exp(scores[row.id] - scores[row.id].max())
+        assert np.allclose(row.probability.toArray(), likely / likely.sum(), atol=1e-4)
+        assert row.prediction == row.rawPrediction.toArray().argmax()
+
+
+def test_the_summary_tells_how_it_went(model):
+    assert model.hasSummary
+    summary = model.summary
+    assert 1 <= summary.totalIterations <= 20
+    assert summary.objectiveHistory[-1] < 0.3
+    assert summary.totals["result"] == "done" and summary.totals["samples"] == 20 * ROWS
+    assert os.path.exists(os.path.join(summary.run_dir, "model.safetensors"))
+
+
+def test_features_of_each_kind_are_the_same_to_the_net(model, df, rows, spark):
+    def predictions(scored):
+        return [row.prediction for row in scored.orderBy("id").select("prediction").collect()]
+    expected = predictions(model.transform(df))
+    features, _ = rows
+    sparse = spark.createDataFrame([(i, Vectors.sparse(FEATURES, list(range(FEATURES)), [float(v) for v in x]))
+                                    for i, x in enumerate(features)], ["id", "features"])
+    assert predictions(model.transform(sparse)) == expected
+    doubles = spark.createDataFrame([(i, [float(v) for v in x]) for i, x in enumerate(features)],
+                                    "id long, features array<double>")
+    assert predictions(model.transform(doubles)) == expected
+    assert predictions(model.transform(doubles.withColumn("features", F.col("features").cast("array<float>")))) == expected
+    several = doubles.select("id", *[F.col("features")[i].alias("x %d" % i) for i in range(FEATURES)])
+    other = model.copy()._set(featuresCols=["x %d" % i for i in range(FEATURES)])
+    assert predictions(other.transform(several)) == expected
+
+
+def test_bytes_are_values_too(spark, classifier):
+    data = [(bytearray([200 * (i % 2), 10, 200 - 200 * (i % 2), 0]), i % 2) for i in range(200)]
+    df = spark.createDataFrame(data, "features binary, label int")
+    model = classifier(layers=[4, 2], settings={"data.scale": 0.01, "optimizer": {"name": "adam", "learning_rate": 0.05}}).fit(df)
+    assert accuracy(model.transform(df.withColumn("label", F.col("label").cast("double")))) == 1
+
+
+def test_saved_and_loaded_a_model_says_the_same(model, df, tmp_path):
+    path = str(tmp_path / "model")
+    model.write().save(path)
+    with pytest.raises(Exception, match="exist"):
+        model.write().save(path)
+    model.write().overwrite().save(path)
+    loaded = DownpourClassificationModel.load(path)
+    assert (loaded.uid, loaded.numClasses, loaded.numFeatures) == (model.uid, 3, FEATURES)
+    assert loaded.getLayers() == [FEATURES, 16, 3] and loaded.getMaxIter() == 20
+    assert not loaded.hasSummary
+    before, after = (m.transform(df).orderBy("id").collect() for m in (model, loaded))
+    assert before == after
+    with pytest.raises(ValueError, match="not a"):
+        DownpourClassifier.load(path)
+
+
+def test_an_unfitted_classifier_is_saved_too(classifier, tmp_path):
+    one = classifier(syncMode="ssp")
+    one.save(str(tmp_path / "classifier"))
+    other = DownpourClassifier.load(str(tmp_path / "classifier"))
+    assert (other.uid, other.getSyncMode(), other.getSettings()) == (one.uid, "ssp", one.getSettings())
+
+
+def test_in_a_pipeline_with_text_labels(classifier, df, tmp_path):
+    named = df.withColumn("colour", F.element_at(F.array(*map(F.lit, ["red", "green", "blue"])), F.col("label").cast("int") + 1))
+    pipeline = Pipeline(stages=[StringIndexer(inputCol="colour", outputCol="class"),
+                                StandardScaler(inputCol="features", outputCol="scaled"),
+                                classifier(featuresCol="scaled", labelCol="class")])
+    fitted = pipeline.fit(named)
+    fitted.write().overwrite().save(str(tmp_path / "pipeline"))
+    scored = PipelineModel.load(str(tmp_path / "pipeline")).transform(named)
+    assert MulticlassClassificationEvaluator(labelCol="class", metricName="accuracy").evaluate(scored) > 0.9
+
+
+def test_in_a_cross_validator(classifier, df):
+    one = classifier()
+    grid = ParamGridBuilder().addGrid(one.maxIter, [1, 20]).build()
+    evaluator = MulticlassClassificationEvaluator(metricName="accuracy")
+    best = CrossValidator(estimator=one, estimatorParamMaps=grid, evaluator=evaluator, numFolds=2, seed=1).fit(df)
+    assert len(best.avgMetrics) == 2 and best.avgMetrics[1] > best.avgMetrics[0]
+    assert best.bestModel.getMaxIter() == 20
+
+
+def test_named_layers_come_back_as_columns(model, df, rows):
+    found = model.extractFeatures(df, ["relu1", "ip2"])
+    assert found.columns == ["id", "features", "label", "relu1", "ip2"]
+    hidden, scores = forward(model, rows[0])
+    for row in found.collect():
+        assert np.allclose(row.relu1, hidden[row.id], atol=1e-4)
+        assert np.allclose(row.ip2, scores[row.id], atol=1e-4)
+    with pytest.raises(ValueError, match="there is a column 'label' already"):
+        model.extractFeatures(df, ["label"])
+    with pytest.raises(Exception, match="the net has no layer ip9 with values; it has ip1, relu1, ip2"):
+        model.extractFeatures(df, ["ip9"]).collect()
+
+
+def test_a_job_of_ones_own(df, tmp_path):
+    net = """
+        name: own
+        workers: 2
+        training: {epochs: 20, batch: 20}
+        optimizer: {name: adam, learning_rate: 0.01}
+        data: {shape: [6], scale: 1}
+        net:
+          - {name: wide, type: inner_product, outputs: 8}
+          - {name: bend, type: relu}
+          - {name: scores, type: inner_product, outputs: 3}
+          - {name: loss, type: softmax_loss}
+    """
+    file = tmp_path / "job.yaml"
+    file.write_text(net)
+    for job in (net, str(file)):
+        model = DownpourClassifier(job=job, runDir=str(tmp_path), maxIter=2, settings={"sync.n_push": 2}).fit(df)
+        assert model.numClasses == 3
+        totals = model.summary.totals
+        assert totals["job"] == "own" and totals["epochs"] == 2
+
+
+def test_what_cannot_be_trained_on_is_said_before_anything_starts(classifier, df):
+    def refusal(data=df, **changes):
+        with pytest.raises((DataError, TrainingFailed)) as refused:
+            classifier(**changes).fit(data)
+        return str(refused.value)
+    assert "there is no column 'x' for the features; the columns are id, features, label" in refusal(featuresCol="x")
+    assert "there is no column 'y' for the labels" in refusal(labelCol="y")
+    text = df.withColumn("label", F.lit("red"))
+    assert "StringIndexer makes numbers of text" in refusal(text)
+    assert "each should be a number" in refusal(text, featuresCols=["id", "label"])
+    assert "should be a vector, an array of numbers or bytes" in refusal(featuresCol="id")
+    assert "layers should be the number of features" in refusal(layers=[6])
+    assert "did you mean sync.n_push?" in refusal(settings={"sync.n_pusch": 1})
+    assert "belongs to mode downpour, not to bsp" in refusal(syncMode="bsp", settings={"sync.n_push": 1})
+    assert "is none of" in refusal(syncMode="hogwild")
+    with pytest.raises(DataError, match="there is no net"):
+        DownpourClassifier().fit(df)
+    with pytest.raises(DataError, match="there is no job file"):
+        DownpourClassifier(job="/none.yaml").fit(df)
+    with pytest.raises(TypeError, match="settings should be a dict"):
+        DownpourClassifier(settings=[1])
+
+
+def test_rows_that_cannot_be_trained_on_are_named(classifier, df):
+    def refusal(data, **changes):
+        with pytest.raises(WorkerFailed) as refused:
+            classifier(**changes).fit(data)
+        return refused.value.reason
+    assert "has 6 values: the job's data.shape makes it 5" in refusal(df, layers=[5, 3])
+    assert "the net has 2 classes, counted from 0" in refusal(df, layers=[6, 2])
+    assert "classes are counted from 0" in refusal(df.withColumn("label", F.col("label") - 1))
+    assert "is 0.5, not a whole number" in refusal(df.withColumn("label", F.lit(0.5)))
+    assert "column 'label', row 0 of the partition, is null" in refusal(df.withColumn("label", F.lit(None).cast("double")))
+    wild = df.withColumn("features", F.array(*[F.lit(float("nan"))] * 6))
+    assert "not finite (NaN or infinity)" in refusal(wild)
+
+
+def test_rows_that_cannot_be_scored_are_named(model, df):
+    with pytest.raises(Exception, match="has 2 values: the job's data.shape makes it 6"):
+        model.transform(df.withColumn("features", F.array(F.lit(1.0), F.lit(2.0)))).collect()
+    with pytest.raises(Exception, match="is null"):
+        model.transform(df.withColumn("features", F.lit(None).cast("array<float>"))).collect()
+
+
+def test_the_older_kind_of_function_gives_the_same(model, df, monkeypatch):
+    expected = model.transform(df).orderBy("id").collect()
+    monkeypatch.delattr("pyspark.sql.functions.arrow_udf", raising=False)
+    assert model.transform(df).orderBy("id").collect() == expected
+
+
+def test_no_rows_are_no_trouble(model, df):
+    assert model.transform(df.limit(0)).count() == 0
+    assert model.transform(df.limit(0)).collect() == []

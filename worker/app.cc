@@ -274,7 +274,7 @@ App::Failure App::Train(const Job& job, const SampleStore& store, Net* net) {
   if (!status.ok()) return {ExitOf(status), status};
   if (status = client_->Leave(DONE, "", last_report_); !status.ok()) return {ExitOf(status), status};
   const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
-  events_.Done(last_report_, loss, seconds);
+  events_.Done(last_report_, loss, seconds, (*trainer)->epoch_losses().Means());
   if (std::isnan(loss)) spdlog::info("nothing was left to do: earlier attempts, or no rows");
   spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", last_report_.step(), last_report_.samples(), loss,
                seconds);

@@ -49,13 +49,16 @@ void Events::Progress(const WorkerReport& report) {
         std::chrono::milliseconds(0));
 }
 
-void Events::Done(const WorkerReport& report, double loss, double seconds) {
+void Events::Done(const WorkerReport& report, double loss, double seconds, const std::vector<double>& epoch_losses) {
+  json losses = json::array();
+  for (const double mean : epoch_losses) losses.push_back(Number(mean));
   Write(Line({{"event", "done"},
               {"partition", partition_},
               {"steps", report.step()},
               {"samples", report.samples()},
               {"loss", Number(loss)},
-              {"seconds", Number(seconds)}}),
+              {"seconds", Number(seconds)},
+              {"epoch_losses", losses}}),
         kPatience);
 }
 

@@ -21,7 +21,8 @@ class Events {
   void Listening(const std::string& address, const std::string& metrics);
   void Loaded(uint64_t samples, uint64_t bytes);
   void Progress(const WorkerReport& report);
-  void Done(const WorkerReport& report, double loss, double seconds);
+  // `epoch_losses` as EpochLosses::Means has them.
+  void Done(const WorkerReport& report, double loss, double seconds, const std::vector<double>& epoch_losses);
   void Failed(const std::string& reason, const std::string& hint);
 
  private:

@@ -55,7 +55,7 @@ TEST_CASE("each event is one line of JSON with the contract's members") {
 TEST_CASE("what is not finite is null, for JSON has no NaN") {
   Events events(0);
   const json done =
-      json::parse(Captured([&] { events.Done({}, std::nan(""), std::numeric_limits<double>::infinity()); }));
+      json::parse(Captured([&] { events.Done({}, std::nan(""), std::numeric_limits<double>::infinity(), {0.5, std::nan("")}); }));
   CHECK(done["loss"].is_null());
   CHECK(done["seconds"].is_null());
   CHECK(json::parse(Captured([&] { events.Progress({}); }))["loss"].is_null());

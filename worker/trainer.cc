@@ -57,7 +57,8 @@ Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& setting
       slow_down_(slow_down),
       gradient_(net->parameter_count()),
       step_(client->progress().clock() * settings.mode->steps_a_clock(settings.sync)),
-      first_step_(step_) {
+      first_step_(step_),
+      epoch_losses_(partition_samples, job.training().epochs()) {
   report_.set_step(step_);
   report_.set_samples(client->progress().position());
   report_.set_partition_samples(partition_samples);
@@ -273,6 +274,7 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
 }
 
 void Trainer::Count(const Batch& batch, float loss) {
+  epoch_losses_.Add(batch.position_after, batch.size, loss);
   std::lock_guard lock(mutex_);
   report_.set_step(step_);
   report_.set_epoch(batch.epoch);

@@ -13,6 +13,7 @@
 #include "proto/param_groups.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
+#include "worker/epoch_losses.h"
 #include "worker/data/batcher.h"
 #include "worker/net.h"
 #include "worker/ps_client.h"
@@ -36,6 +37,9 @@ class Trainer {
 
   // How far it is; the loss is the mean since the last call.
   WorkerReport TakeReport();
+
+  // Once Run has returned.
+  const EpochLosses& epoch_losses() const { return epoch_losses_; }
 
  private:
   Trainer(const Job& job, const TableSpec& table, const Settings& settings, uint64_t partition_samples, Net* net,
@@ -79,6 +83,7 @@ class Trainer {
   uint64_t first_step_;
   bool fetched_ = false;  // since the last step
   uint32_t bad_in_a_row_ = 0;
+  EpochLosses epoch_losses_;
   bool refetch_ = false;  // the worker's copy is spoilt, or a push was refused
 
   std::mutex mutex_;

@@ -17,12 +17,12 @@ _LOST_ANOTHER = 69
 _WRONG = (64, 65, 78)  # the job, its flags or its data
 
 
-class DataError(ValueError):
-    """Rows that cannot be trained on; the message names the column and the row."""
-
-
 class TrainingFailed(RuntimeError):
     """A training job that did not end well; the message says why."""
+
+
+class DataError(TrainingFailed, ValueError):
+    """Rows or columns that cannot be trained on; the message names the column, and the row where there is one."""
 
 
 class WorkerFailed(TrainingFailed):

@@ -23,9 +23,9 @@ from .frames import FrameEncoder
 from .programs import WORKER, find_program
 from .worker_process import Identity, WorkerProcess, meeting_at
 
-RESULT_SCHEMA = "partition long, steps long, samples long, loss double, seconds double"
+RESULT_SCHEMA = "partition long, steps long, samples long, loss double, seconds double, epoch_losses array<double>"
 _RESULT_COLUMNS = (("partition", pa.int64()), ("steps", pa.int64()), ("samples", pa.int64()),
-                   ("loss", pa.float64()), ("seconds", pa.float64()))
+                   ("loss", pa.float64()), ("seconds", pa.float64()), ("epoch_losses", pa.list_(pa.float64())))
 _RDD_BATCH_ROWS = 1024
 _AFTER_YOU_S = 5.0  # how long a worker that has lost another leaves it to that one to say why
 
@@ -50,12 +50,17 @@ class Cluster(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What one partition's worker did; loss is None for a partition without rows."""
+    """What one partition's worker did.
+
+    loss is None for a partition without rows; epoch_losses are the means of each epoch, the first 1000, None for one that an
+    earlier try at the partition went through.
+    """
     partition: int
     steps: int
     samples: int
     loss: Optional[float]
     seconds: float
+    epoch_losses: Tuple[Optional[float], ...] = ()
 
 
 def dataframe_trainer(cluster: Cluster, features: str, label: str
@@ -158,4 +163,4 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, l
                 raise failure(None, str(error)) from error
             done = worker.finish()
         return Result(identity.partition, int(done.get("steps", 0)), int(done.get("samples", 0)), done.get("loss"),
-                      float(done.get("seconds", 0.0)))
+                      float(done.get("seconds", 0.0)), tuple(done.get("epoch_losses", ())))

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import uuid
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
 from .errors import TrainingFailed, WorkerFailed, last_python_error
 from .local_python import use_this_python
@@ -40,35 +40,34 @@ class TrainingResult(NamedTuple):
     partitions: List[Result]
 
 
-def train(df, job: str, *, features_col: str = "features", label_col: str = "label", run_dir: Optional[str] = None,
-          programs: Programs = Programs()) -> TrainingResult:
+def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features", label_col: str = "label",
+          run_dir: Optional[str] = None, programs: Programs = Programs()) -> TrainingResult:
     """Trains on a DataFrame, one worker for each partition.
 
     Args:
-      df: features_col is binary, array<float> or array<double>, label_col a whole number from 0. If the number of
-        partitions is not the job's `workers`, it is repartitioned.
+      df: features_col is of bytes, one a value, of arrays of numbers or of vectors, or a list of columns of numbers;
+        label_col a whole number from 0. If the number of partitions is not the job's `workers`, it is repartitioned.
       job: path of the job file.
       run_dir: folder of the run; by default a new one under the job's run.dir.
       programs: the native programs to use.
 
-    Raises WorkerFailed for the first worker that failed, TrainingFailed for anything else that kept the job from
-    ending well. Whatever ends it, Ctrl-C included, the servers and workers end with it.
+    Raises DataError for columns that cannot be trained on, WorkerFailed for the first worker that failed, TrainingFailed,
+    which both are too, for anything else that kept the job from ending well. Whatever ends it, Ctrl-C included, the servers and workers end with it.
     """
+    from . import columns  # not for executors, which have no use for pyspark.ml
     checked = check_job(job, programs.run)
-    for name in (features_col, label_col):
-        if name not in df.columns:
-            raise TrainingFailed("there is no column '%s'; the columns are %s" % (name, ", ".join(df.columns)))
-    if _floats_with_the_scale_of_bytes(df, features_col, checked):
+    name = features_col if isinstance(features_col, str) else "features"
+    rows = df.select(columns.features(df, features_col).alias(name), columns.label(df, label_col).alias(label_col))
+    if _floats_with_the_scale_of_bytes(rows, name, checked):
         print("The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set"
               " data: {scale: 1} unless they lie between 0 and 255.")
     partitions = _partition_count(df)
     if partitions != checked.workers:
         _say_repartition(partitions, checked.workers)
-        df = df.repartition(checked.workers)
+        rows = rows.repartition(checked.workers)
 
     def start(cluster):
-        trained = df.select(features_col, label_col).mapInArrow(
-            dataframe_trainer(cluster, features_col, label_col), RESULT_SCHEMA, barrier=cluster.strong)
+        trained = rows.mapInArrow(dataframe_trainer(cluster, name, label_col), RESULT_SCHEMA, barrier=cluster.strong)
         if _may_be_tried_again(df.sparkSession, cluster):
             trained = trained.repartition(1)
         return [Result(*row) for row in trained.collect()]
@@ -229,9 +228,9 @@ def _check_slots(spark, job: Job) -> None:
             raise TrainingFailed(_TOO_FEW_SLOTS)
 
 
-def _floats_with_the_scale_of_bytes(df, features_col: str, job: Job) -> bool:
+def _floats_with_the_scale_of_bytes(rows, features_col: str, job: Job) -> bool:
     from pyspark.sql.types import ArrayType
-    return isinstance(df.schema[features_col].dataType, ArrayType) and job.resolved["data"].get("scale") == 1 / 256
+    return isinstance(rows.schema[features_col].dataType, ArrayType) and job.resolved["data"].get("scale") == 1 / 256
 
 
 def _partition_count(df) -> Optional[int]:

@@ -85,8 +85,8 @@ def test_a_model_learns_and_scores_as_the_net_does(model, df, rows):
 def test_the_summary_tells_how_it_went(model):
     assert model.hasSummary
     summary = model.summary
-    assert 1 <= summary.totalIterations <= 20
-    assert summary.objectiveHistory[-1] < 0.3
+    assert summary.totalIterations == 20
+    assert summary.objectiveHistory[0] > 0.5 > 0.3 > summary.objectiveHistory[-1]
     assert summary.totals["result"] == "done" and summary.totals["samples"] == 20 * ROWS
     assert os.path.exists(os.path.join(summary.run_dir, "model.safetensors"))
 

@@ -2,28 +2,27 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.param.shared import HasProbabilityCol, HasRawPredictionCol
 
+from .. import columns
 from ..supervisor import Job
 from ..train import train
-from . import columns
 from .params import DownpourParams, temporary_folder
 from .persistence import DownpourModelReadable, DownpourModelWritable, ParamsReadable, ParamsWritable
 from .scoring import classify, layer_values
-from .summary import TrainingSummary, read_summary
+from .summary import TrainingSummary, epoch_means
 
 
 class _ClassifierParams(DownpourParams, HasProbabilityCol, HasRawPredictionCol):
     """What classifier and model share."""
 
-    def _features(self, dataset):
-        several = self.getFeaturesCols() if self.isSet(self.featuresCols) else ()
-        return columns.features(dataset, self.getFeaturesCol(), several)
+    def _features_columns(self) -> Union[str, List[str]]:
+        return self.getFeaturesCols() if self.isSet(self.featuresCols) else self.getFeaturesCol()
 
 
 class DownpourClassifier(Estimator, _ClassifierParams, ParamsWritable, ParamsReadable):
@@ -54,11 +53,9 @@ class DownpourClassifier(Estimator, _ClassifierParams, ParamsWritable, ParamsRea
         return self._set(**self._input_kwargs)
 
     def _fit(self, dataset) -> DownpourClassificationModel:
-        features = self._features(dataset)
-        label = columns.label(dataset, self.getLabelCol())
         with temporary_folder() as folder:
             job = self._resolve_job(folder)
-            result = train(dataset.select(features.alias("features"), label.alias("label")), job.path)
+            result = train(dataset, job.path, features_col=self._features_columns(), label_col=self.getLabelCol())
         with open(os.path.join(result.run_dir, "model.safetensors"), "rb") as file:
             parameters = file.read()
         with open(os.path.join(result.run_dir, "job.yaml"), encoding="utf-8") as file:
@@ -66,7 +63,7 @@ class DownpourClassifier(Estimator, _ClassifierParams, ParamsWritable, ParamsRea
         model = DownpourClassificationModel(job_text, parameters, _classes(job), job.row_values)
         model._resetUid(self.uid)
         self._copyValues(model)
-        model._summary = read_summary(result.run_dir, int(job.resolved["training"]["epochs"]))
+        model._summary = TrainingSummary(epoch_means(result.partitions), result.run_dir, result.summary)
         return model
 
 
@@ -135,7 +132,7 @@ class DownpourClassificationModel(Model, _ClassifierParams, DownpourModelWritabl
 
     def _with(self, dataset, udf, wanted):
         """The DataFrame with columns from the fields of a function of the features: (name, how to shape it, field)."""
-        features = self._features(dataset)
+        features = columns.features(dataset, self._features_columns())
         scored = columns.free_name(dataset, "downpour")
         result = dataset.withColumn(scored, udf(features))
         for name, shape, *field in wanted:

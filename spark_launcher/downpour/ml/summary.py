@@ -1,15 +1,15 @@
 """What a fit left to look at."""
 from __future__ import annotations
 
-import json
-import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+
+from ..shim import Result
 
 
 class TrainingSummary(NamedTuple):
     """How training went.
 
-    objectiveHistory: mean loss as it was at the end of each epoch. run_dir: the run's folder on the driver, with logs, plot
+    objectiveHistory: mean loss of each epoch over all workers, the first 1000. run_dir: the run's folder on the driver, with logs, plot
     and metrics. totals: what ps-run's summary.json says, among it images_per_second and mean_staleness.
     """
     objectiveHistory: List[float]
@@ -27,19 +27,12 @@ class TrainingSummary(NamedTuple):
         return self.totals.get("accuracy")
 
 
-def read_summary(run_dir: str, epochs: int) -> TrainingSummary:
-    """The summary of a run that has ended."""
-    with open(os.path.join(run_dir, "summary.json"), encoding="utf-8") as file:
-        totals = json.load(file)
-    points = []
-    with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
-        for line in file:
-            event = json.loads(line)
-            if event.get("event") == "progress" and event.get("loss") is not None:
-                points.append((event["epoch"], event["loss"]))
-    history = []
-    for epoch in range(1, epochs + 1):
-        upto = [loss for at, loss in points if at <= epoch]
-        if upto:
-            history.append(upto[-1])
-    return TrainingSummary(history, run_dir, totals)
+def epoch_means(results: Iterable[Result]) -> List[float]:
+    """The mean loss of each epoch over all rows, as far as all partitions have seen it."""
+    trained = [result for result in results if result.samples]
+    means = []
+    for losses in zip(*(result.epoch_losses for result in trained)):
+        known = [(result.samples, loss) for result, loss in zip(trained, losses) if loss is not None]
+        if known:
+            means.append(sum(samples * loss for samples, loss in known) / sum(samples for samples, _ in known))
+    return means

@@ -1,29 +1,30 @@
 """What a DataFrame's columns are to a net: one expression for its features, one for its labels."""
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Sequence, Union
 
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DoubleType, FloatType, NumericType, StringType
+from pyspark.sql.types import (ArrayType, BinaryType, BooleanType, DecimalType, DoubleType, FloatType, NumericType,
+                               StringType)
 
-from ..errors import DataError
+from .errors import DataError
 
 
-def features(df, column: Optional[str], columns: Sequence[str] = ()):
+def features(df, column: Union[str, Sequence[str]]):
     """A Column of bytes, array<float> or array<double>.
 
-    From `column`, of vectors (dense or sparse), numbers in arrays, or bytes, one a value; or from scalar `columns`, in
-    their order, where these are given. Raises DataError for a column that is not there or of another type.
+    From a column of vectors (dense or sparse), arrays of numbers, or bytes, one a value; or from several columns of
+    numbers, in their order. Raises DataError for a column that is not there or of another type.
     """
-    if columns:
-        for name in columns:
+    if not isinstance(column, str):
+        for name in column:
             kind = _type_of(df, name, "features")
             if not isinstance(kind, (NumericType, BooleanType)):
-                raise DataError("column '%s' of featuresCols is of type %s: each should be a number%s"
+                raise DataError("column '%s', one of several for the features, is of type %s: each should be a number%s"
                                 % (name, kind.simpleString(), _how_to_encode(kind)))
-        return F.array(*[df[_quoted(name)].cast("float") for name in columns])
+        return F.array(*[df[_quoted(name)].cast("float") for name in column])
     kind = _type_of(df, column, "features")
     expression = df[_quoted(column)]
     if isinstance(kind, VectorUDT):
@@ -36,7 +37,7 @@ def features(df, column: Optional[str], columns: Sequence[str] = ()):
         if isinstance(kind.elementType, (NumericType, BooleanType)):
             return expression.cast("array<float>")
     raise DataError("column '%s' is of type %s: features should be a vector, an array of numbers or bytes, or several columns"
-                    " of numbers in featuresCols%s" % (column, kind.simpleString(), _how_to_encode(kind)))
+                    " of numbers%s" % (column, kind.simpleString(), _how_to_encode(kind)))
 
 
 def label(df, column: str):
@@ -45,7 +46,10 @@ def label(df, column: str):
     if not isinstance(kind, (NumericType, BooleanType)):
         raise DataError("column '%s' is of type %s: labels should be numbers, counted from 0%s"
                         % (column, kind.simpleString(), _how_to_encode(kind)))
-    return df[_quoted(column)].cast("double" if not isinstance(kind, BooleanType) else "int")
+    expression = df[_quoted(column)]
+    if isinstance(kind, BooleanType):
+        return expression.cast("int")
+    return expression.cast("double") if isinstance(kind, DecimalType) else expression
 
 
 def free_name(df, wish: str) -> str:

@@ -187,7 +187,7 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
     reply.mutable_changes()->Assign(settings_.changes().begin(), settings_.changes().end());
     // Under the lock, so that all shards see joins in the order of their fences.
     ticket = reports_.Ask(shards_.size());
-    for (Shard* shard : shards_) shard->Post(Join{ticket, request.partition(), *fence, observer});
+    for (Shard* shard : shards_) shard->Post(Join{ticket, request.partition(), *fence, observer, request.attempt().stage()});
     if (!observer)
       log_.Info(absl::StrCat(membership_.Describe(request.partition()), " joined, fence ", *fence));
   }

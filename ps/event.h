@@ -42,7 +42,8 @@ struct Join {
   uint64_t ticket = 0;
   uint32_t partition = 0;
   uint64_t fence = 0;
-  bool observer = false;  // reads, and is no member
+  bool observer = false;    // reads, and is no member
+  uint32_t generation = 0;  // workers of a later one all start again: those of an earlier one that end will come again
 };
 
 // A lease has ended: given back or run out. Answered by Report.

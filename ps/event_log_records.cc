@@ -31,9 +31,14 @@ class Encoder {
     return {RecordKind::kCreateTable, out.Take()};
   }
   EncodedRecord operator()(const Join& event) const {
-    const auto& [ticket, partition, fence, observer] = event;
-    return {RecordKind::kJoin,
-            Fields().Put(ticket).Put(partition).Put(fence).Put(static_cast<uint8_t>(observer)).Take()};
+    const auto& [ticket, partition, fence, observer, generation] = event;
+    return {RecordKind::kJoin, Fields()
+                                   .Put(ticket)
+                                   .Put(partition)
+                                   .Put(fence)
+                                   .Put(static_cast<uint8_t>(observer))
+                                   .Put(generation)
+                                   .Take()};
   }
   EncodedRecord operator()(const Leave& event) const {
     const auto& [ticket, partition, fence] = event;
@@ -182,7 +187,7 @@ Decoded DecodeRecord(uint32_t kind, const std::shared_ptr<const std::byte[]>& ow
       return BrokenOff{std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())};
     case RecordKind::kCreateTable: return DecodeCreateTable(in);
     case RecordKind::kJoin: {
-      const Join event{in.Get<uint64_t>(), in.Get<uint32_t>(), in.Get<uint64_t>(), in.GetBool()};
+      const Join event{in.Get<uint64_t>(), in.Get<uint32_t>(), in.Get<uint64_t>(), in.GetBool(), in.Get<uint32_t>()};
       return Complete(event, in);
     }
     case RecordKind::kLeave: {

@@ -79,7 +79,7 @@ SettingsChange MakeChange() {
 std::vector<Event> AllEvents(size_t floats = 3) {
   std::vector<Event> events = {
       CreateTable{7, 1, {{0, 0, 16}, {4, 64, 80}}, {{0, 20, 2, 0.5f}, {20, 80, 1, 0}}},
-      Join{8, 2, 9, true},
+      Join{8, 2, 9, true, 3},
       Leave{9, 2, 9},
       Hangup{12},
       Set{{3, 100}, MakeMessage(FrameKind::kSet, floats)},
@@ -406,12 +406,12 @@ TEST_CASE("files that are something else") {
   CHECK_THAT(std::string(EventLogReader::Open(folder.File("text")).status().message()),
              Catch::Contains("is no event log"));
   std::string newer = ReadBytes(WriteLog(folder));
-  newer[8] = 2;
+  newer[8] = 3;
   WriteBytes(folder.File("newer"), newer);
   CHECK_THAT(std::string(EventLogReader::Open(folder.File("newer")).status().message()),
-             Catch::Contains("of version 2; this program reads version 1"));
+             Catch::Contains("of version 3; this program reads version 2"));
   // A kind that a later program may have.
-  newer[8] = 1;
+  newer[8] = 2;
   const std::vector<size_t> at = Boundaries(newer);
   newer[at[2] + 24] = 100;
   Seal(&newer);

@@ -6,11 +6,12 @@
 
 namespace downpour::ps {
 
-Leases::Joined Leases::Join(uint32_t partition, uint64_t fence, int64_t now_ms) {
+Leases::Joined Leases::Join(uint32_t partition, uint64_t fence, uint32_t generation, int64_t now_ms) {
   if (partition >= leases_.size() || fence < leases_[partition].fence) return Joined::kRefused;
   Lease& lease = leases_[partition];
   const Joined joined = fence > lease.fence ? Joined::kNewer : Joined::kAgain;
-  lease = {fence, true};
+  lease = {fence, true, generation};
+  generation_ = std::max(generation_, generation);
   if (first_join_ms_ < 0) first_join_ms_ = now_ms;
   return joined;
 }
@@ -24,11 +25,15 @@ bool Leases::End(uint32_t partition, uint64_t fence) {
 Leases::State Leases::Of(uint32_t partition) const {
   const Lease& lease = leases_[partition];
   if (lease.fence == 0) return State::kAbsent;
-  return lease.live ? State::kLive : State::kEnded;
+  if (lease.live) return State::kLive;
+  return lease.generation < generation_ ? State::kAbsent : State::kEnded;
 }
 
 bool Leases::NobodyIsLeft() const {
-  return std::all_of(leases_.begin(), leases_.end(), [](const Lease& lease) { return lease.fence != 0 && !lease.live; });
+  for (uint32_t i = 0; i < partitions(); ++i) {
+    if (Of(i) != State::kEnded) return false;
+  }
+  return true;
 }
 
 bool Leases::Holds(const FrameHeader& frame) const {

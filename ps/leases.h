@@ -16,7 +16,7 @@ namespace downpour::ps {
 class Leases {
  public:
   enum class State : uint8_t {
-    kAbsent,  // nobody has come yet
+    kAbsent,  // nobody has come yet, or nobody of the latest generation
     kLive,
     kEnded,  // given back, or run out
   };
@@ -34,7 +34,8 @@ class Leases {
 
   uint32_t partitions() const { return static_cast<uint32_t>(leases_.size()); }
 
-  Joined Join(uint32_t partition, uint64_t fence, int64_t now_ms);
+  // `generation` as Join in event.h has it.
+  Joined Join(uint32_t partition, uint64_t fence, uint32_t generation, int64_t now_ms);
   // Whether it was the one that holds the partition.
   bool End(uint32_t partition, uint64_t fence);
 
@@ -47,6 +48,7 @@ class Leases {
   State Of(uint32_t partition) const;
   // When the first came; -1 for never.
   int64_t first_join_ms() const { return first_join_ms_; }
+  uint32_t generation() const { return generation_; }
   // Everybody has come and gone.
   bool NobodyIsLeft() const;
 
@@ -58,10 +60,12 @@ class Leases {
   struct Lease {
     uint64_t fence = 0;  // the newest, also when it has ended
     bool live = false;
+    uint32_t generation = 0;
   };
 
   std::vector<Lease> leases_;     // by partition
   std::set<uint64_t> observers_;  // their fences
+  uint32_t generation_ = 0;       // the latest
   int64_t first_join_ms_ = -1;
 };
 

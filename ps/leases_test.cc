@@ -19,13 +19,13 @@ TEST_CASE("a partition belongs to its newest attempt") {
   Leases leases(2);
   CHECK(leases.Of(0) == State::kAbsent);
   CHECK(leases.first_join_ms() == -1);
-  CHECK(leases.Join(0, 5, 100) == Joined::kNewer);
-  CHECK(leases.Join(0, 5, 200) == Joined::kAgain);
-  CHECK(leases.Join(0, 4, 200) == Joined::kRefused);
-  CHECK(leases.Join(2, 9, 200) == Joined::kRefused);
+  CHECK(leases.Join(0, 5, 0, 100) == Joined::kNewer);
+  CHECK(leases.Join(0, 5, 0, 200) == Joined::kAgain);
+  CHECK(leases.Join(0, 4, 0, 200) == Joined::kRefused);
+  CHECK(leases.Join(2, 9, 0, 200) == Joined::kRefused);
   CHECK(leases.first_join_ms() == 100);
   CHECK(leases.Holds(From(0, 5)));
-  CHECK(leases.Join(0, 7, 300) == Joined::kNewer);
+  CHECK(leases.Join(0, 7, 0, 300) == Joined::kNewer);
   CHECK(leases.Holds(From(0, 7)));
   CHECK_FALSE(leases.End(0, 5));
   CHECK(leases.Of(0) == State::kLive);
@@ -35,14 +35,14 @@ TEST_CASE("a partition belongs to its newest attempt") {
   CHECK_FALSE(leases.End(2, 7));
   CHECK_FALSE(leases.Holds(From(0, 7)));
   // The same process again, after it was taken for lost.
-  CHECK(leases.Join(0, 7, 400) == Joined::kAgain);
+  CHECK(leases.Join(0, 7, 0, 400) == Joined::kAgain);
   CHECK(leases.Of(0) == State::kLive);
 }
 
 TEST_CASE("why a frame without a lease is refused") {
   Leases leases(2);
-  leases.Join(0, 5, 0);
-  leases.Join(1, 6, 0);
+  leases.Join(0, 5, 0, 0);
+  leases.Join(1, 6, 0, 0);
   leases.End(1, 6);
   const struct {
     FrameHeader frame;
@@ -68,15 +68,37 @@ TEST_CASE("why a frame without a lease is refused") {
 
 TEST_CASE("nobody is left when all have come and gone") {
   Leases leases(2);
-  leases.Join(0, 1, 0);
+  leases.Join(0, 1, 0, 0);
   leases.End(0, 1);
   CHECK_FALSE(leases.NobodyIsLeft());
-  leases.Join(1, 2, 0);
+  leases.Join(1, 2, 0, 0);
   CHECK_FALSE(leases.NobodyIsLeft());
   leases.End(1, 2);
   CHECK(leases.NobodyIsLeft());
-  leases.Join(1, 3, 0);
+  leases.Join(1, 3, 0, 0);
   CHECK_FALSE(leases.NobodyIsLeft());
+}
+
+TEST_CASE("when a later generation has begun, those of an earlier one that end will come again") {
+  Leases leases(3);
+  for (uint32_t i = 0; i < 3; ++i) leases.Join(i, 1 + i, 5, 0);
+  leases.End(0, 1);
+  CHECK(leases.Of(0) == State::kEnded);
+  leases.Join(1, 7, 6, 100);
+  CHECK(leases.generation() == 6);
+  CHECK(leases.Of(0) == State::kAbsent);  // it had ended before
+  CHECK(leases.Of(2) == State::kLive);    // it has not noticed yet
+  leases.End(2, 3);
+  CHECK(leases.Of(2) == State::kAbsent);
+  leases.End(1, 7);
+  CHECK(leases.Of(1) == State::kEnded);
+  CHECK_FALSE(leases.NobodyIsLeft());
+  leases.Join(0, 8, 6, 200);
+  leases.Join(2, 9, 6, 200);
+  CHECK(leases.Of(0) == State::kLive);
+  leases.End(0, 8);
+  leases.End(2, 9);
+  CHECK(leases.NobodyIsLeft());
 }
 
 TEST_CASE("observers hold no partition") {

@@ -39,7 +39,7 @@ struct Place {
   explicit Place(std::vector<uint64_t> fences) {
     for (uint32_t i = 0; i < fences.size(); ++i) {
       if (fences[i] == 0) continue;
-      leases.Join(i, fences[i], 0);
+      leases.Join(i, fences[i], 0, 0);
       views[i] = {Membership::kLive, 4};
     }
   }
@@ -109,7 +109,7 @@ TEST_CASE("a read waits for slower workers so long, and says for whom") {
 TEST_CASE("of many workers some are named") {
   Leases leases(100);
   const std::vector<MemberView> views(100);
-  leases.Join(0, 1, 0);
+  leases.Join(0, 1, 0, 0);
   const auto overdue = WhyOverdue(Bsp(), leases, {{0, 0, views}, true, true}, {}, kJoinMs);
   REQUIRE(overdue);
   CHECK_THAT(overdue->sentence, Catch::EndsWith("18, 19, 20, more"));

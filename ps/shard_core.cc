@@ -115,7 +115,7 @@ void ShardCore::On(CreateTable event, std::vector<Action>& actions) {
 void ShardCore::On(Join event, std::vector<Action>& actions) {
   if (event.observer) {
     leases_.Observe(event.fence);
-  } else if (const auto joined = leases_.Join(event.partition, event.fence, now_ms_); joined != Leases::Joined::kRefused) {
+  } else if (const auto joined = JoinLease(event); joined != Leases::Joined::kRefused) {
     ForEachPart([&](Table&, Table::Part& part) {
       Enter(part, event.partition);
       if (joined != Leases::Joined::kNewer) return;
@@ -138,6 +138,17 @@ void ShardCore::On(Join event, std::vector<Action>& actions) {
   actions.push_back(MakeReport(event.ticket, event.partition));
 }
 
+Leases::Joined ShardCore::JoinLease(const Join& event) {
+  const uint32_t before = leases_.generation();
+  const Leases::Joined joined = leases_.Join(event.partition, event.fence, event.generation, now_ms_);
+  if (leases_.generation() != before) {
+    ForEachPart([&](Table&, Table::Part& part) {
+      for (uint32_t i = 0; i < leases_.partitions(); ++i) Enter(part, i);
+    });
+  }
+  return joined;
+}
+
 void ShardCore::On(Leave event, std::vector<Action>& actions) {
   if (leases_.EndObserving(event.fence)) {
     actions.push_back(MakeReport(event.ticket, event.partition));
@@ -145,7 +156,7 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
   }
   if (leases_.End(event.partition, event.fence)) {
     ForEachPart([&](Table& table, Table::Part& part) {
-      part.views[event.partition].membership = Membership::kGone;
+      Enter(part, event.partition);
       if (!part.sent.empty()) part.sent[event.partition].clear();
       stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
         if (parked.header.worker != event.partition || parked.header.fence != event.fence) return false;

@@ -97,7 +97,8 @@ class ShardCore {
   // Where a part comes to rounds from settings without, no clock was counted: counts from the settings' own, or from
   // where the furthest worker is.
   void EnterRounds(Table::Part& part, const Settings& settings);
-  // A partition's worker is there: from which clock on, the mode says.
+  Leases::Joined JoinLease(const Join& event);
+  // A partition's worker has come or gone; from which clock on it is there, the mode says.
   void Enter(Table::Part& part, uint32_t partition);
   // The first worker's steps alone are over, where it has taken them or is gone: the others come in.
   void WarmUp(Table::Part& part);

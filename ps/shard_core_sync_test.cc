@@ -239,6 +239,32 @@ TEST_CASE("a push from before the rounds, which comes when others are in them, c
   CHECK(cluster.First() == 0.5f);
 }
 
+TEST_CASE("workers that start again together wait for one another, also for those whose end is noticed late") {
+  Cluster cluster(MakeJob("bsp"));
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f));
+  cluster.Do(Cluster::PushOf(1, 1, 0, 1.0f));
+  CHECK(cluster.First() == 0.5f);
+  cluster.Do(Leave{.ticket = 1, .partition = 0, .fence = 10});
+  cluster.Do(Join{.ticket = 1, .partition = 0, .fence = 20, .generation = 1});
+  const auto push = [](uint32_t worker, uint64_t clock) {
+    Push push = Cluster::PushOf(worker, clock + 1, clock, 1.0f);
+    push.message.header.fence = 20 + worker;
+    return push;
+  };
+  // Worker 1's old attempt ends only now: without it clock 1 would close.
+  CHECK(cluster.Do(push(0, 1)).empty());
+  cluster.Do(Leave{.ticket = 1, .partition = 1, .fence = 11});
+  CHECK(cluster.stats().held == 1);
+  CHECK(cluster.First() == 0.5f);
+  cluster.Do(Join{.ticket = 1, .partition = 1, .fence = 21, .generation = 1});
+  CHECK(cluster.Do(push(1, 1)).size() == 2);
+  CHECK(cluster.First() == 0.0f);
+  // One of them that ends is gone as ever.
+  CHECK(cluster.Do(push(0, 2)).empty());
+  cluster.Do(Leave{.ticket = 1, .partition = 1, .fence = 21});
+  CHECK(cluster.First() == -0.5f);
+}
+
 TEST_CASE("ssp: a refused gradient holds nobody up, not even its own worker") {
   Job job = MakeJob("ssp", "sgd", 3);
   job.mutable_sync()->set_s(0);

@@ -1,0 +1,112 @@
+"""The estimator on a real standalone cluster: a master and two workers, each executor a process of its own."""
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import signal
+import time
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("standalone", pathlib.Path(__file__).with_name("standalone.py"))
+_standalone = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_standalone)
+
+# What each driver program begins with: a session on the cluster, and rows that a small net can learn.
+PRELUDE = """
+import json, os, sys
+import numpy as np
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.linalg import Vectors
+from pyspark.sql import SparkSession
+from downpour.ml import DownpourClassificationModel, DownpourClassifier
+
+spark = (SparkSession.builder.master(os.environ["MASTER"]).config("spark.executor.memory", "512m")
+         .config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false").getOrCreate())
+dice = np.random.default_rng(3)
+features = dice.normal(size=(2000, 10)).astype(np.float32)
+classes = (features @ dice.normal(size=(10, 3))).argmax(1)
+df = spark.createDataFrame([(Vectors.dense(x), float(y)) for x, y in zip(features, classes)],
+                           ["features", "label"]).repartition(2)
+# Where a task is tried again it must see the same rows: what repartition gives is not kept.
+df.write.parquet("rows")
+df = spark.read.parquet("rows").coalesce(2)
+
+def classifier(**changes):
+    return DownpourClassifier(**{**dict(layers=[10, 32, 3], numWorkers=2, batchSize=20, runDir="runs", seed=1), **changes})
+
+def accuracy(model):
+    return MulticlassClassificationEvaluator(metricName="accuracy").evaluate(model.transform(df))
+"""
+
+FIT = """
+model = classifier(syncMode=sys.argv[1], maxIter=10,
+                   settings={"optimizer": {"name": "adam", "learning_rate": 0.01}}).fit(df)
+model.save("model")
+loaded = DownpourClassificationModel.load("model")
+print(json.dumps({"accuracy": accuracy(model), "loaded": accuracy(loaded), "history": model.summary.objectiveHistory}))
+"""
+
+LONG_FIT = """
+model = classifier(layers=[10, 400, 400, 3], syncMode=sys.argv[1], maxIter=40,
+                   settings={"optimizer.learning_rate": 0.05, "run.progress_ms": 50, "worker.heartbeat_ms": 50,
+                             "worker.lease_ms": 2000}).fit(df)
+print(json.dumps({"accuracy": accuracy(model), "totals": model.summary.totals}))
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    with _standalone.Standalone(tmp_path / "cluster") as running:
+        running.folder = tmp_path / "cluster"
+        yield running
+
+
+def last_line(ended):
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-6000:]
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("mode", ["downpour", "bsp", "peer"])
+def test_fit_transform_save_and_load(cluster, mode):
+    seen = last_line(cluster.run(PRELUDE + FIT, mode))
+    assert seen["accuracy"] == seen["loaded"] > 0.9
+    assert len(seen["history"]) == 10
+
+
+def once_it_trains(cluster, driver):
+    """Waits until a driver's job has begun; the run's folder."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        for metrics in cluster.folder.glob("runs/*/metrics.jsonl"):
+            for line in metrics.read_text().splitlines():
+                event = json.loads(line)
+                if event["event"] == "progress" and event["epoch"] > 1:
+                    return metrics.parent
+        time.sleep(0.05)
+    raise AssertionError("it does not train: %s" % (driver.communicate() if driver.poll() is not None else ""))
+
+
+@pytest.mark.parametrize("mode", ["asp", "bsp"])
+def test_an_executor_that_is_killed_costs_nothing_but_time(cluster, mode):
+    driver = cluster.start(PRELUDE + LONG_FIT, mode)
+    run = once_it_trains(cluster, driver)
+    victim = cluster.executors()[0]
+    os.kill(victim, signal.SIGKILL)
+    out, err = driver.communicate(timeout=200)
+    assert driver.returncode == 0, out[-3000:] + err[-6000:]
+    seen = json.loads(out.splitlines()[-1])
+    assert seen["accuracy"] > 0.85
+    totals = seen["totals"]
+    assert totals["result"] == "done"
+    # Neither lost nor repeated: each row once an epoch, each gradient once.
+    assert totals["samples"] == 40 * 2000
+    assert sum(worker["samples"] for worker in totals["workers"]) == 40 * 2000
+    joined = re.findall(r"worker (\d) .*attempt (\d+)\.\d+\) joined", (run / "logs" / "server-0.log").read_text())
+    assert len(joined) > 2
+    if mode == "bsp":  # all start again, and nobody without the others
+        assert [partition for partition, _ in joined[2:]] in (["0", "1"], ["1", "0"])
+        assert len({stage for _, stage in joined[2:]}) == 1 and joined[2][1] > joined[0][1]
+        log = (run / "logs" / "server-0.log").read_text()
+        assert log.index("left: DONE") > log.rindex("joined")

@@ -263,7 +263,7 @@ absl::Status Control::Leave(const LeaveRequest& request) {
   std::lock_guard lock(mutex_);
   const bool observer = membership_.IsObserver(request.fence());
   if (absl::Status status = membership_.Leave(request, clock_()); !status.ok()) return status;
-  for (Shard* shard : shards_) shard->Post(downpour::ps::Leave{0, request.partition(), request.fence()});
+  for (Shard* shard : shards_) shard->Post(downpour::ps::Leave{0, request.partition(), request.fence(), request.outcome() == DONE});
   if (observer) return absl::OkStatus();
   log_.Worker(request.partition())
       .Info(absl::StrCat("left: ", Outcome_Name(request.outcome()), request.reason().empty() ? "" : ": ",

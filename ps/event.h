@@ -43,7 +43,9 @@ struct Join {
   uint32_t partition = 0;
   uint64_t fence = 0;
   bool observer = false;    // reads, and is no member
-  uint32_t generation = 0;  // workers of a later one all start again: those of an earlier one that end will come again
+  // Not 0: where one fails all start again, in a later generation. So whoever ends and is not done will come again, as will
+  // all of an earlier one.
+  uint32_t generation = 0;
 };
 
 // A lease has ended: given back or run out. Answered by Report.
@@ -51,6 +53,7 @@ struct Leave {
   uint64_t ticket = 0;
   uint32_t partition = 0;
   uint64_t fence = 0;
+  bool done = false;  // went through all its data
 };
 
 // A stream is gone: nobody is there to answer.

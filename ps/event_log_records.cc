@@ -41,8 +41,9 @@ class Encoder {
                                    .Take()};
   }
   EncodedRecord operator()(const Leave& event) const {
-    const auto& [ticket, partition, fence] = event;
-    return {RecordKind::kLeave, Fields().Put(ticket).Put(partition).Put(fence).Take()};
+    const auto& [ticket, partition, fence, done] = event;
+    return {RecordKind::kLeave,
+            Fields().Put(ticket).Put(partition).Put(fence).Put(static_cast<uint8_t>(done)).Take()};
   }
   EncodedRecord operator()(const Hangup& event) const {
     const auto& [stream] = event;
@@ -191,7 +192,7 @@ Decoded DecodeRecord(uint32_t kind, const std::shared_ptr<const std::byte[]>& ow
       return Complete(event, in);
     }
     case RecordKind::kLeave: {
-      const Leave event{in.Get<uint64_t>(), in.Get<uint32_t>(), in.Get<uint64_t>()};
+      const Leave event{in.Get<uint64_t>(), in.Get<uint32_t>(), in.Get<uint64_t>(), in.GetBool()};
       return Complete(event, in);
     }
     case RecordKind::kHangup: {

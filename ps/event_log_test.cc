@@ -80,7 +80,7 @@ std::vector<Event> AllEvents(size_t floats = 3) {
   std::vector<Event> events = {
       CreateTable{7, 1, {{0, 0, 16}, {4, 64, 80}}, {{0, 20, 2, 0.5f}, {20, 80, 1, 0}}},
       Join{8, 2, 9, true, 3},
-      Leave{9, 2, 9},
+      Leave{9, 2, 9, true},
       Hangup{12},
       Set{{3, 100}, MakeMessage(FrameKind::kSet, floats)},
       Push{{4, 200}, MakeMessage(FrameKind::kPush, floats)},

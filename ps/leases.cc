@@ -10,15 +10,16 @@ Leases::Joined Leases::Join(uint32_t partition, uint64_t fence, uint32_t generat
   if (partition >= leases_.size() || fence < leases_[partition].fence) return Joined::kRefused;
   Lease& lease = leases_[partition];
   const Joined joined = fence > lease.fence ? Joined::kNewer : Joined::kAgain;
-  lease = {fence, true, generation};
+  lease = {.fence = fence, .live = true, .generation = generation};
   generation_ = std::max(generation_, generation);
   if (first_join_ms_ < 0) first_join_ms_ = now_ms;
   return joined;
 }
 
-bool Leases::End(uint32_t partition, uint64_t fence) {
+bool Leases::End(uint32_t partition, uint64_t fence, bool done) {
   if (partition >= leases_.size() || !leases_[partition].live || leases_[partition].fence != fence) return false;
   leases_[partition].live = false;
+  leases_[partition].done = done;
   return true;
 }
 
@@ -26,7 +27,8 @@ Leases::State Leases::Of(uint32_t partition) const {
   const Lease& lease = leases_[partition];
   if (lease.fence == 0) return State::kAbsent;
   if (lease.live) return State::kLive;
-  return lease.generation < generation_ ? State::kAbsent : State::kEnded;
+  const bool comes_again = lease.generation < generation_ || (lease.generation > 0 && !lease.done);
+  return comes_again ? State::kAbsent : State::kEnded;
 }
 
 bool Leases::NobodyIsLeft() const {

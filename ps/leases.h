@@ -16,7 +16,7 @@ namespace downpour::ps {
 class Leases {
  public:
   enum class State : uint8_t {
-    kAbsent,  // nobody has come yet, or nobody of the latest generation
+    kAbsent,  // nobody has come yet, or who came will come again
     kLive,
     kEnded,  // given back, or run out
   };
@@ -37,7 +37,7 @@ class Leases {
   // `generation` as Join in event.h has it.
   Joined Join(uint32_t partition, uint64_t fence, uint32_t generation, int64_t now_ms);
   // Whether it was the one that holds the partition.
-  bool End(uint32_t partition, uint64_t fence);
+  bool End(uint32_t partition, uint64_t fence, bool done);
 
   // Observers read, and hold no partition.
   void Observe(uint64_t fence) { observers_.insert(fence); }
@@ -60,6 +60,7 @@ class Leases {
   struct Lease {
     uint64_t fence = 0;  // the newest, also when it has ended
     bool live = false;
+    bool done = false;
     uint32_t generation = 0;
   };
 

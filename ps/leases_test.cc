@@ -27,12 +27,12 @@ TEST_CASE("a partition belongs to its newest attempt") {
   CHECK(leases.Holds(From(0, 5)));
   CHECK(leases.Join(0, 7, 0, 300) == Joined::kNewer);
   CHECK(leases.Holds(From(0, 7)));
-  CHECK_FALSE(leases.End(0, 5));
+  CHECK_FALSE(leases.End(0, 5, true));
   CHECK(leases.Of(0) == State::kLive);
-  CHECK(leases.End(0, 7));
+  CHECK(leases.End(0, 7, true));
   CHECK(leases.Of(0) == State::kEnded);
-  CHECK_FALSE(leases.End(0, 7));
-  CHECK_FALSE(leases.End(2, 7));
+  CHECK_FALSE(leases.End(0, 7, true));
+  CHECK_FALSE(leases.End(2, 7, true));
   CHECK_FALSE(leases.Holds(From(0, 7)));
   // The same process again, after it was taken for lost.
   CHECK(leases.Join(0, 7, 0, 400) == Joined::kAgain);
@@ -43,7 +43,7 @@ TEST_CASE("why a frame without a lease is refused") {
   Leases leases(2);
   leases.Join(0, 5, 0, 0);
   leases.Join(1, 6, 0, 0);
-  leases.End(1, 6);
+  leases.End(1, 6, true);
   const struct {
     FrameHeader frame;
     Refusal reason;
@@ -69,11 +69,11 @@ TEST_CASE("why a frame without a lease is refused") {
 TEST_CASE("nobody is left when all have come and gone") {
   Leases leases(2);
   leases.Join(0, 1, 0, 0);
-  leases.End(0, 1);
+  leases.End(0, 1, true);
   CHECK_FALSE(leases.NobodyIsLeft());
   leases.Join(1, 2, 0, 0);
   CHECK_FALSE(leases.NobodyIsLeft());
-  leases.End(1, 2);
+  leases.End(1, 2, true);
   CHECK(leases.NobodyIsLeft());
   leases.Join(1, 3, 0, 0);
   CHECK_FALSE(leases.NobodyIsLeft());
@@ -82,23 +82,39 @@ TEST_CASE("nobody is left when all have come and gone") {
 TEST_CASE("when a later generation has begun, those of an earlier one that end will come again") {
   Leases leases(3);
   for (uint32_t i = 0; i < 3; ++i) leases.Join(i, 1 + i, 5, 0);
-  leases.End(0, 1);
+  leases.End(0, 1, true);
   CHECK(leases.Of(0) == State::kEnded);
   leases.Join(1, 7, 6, 100);
   CHECK(leases.generation() == 6);
   CHECK(leases.Of(0) == State::kAbsent);  // it had ended before
   CHECK(leases.Of(2) == State::kLive);    // it has not noticed yet
-  leases.End(2, 3);
+  leases.End(2, 3, true);
   CHECK(leases.Of(2) == State::kAbsent);
-  leases.End(1, 7);
+  leases.End(1, 7, true);
   CHECK(leases.Of(1) == State::kEnded);
   CHECK_FALSE(leases.NobodyIsLeft());
   leases.Join(0, 8, 6, 200);
   leases.Join(2, 9, 6, 200);
   CHECK(leases.Of(0) == State::kLive);
-  leases.End(0, 8);
-  leases.End(2, 9);
+  leases.End(0, 8, true);
+  leases.End(2, 9, true);
   CHECK(leases.NobodyIsLeft());
+}
+
+TEST_CASE("of a generation, who ends and is not done will come again") {
+  Leases leases(2);
+  leases.Join(0, 1, 1, 0);
+  leases.Join(1, 2, 1, 0);
+  leases.End(0, 1, false);
+  CHECK(leases.Of(0) == State::kAbsent);
+  leases.End(1, 2, true);
+  CHECK(leases.Of(1) == State::kEnded);
+  CHECK_FALSE(leases.NobodyIsLeft());
+  // Without generations nobody is known to come again.
+  Leases each_by_itself(1);
+  each_by_itself.Join(0, 1, 0, 0);
+  each_by_itself.End(0, 1, false);
+  CHECK(each_by_itself.Of(0) == State::kEnded);
 }
 
 TEST_CASE("observers hold no partition") {

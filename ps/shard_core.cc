@@ -154,7 +154,7 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
     actions.push_back(MakeReport(event.ticket, event.partition));
     return;
   }
-  if (leases_.End(event.partition, event.fence)) {
+  if (leases_.End(event.partition, event.fence, event.done)) {
     ForEachPart([&](Table& table, Table::Part& part) {
       Enter(part, event.partition);
       if (!part.sent.empty()) part.sent[event.partition].clear();

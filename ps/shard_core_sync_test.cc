@@ -259,9 +259,12 @@ TEST_CASE("workers that start again together wait for one another, also for thos
   cluster.Do(Join{.ticket = 1, .partition = 1, .fence = 21, .generation = 1});
   CHECK(cluster.Do(push(1, 1)).size() == 2);
   CHECK(cluster.First() == 0.0f);
-  // One of them that ends is gone as ever.
+  // One of them that is lost is waited for: all will start again. One that is done is not.
   CHECK(cluster.Do(push(0, 2)).empty());
   cluster.Do(Leave{.ticket = 1, .partition = 1, .fence = 21});
+  CHECK(cluster.First() == 0.0f);
+  cluster.Do(Join{.ticket = 1, .partition = 1, .fence = 22, .generation = 2});
+  cluster.Do(Leave{.ticket = 1, .partition = 1, .fence = 22, .done = true});
   CHECK(cluster.First() == -0.5f);
 }
 

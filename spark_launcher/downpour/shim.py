@@ -1,9 +1,9 @@
 """The function that runs inside a Spark task: it starts a worker, feeds it the partition and returns its result.
 
 Task attempts: Spark does not tell Python which attempt of its stage a task belongs to. Its task attempt id, which
-grows with each try in the whole application, orders the tries instead. The tasks of a barrier stage begin together; the
-least of their ids is the stage attempt, by which the servers know that all workers start again and wait for all of them.
-Without a barrier it is always 0.
+grows with each try in the whole application, orders the tries instead. The tasks of a barrier stage begin together, and
+again together where one fails: the stage attempt is one more than the least of their ids, by which the servers know to
+wait for all of them. Without a barrier it is always 0.
 
 Where the shards live in the workers, one that is lost takes the others along, and Spark reports the first failure that
 it hears of. So a worker that has lost another keeps quiet for a moment: that one's own failure says more.
@@ -126,7 +126,7 @@ def _identity(cluster: Cluster) -> Identity:
     context = BarrierTaskContext.get() if cluster.strong else TaskContext.get()
     if context is None:
         raise RuntimeError("this function runs inside a Spark task only")
-    stage = min(int(each) for each in context.allGather(str(context.taskAttemptId()))) if cluster.strong else 0
+    stage = 1 + min(int(each) for each in context.allGather(str(context.taskAttemptId()))) if cluster.strong else 0
     return Identity(context.partitionId(), stage, context.taskAttemptId())
 
 

@@ -15,11 +15,11 @@ _START_S = 60
 class Standalone:
     """A context manager, at whose end no process of it is left.
 
-    url: for a session's master. Each of `workers` has `cores` and takes executors of `memory` megabytes.
+    url: for a session's master. folder: where drivers run. Each of `workers` has `cores` and takes executors of `memory` megabytes.
     """
 
     def __init__(self, folder: pathlib.Path, workers: int = 2, cores: int = 1, memory: int = 1024):
-        self._folder = folder
+        self._folder = self.folder = folder
         self._sizes = [(cores, memory)] * workers
         self._processes = []
 
@@ -73,10 +73,10 @@ class Standalone:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def start(self, script: str, *arguments: str, **environment: str) -> subprocess.Popen:
-        path = self._folder / "driver.py"
+        path = self.folder / "driver.py"
         path.write_text(script)
         return subprocess.Popen([sys.executable, str(path), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=self._folder,
+                                stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=self.folder,
                                 env={**self._environment(), **environment, "MASTER": self.url})
 
     def _environment(self):

@@ -40,12 +40,14 @@ def accuracy(model):
     return MulticlassClassificationEvaluator(metricName="accuracy").evaluate(model.transform(df))
 """
 
-FIT = """
-model = classifier(syncMode=sys.argv[1], maxIter=10,
-                   settings={"optimizer": {"name": "adam", "learning_rate": 0.01}}).fit(df)
-model.save("model")
-loaded = DownpourClassificationModel.load("model")
-print(json.dumps({"accuracy": accuracy(model), "loaded": accuracy(loaded), "history": model.summary.objectiveHistory}))
+FITS = """
+seen = {}
+for mode in sys.argv[1:]:
+    model = classifier(syncMode=mode, maxIter=10, settings={"optimizer": {"name": "adam", "learning_rate": 0.01}}).fit(df)
+    model.save("model-" + mode)
+    loaded = DownpourClassificationModel.load("model-" + mode)
+    seen[mode] = {"accuracy": accuracy(model), "loaded": accuracy(loaded), "history": model.summary.objectiveHistory}
+print(json.dumps(seen))
 """
 
 LONG_FIT = """
@@ -56,11 +58,17 @@ print(json.dumps({"accuracy": accuracy(model), "totals": model.summary.totals}))
 """
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    with _standalone.Standalone(tmp_path / "cluster") as running:
-        running.folder = tmp_path / "cluster"
+@pytest.fixture(scope="module")
+def _cluster(tmp_path_factory):
+    with _standalone.Standalone(tmp_path_factory.mktemp("standalone") / "cluster") as running:
         yield running
+
+
+@pytest.fixture
+def cluster(_cluster, tmp_path):
+    """The module's cluster, with a folder of the test's own for drivers."""
+    _cluster.folder = tmp_path
+    return _cluster
 
 
 def last_line(ended):
@@ -68,11 +76,11 @@ def last_line(ended):
     return json.loads(ended.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("mode", ["downpour", "bsp", "peer"])
-def test_fit_transform_save_and_load(cluster, mode):
-    seen = last_line(cluster.run(PRELUDE + FIT, mode))
-    assert seen["accuracy"] == seen["loaded"] > 0.9
-    assert len(seen["history"]) == 10
+def test_fit_transform_save_and_load(cluster):
+    modes = ("downpour", "bsp", "peer")
+    for mode, seen in last_line(cluster.run(PRELUDE + FITS, *modes)).items():
+        assert seen["accuracy"] == seen["loaded"] > 0.9, mode
+        assert len(seen["history"]) == 10
 
 
 def once_it_trains(cluster, driver):

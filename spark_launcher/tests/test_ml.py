@@ -104,7 +104,7 @@ def test_features_of_each_kind_are_the_same_to_the_net(model, df, rows, spark):
     assert predictions(model.transform(doubles)) == expected
     assert predictions(model.transform(doubles.withColumn("features", F.col("features").cast("array<float>")))) == expected
     several = doubles.select("id", *[F.col("features")[i].alias("x %d" % i) for i in range(FEATURES)])
-    other = model.copy()._set(featuresCols=["x %d" % i for i in range(FEATURES)])
+    other = model.copy().setFeaturesCols(["x %d" % i for i in range(FEATURES)])
     assert predictions(other.transform(several)) == expected
 
 
@@ -136,6 +136,26 @@ def test_an_unfitted_classifier_is_saved_too(classifier, tmp_path):
     one.save(str(tmp_path / "classifier"))
     other = DownpourClassifier.load(str(tmp_path / "classifier"))
     assert (other.uid, other.getSyncMode(), other.getSettings()) == (one.uid, "ssp", one.getSettings())
+
+
+def test_every_param_can_be_set_and_read_by_its_name(classifier):
+    values = {"featuresCol": "f", "featuresCols": ["a", "b"], "labelCol": "l", "predictionCol": "p", "probabilityCol": "q",
+              "rawPredictionCol": "r", "maxIter": 3, "stepSize": 0.5, "seed": 7, "job": "name: x\n", "layers": [2, 2],
+              "settings": {"sync.s": 1}, "syncMode": "ssp", "numWorkers": 3, "batchSize": 5, "runDir": "/r"}
+    one = classifier()
+    assert {param.name for param in one.params} == set(values)
+    for name, value in values.items():
+        capital = name[0].upper() + name[1:]
+        assert getattr(one, "set" + capital)(value) is one
+        assert getattr(one, "get" + capital)() == value
+    both = DownpourClassifier(**values)
+    assert all(both.getOrDefault(name) == value for name, value in values.items())
+    assert one.setParams(maxIter=9).getMaxIter() == 9
+
+
+def test_columns_without_a_name_are_left_out(model, df):
+    scored = model.copy().setProbabilityCol("").setRawPredictionCol("").transform(df)
+    assert scored.columns == ["id", "features", "label", "prediction"]
 
 
 def test_in_a_pipeline_with_text_labels(classifier, df, tmp_path):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 from pyspark import keyword_only
@@ -12,7 +13,7 @@ from pyspark.ml.param.shared import HasProbabilityCol, HasRawPredictionCol
 from .. import columns
 from ..supervisor import Job
 from ..train import train
-from .params import DownpourParams, temporary_folder
+from .params import DownpourParams
 from .persistence import DownpourModelReadable, DownpourModelWritable, ParamsReadable, ParamsWritable
 from .scoring import classify, layer_values
 from .summary import TrainingSummary, epoch_means
@@ -20,6 +21,12 @@ from .summary import TrainingSummary, epoch_means
 
 class _ClassifierParams(DownpourParams, HasProbabilityCol, HasRawPredictionCol):
     """What classifier and model share."""
+
+    def setProbabilityCol(self, value: str):
+        return self._set(probabilityCol=value)
+
+    def setRawPredictionCol(self, value: str):
+        return self._set(rawPredictionCol=value)
 
     def _features_columns(self) -> Union[str, List[str]]:
         return self.getFeaturesCols() if self.isSet(self.featuresCols) else self.getFeaturesCol()
@@ -53,7 +60,7 @@ class DownpourClassifier(Estimator, _ClassifierParams, ParamsWritable, ParamsRea
         return self._set(**self._input_kwargs)
 
     def _fit(self, dataset) -> DownpourClassificationModel:
-        with temporary_folder() as folder:
+        with tempfile.TemporaryDirectory(prefix="downpour-") as folder:
             job = self._resolve_job(folder)
             result = train(dataset, job.path, features_col=self._features_columns(), label_col=self.getLabelCol())
         with open(os.path.join(result.run_dir, "model.safetensors"), "rb") as file:
@@ -103,40 +110,31 @@ class DownpourClassificationModel(Model, _ClassifierParams, DownpourModelWritabl
         """The parameters as a safetensors file, whose names and layouts are PyTorch's."""
         return self._parameters
 
-    def setFeaturesCol(self, value: str) -> DownpourClassificationModel:
-        return self._set(featuresCol=value)
-
-    def setPredictionCol(self, value: str) -> DownpourClassificationModel:
-        return self._set(predictionCol=value)
-
-    def setProbabilityCol(self, value: str) -> DownpourClassificationModel:
-        return self._set(probabilityCol=value)
-
-    def setRawPredictionCol(self, value: str) -> DownpourClassificationModel:
-        return self._set(rawPredictionCol=value)
-
     def extractFeatures(self, dataset, layers: Sequence[str]):
         """The DataFrame with a column array<float> for each of these layers, of its values for the row's features."""
         for name in layers:
             if name in dataset.columns:
                 raise ValueError("there is a column '%s' already" % name)
-        return self._with(dataset, layer_values(self._job_text, self._parameters, self._num_features, layers),
-                          [(name, lambda value: value) for name in layers])
+        udf = layer_values(self._job_text, self._parameters, self._num_features, layers)
+        return self._with(dataset, udf, {name: (name, None) for name in layers})
 
     def _transform(self, dataset):
-        wanted = [(self.getRawPredictionCol(), "raw", array_to_vector),
-                  (self.getProbabilityCol(), "probability", array_to_vector),
-                  (self.getPredictionCol(), "prediction", lambda value: value)]
-        return self._with(dataset, classify(self._job_text, self._parameters, self._num_features),
-                          [(name, shape, field) for name, field, shape in wanted if name])
+        fields = {self.getRawPredictionCol(): ("raw", array_to_vector),
+                  self.getProbabilityCol(): ("probability", array_to_vector),
+                  self.getPredictionCol(): ("prediction", None)}
+        return self._with(dataset, classify(self._job_text, self._parameters, self._num_features), fields)
 
-    def _with(self, dataset, udf, wanted):
-        """The DataFrame with columns from the fields of a function of the features: (name, how to shape it, field)."""
-        features = columns.features(dataset, self._features_columns())
+    def _with(self, dataset, udf, fields):
+        """The DataFrame with new columns: by name, the field of what a function of the features gives, and how to shape it.
+
+        A column without a name is left out, as in pyspark.ml.
+        """
         scored = columns.free_name(dataset, "downpour")
-        result = dataset.withColumn(scored, udf(features))
-        for name, shape, *field in wanted:
-            result = result.withColumn(name, shape(result[scored][field[0] if field else name]))
+        result = dataset.withColumn(scored, udf(columns.features(dataset, self._features_columns())))
+        for name, (field, shape) in fields.items():
+            if name:
+                value = result[scored][field]
+                result = result.withColumn(name, shape(value) if shape else value)
         return result.drop(scored)
 
 

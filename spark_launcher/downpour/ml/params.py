@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from typing import Any, Dict, List
 
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -47,6 +46,48 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasMaxIter, 
     runDir: "Param[str]" = Param(
         Params._dummy(), "runDir", "folder on the driver in which each fit makes one for its logs, metrics and model.",
         TypeConverters.toString)
+
+    def setFeaturesCol(self, value: str):
+        return self._set(featuresCol=value)
+
+    def setFeaturesCols(self, value: List[str]):
+        return self._set(featuresCols=value)
+
+    def setLabelCol(self, value: str):
+        return self._set(labelCol=value)
+
+    def setPredictionCol(self, value: str):
+        return self._set(predictionCol=value)
+
+    def setMaxIter(self, value: int):
+        return self._set(maxIter=value)
+
+    def setStepSize(self, value: float):
+        return self._set(stepSize=value)
+
+    def setSeed(self, value: int):
+        return self._set(seed=value)
+
+    def setJob(self, value: str):
+        return self._set(job=value)
+
+    def setLayers(self, value: List[int]):
+        return self._set(layers=value)
+
+    def setSettings(self, value: Dict[str, Any]):
+        return self._set(settings=value)
+
+    def setSyncMode(self, value: str):
+        return self._set(syncMode=value)
+
+    def setNumWorkers(self, value: int):
+        return self._set(numWorkers=value)
+
+    def setBatchSize(self, value: int):
+        return self._set(batchSize=value)
+
+    def setRunDir(self, value: str):
+        return self._set(runDir=value)
 
     def getFeaturesCols(self) -> List[str]:
         return self.getOrDefault(self.featuresCols)
@@ -126,7 +167,3 @@ def _net_of(layers: List[int]) -> Dict[str, Any]:
 
 def _job_name(uid: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in uid)[:64]
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="downpour-")

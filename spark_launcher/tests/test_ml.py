@@ -36,7 +36,7 @@ def df(spark, rows):
 def classifier(tmp_path):
     """A classifier that learns these rows in a moment; its run is this test's own."""
     def make(**changes):
-        params = {"layers": [FEATURES, 16, 3], "numWorkers": 2, "maxIter": 20, "batchSize": 20, "runDir": str(tmp_path),
+        params = {"layers": [FEATURES, 16, 3], "numWorkers": 2, "maxIter": 20, "batchSize": 20, "runDir": str(tmp_path), "syncMode": "bsp",
                   "settings": {"optimizer": {"name": "adam", "learning_rate": 0.01}, "worker.heartbeat_ms": 50,
                                "run.progress_ms": 50}, "seed": 1}
         params.update(changes)
@@ -225,7 +225,7 @@ def test_what_cannot_be_trained_on_is_said_before_anything_starts(classifier, df
     assert "each should be a number" in refusal(text, featuresCols=["id", "label"])
     assert "should be a vector, an array of numbers or bytes" in refusal(featuresCol="id")
     assert "layers should be the number of features" in refusal(layers=[6])
-    assert "did you mean sync.n_push?" in refusal(settings={"sync.n_pusch": 1})
+    assert "did you mean sync.n_push?" in refusal(syncMode="downpour", settings={"sync.n_pusch": 1})
     assert "belongs to mode downpour, not to bsp" in refusal(syncMode="bsp", settings={"sync.n_push": 1})
     assert "is none of" in refusal(syncMode="hogwild")
     with pytest.raises(DataError, match="there is no net"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.sql.utils import is_remote
 
 _DATA = "job string, model binary, num_classes int, num_features int"
 
@@ -20,8 +21,24 @@ class _ParamsWriter(MLWriter):
         super().__init__()
         self._instance = instance
 
+    def save(self, path: str) -> None:
+        if not is_remote():
+            return super().save(path)
+        # What MLWriter does to overwrite wants the JVM; here each table overwrites its own.
+        mode = "overwrite" if self.shouldOverwrite else "error"
+        metadata = DefaultParamsWriter._get_metadata_to_save(self._instance, self.sparkSession)
+        self._table([(metadata,)], "value string").mode(mode).text(os.path.join(path, "metadata"))
+        self._save_data(path, mode)
+
     def saveImpl(self, path: str) -> None:
         DefaultParamsWriter.saveMetadata(self._instance, path, _metadata_place(self.sparkSession))
+        self._save_data(path, "error")
+
+    def _save_data(self, path: str, mode: str) -> None:
+        """What there is besides params."""
+
+    def _table(self, rows, schema: str):
+        return self.sparkSession.createDataFrame(rows, schema).coalesce(1).write
 
 
 class ParamsWritable(MLWritable):
@@ -38,11 +55,10 @@ class ParamsReadable(MLReadable):
 
 
 class _ModelWriter(_ParamsWriter):
-    def saveImpl(self, path: str) -> None:
-        super().saveImpl(path)
+    def _save_data(self, path: str, mode: str) -> None:
         model = self._instance
         row = (model._job_text, bytearray(model._parameters), model._num_classes, model._num_features)
-        self.sparkSession.createDataFrame([row], _DATA).coalesce(1).write.parquet(os.path.join(path, "data"))
+        self._table([row], _DATA).mode(mode).parquet(os.path.join(path, "data"))
 
 
 class DownpourModelWritable(MLWritable):

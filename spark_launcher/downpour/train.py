@@ -51,8 +51,9 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
       run_dir: folder of the run; by default a new one under the job's run.dir.
       programs: the native programs to use.
 
-    Raises DataError for columns that cannot be trained on, WorkerFailed for the first worker that failed, TrainingFailed,
-    which both are too, for anything else that kept the job from ending well. Whatever ends it, Ctrl-C included, the servers and workers end with it.
+    Raises DataError for columns that cannot be trained on, WorkerFailed for the first worker that failed, and
+    TrainingFailed, which both are too, for anything else that kept the job from ending well. Whatever ends it, Ctrl-C
+    included, the servers and workers end with it.
     """
     from . import columns  # not for executors, which have no use for pyspark.ml
     checked = check_job(job, programs.run)

@@ -15,7 +15,8 @@ _START_S = 60
 class Standalone:
     """A context manager, at whose end no process of it is left.
 
-    url: for a session's master. folder: where drivers run. Each of `workers` has `cores` and takes executors of `memory` megabytes.
+    url: for a session's master. folder: where drivers run. Each of `workers` has `cores` and takes executors of `memory`
+    megabytes.
     """
 
     def __init__(self, folder: pathlib.Path, workers: int = 2, cores: int = 1, memory: int = 1024):

@@ -36,9 +36,10 @@ def df(spark, rows):
 def classifier(tmp_path):
     """A classifier that learns these rows in a moment; its run is this test's own."""
     def make(**changes):
-        params = {"layers": [FEATURES, 16, 3], "numWorkers": 2, "maxIter": 20, "batchSize": 20, "runDir": str(tmp_path), "syncMode": "bsp",
+        params = {"layers": [FEATURES, 16, 3], "numWorkers": 2, "maxIter": 20, "batchSize": 20, "runDir": str(tmp_path),
+                  "syncMode": "bsp", "seed": 1,
                   "settings": {"optimizer": {"name": "adam", "learning_rate": 0.01}, "worker.heartbeat_ms": 50,
-                               "run.progress_ms": 50}, "seed": 1}
+                               "run.progress_ms": 50}}
         params.update(changes)
         return DownpourClassifier(**params)
     return make
@@ -111,7 +112,8 @@ def test_features_of_each_kind_are_the_same_to_the_net(model, df, rows, spark):
 def test_bytes_are_values_too(spark, classifier):
     data = [(bytearray([200 * (i % 2), 10, 200 - 200 * (i % 2), 0]), i % 2) for i in range(200)]
     df = spark.createDataFrame(data, "features binary, label int")
-    model = classifier(layers=[4, 2], settings={"data.scale": 0.01, "optimizer": {"name": "adam", "learning_rate": 0.05}}).fit(df)
+    settings = {"data.scale": 0.01, "optimizer": {"name": "adam", "learning_rate": 0.05}}
+    model = classifier(layers=[4, 2], settings=settings).fit(df)
     assert accuracy(model.transform(df.withColumn("label", F.col("label").cast("double")))) == 1
 
 
@@ -159,7 +161,8 @@ def test_columns_without_a_name_are_left_out(model, df):
 
 
 def test_in_a_pipeline_with_text_labels(classifier, df, tmp_path):
-    named = df.withColumn("colour", F.element_at(F.array(*map(F.lit, ["red", "green", "blue"])), F.col("label").cast("int") + 1))
+    colours = F.array(*map(F.lit, ["red", "green", "blue"]))
+    named = df.withColumn("colour", F.element_at(colours, F.col("label").cast("int") + 1))
     pipeline = Pipeline(stages=[StringIndexer(inputCol="colour", outputCol="class"),
                                 StandardScaler(inputCol="features", outputCol="scaled"),
                                 classifier(featuresCol="scaled", labelCol="class")])

@@ -92,7 +92,8 @@ def test_a_killed_predictor_is_no_hang():
 
 def test_frames_are_decoded_however_they_are_cut():
     body = struct.pack("<I", 2) + b"".join(
-        struct.pack("<H", len(name)) + name + struct.pack("<BBIII", 4, 3, width, 1, 1) for name, width in ((b"a", 2), (b"b", 1)))
+        struct.pack("<H", len(name)) + name + struct.pack("<BBIII", 4, 3, width, 1, 1)
+        for name, width in ((b"a", 2), (b"b", 1)))
     batch = struct.pack("<II", 2, 0) + np.arange(6, dtype=np.float32).tobytes()
     stream = b"".join(struct.pack("<4sHHQ", b"DPF1", kind, 0, len(part)) + part
                       for kind, part in ((1, body), (2, batch), (3, struct.pack("<Q", 2))))

@@ -9,8 +9,8 @@ from ..shim import Result
 class TrainingSummary(NamedTuple):
     """How training went.
 
-    objectiveHistory: mean loss of each epoch over all workers, the first 1000. run_dir: the run's folder on the driver, with logs, plot
-    and metrics. totals: what ps-run's summary.json says, among it images_per_second and mean_staleness.
+    objectiveHistory: mean loss of each epoch over all workers, the first 1000. run_dir: the run's folder on the driver, with
+    logs, plot and metrics. totals: what ps-run's summary.json says, among it images_per_second and mean_staleness.
     """
     objectiveHistory: List[float]
     run_dir: str

@@ -138,7 +138,7 @@ def test_fewer_slots_than_strong_workers(spark, programs, write_job, tmp_path, r
 
 
 def test_a_column_that_is_not_there(data, programs, write_job):
-    with pytest.raises(TrainingFailed, match="no column 'pixels'; the columns are features, label"):
+    with pytest.raises(TrainingFailed, match="no column 'pixels' for the features; the columns are features, label"):
         downpour.train(data, write_job(), features_col="pixels", programs=programs)
 
 

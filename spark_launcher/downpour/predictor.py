@@ -5,7 +5,7 @@ import os
 import select
 import subprocess
 import tempfile
-from typing import Dict, Iterable, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 import pyarrow as pa

@@ -115,41 +115,39 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasMaxIter, 
 
     def _resolve_job(self, folder: str) -> Job:
         """The job that these params make, checked and with all its defaults, in a file in `folder`."""
-        given = {}
+        own = self.isDefined(self.job)
+        path = self._job_file(folder) if own else _written(folder, "{}\n")
+        if not own and not self.isDefined(self.layers):
+            raise DataError("there is no net: set layers, or job")
+        given = {} if own else {"name": _job_name(self.uid)}
         if self.isDefined(self.layers):
             given.update(_net_of(self.getLayers()))
         for name, key in _KEYS.items():
             if self.isSet(getattr(self, name)):
                 given[key] = self.getOrDefault(name)
-        if "name" not in given and not self.isDefined(self.job):
-            given["name"] = _job_name(self.uid)
         if self.isDefined(self.settings):
             given.update(self.getSettings())
-        path, own = self._job_file(folder)
-        if not own and not self.isDefined(self.layers):
-            raise DataError("there is no net: set layers, or job")
         job = check_job(path, settings=given)
         resolved = os.path.join(folder, "resolved.yaml")
         with open(resolved, "w", encoding="utf-8") as file:
             json.dump(job.resolved, file)  # JSON is YAML
         return job._replace(path=resolved)
 
-    def _job_file(self, folder: str):
-        """Path of the job file, and whether somebody gave one."""
-        if not self.isDefined(self.job):
-            path = os.path.join(folder, "job.yaml")
-            with open(path, "w", encoding="utf-8") as file:
-                file.write("{}\n")
-            return path, False
+    def _job_file(self, folder: str) -> str:
+        """Path of the job that was given: its own, or a file in `folder` of its text."""
         job = self.getJob()
         if "\n" not in job and os.path.isfile(job):
-            return job, True
+            return job
         if "\n" not in job and ":" not in job:
             raise DataError("there is no job file %s" % job)
-        path = os.path.join(folder, "job.yaml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(job)
-        return path, True
+        return _written(folder, job)
+
+
+def _written(folder: str, text: str) -> str:
+    path = os.path.join(folder, "job.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
 
 
 def _net_of(layers: List[int]) -> Dict[str, Any]:

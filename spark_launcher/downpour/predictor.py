@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from .errors import TrainingFailed
 from .frames import AnswerDecoder, Frame, FrameEncoder, unwritten
-from .programs import PREDICT, find_program, loader_hint, why_not_started
+from .programs import PREDICT, find_program, loader_hint, why_not_found, why_not_started
 
 _READ_BYTES = 1 << 20
 _GRACE_S = 5.0
@@ -51,7 +51,7 @@ class Predictor:
         try:
             program = find_program(PREDICT, self._program)
         except FileNotFoundError as error:
-            raise PredictionFailed("%s (looked for %s)" % (error.strerror, error.filename)) from error
+            raise PredictionFailed(why_not_found(error)) from error
         self._folder = tempfile.TemporaryDirectory(prefix="downpour-")
         config, model = (os.path.join(self._folder.name, name) for name in ("job.yaml", "model.safetensors"))
         with open(config, "w", encoding="utf-8") as file:

@@ -21,6 +21,11 @@ def find_program(name: str, explicit: Optional[str] = None) -> str:
     return path
 
 
+def why_not_found(error: FileNotFoundError) -> str:
+    """One sentence for an error of find_program."""
+    return "%s (looked for %s)" % (error.strerror, error.filename)
+
+
 def why_not_started(program: str, error: OSError) -> str:
     """One sentence for an OSError from starting a program that find_program found."""
     machine = "%s, %s" % (platform.machine(), " ".join(platform.libc_ver()).strip() or "no glibc")

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from .errors import DataError, TaskFailed, WorkerFailed
 from .frames import FrameEncoder
-from .programs import WORKER, find_program
+from .programs import WORKER, find_program, why_not_found
 from .worker_process import Identity, WorkerProcess, meeting_at
 
 RESULT_SCHEMA = "partition long, steps long, samples long, loss double, seconds double, epoch_losses array<double>"
@@ -142,7 +142,7 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, l
     try:
         program = find_program(WORKER, cluster.program)
     except FileNotFoundError as error:
-        raise failure(None, "%s (looked for %s)" % (error.strerror, error.filename)) from error
+        raise failure(None, why_not_found(error)) from error
     try:
         meeting = meeting_at(cluster.rendezvous) if cluster.rendezvous else None
     except OSError as error:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import TAIL_LINES, TrainingFailed
-from .programs import RUN, find_program, loader_hint, why_not_started
+from .programs import RUN, find_program, loader_hint, why_not_found, why_not_started
 
 START_TIMEOUT_S = 120.0
 FINISH_TIMEOUT_S = 600.0
@@ -212,7 +212,7 @@ def _program(explicit: Optional[str]) -> str:
     try:
         return find_program(RUN, explicit)
     except FileNotFoundError as error:
-        raise TrainingFailed("%s (looked for %s)" % (error.strerror, error.filename)) from error
+        raise TrainingFailed(why_not_found(error)) from error
 
 
 def _message(detail: str, summary: str) -> str:

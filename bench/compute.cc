@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
   std::vector<float> features(batch_size * (*net)->sample_size());
   for (size_t i = 0; i < features.size(); ++i) features[i] = static_cast<float>(i % 97) / 97;
   const std::vector<int32_t> labels(batch_size, 1);
-  const downpour::worker::Batch batch{.size = batch_size, .features = features, .labels = labels};
+  const downpour::worker::Batch batch{.size = batch_size, .features = features, .targets = {.classes = labels}};
   uint64_t images = 0;
   const auto begun = Clock::now();
   double elapsed = 0;

@@ -154,7 +154,7 @@ int Main() {
   std::vector<std::int32_t> labels(kBatch);
   for (int n = 0; n < kBatch; ++n) labels[n] = n % 10;
   const worker::Batch batch{
-      .size = kBatch, .features = {features.values.data(), features.values.size()}, .labels = labels};
+      .size = kBatch, .features = {features.values.data(), features.values.size()}, .targets = {.classes = labels}};
   const double train = Time([&] {
     (*net)->ForwardBackward(parameter_span, batch, {gradient.data(), gradient.size()});
   });

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/conv2d.h"
+#include "kernels/euclidean_loss.h"
 #include "kernels/inner_product.h"
 #include "kernels/max_pool2d.h"
 #include "kernels/relu.h"
@@ -31,6 +32,7 @@ class Device {
   virtual std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<Relu> MakeRelu(const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;
+  virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
 };
 
 struct DeviceOptions {

@@ -169,6 +169,29 @@ TEST_CASE("relu") {
   });
 }
 
+// One loss on both devices, with all samples alike and with weights of their own, of which some are 0.
+template <typename Make>
+void CheckLoss(Device& device, Device& reference, ConstTensorView x, Targets targets, Make make) {
+  std::vector<float> weights(x.batch);
+  for (int n = 0; n < x.batch; ++n) weights[n] = 0.5f * static_cast<float>(n % 4);
+  for (const bool weighted : {false, true}) {
+    if (weighted) targets.weights = weights;
+    const auto run = [&](Device& each, std::vector<float>& gradient) {
+      auto op = make(each);
+      const LossResult result = op->Forward(x, targets);
+      op->Backward(0.5f, targets, {gradient.data(), x.batch, x.shape});
+      return result;
+    };
+    std::vector<float> gradients[2] = {Rubbish(x.size()), Rubbish(x.size())};
+    const LossResult result = run(device, gradients[0]);
+    const LossResult expected = run(reference, gradients[1]);
+    CHECK(result.loss_sum == Approx(expected.loss_sum).epsilon(1e-5).margin(1e-6));
+    CHECK(result.correct == expected.correct);
+    CHECK(result.weight == expected.weight);
+    RequireClose(gradients[0], gradients[1]);
+  }
+}
+
 TEST_CASE("softmax loss") {
   ForEachDevice([&](Device& device, Device& reference, int batch) {
     for (const int classes : {1, 2, 10, 1000}) {
@@ -177,24 +200,42 @@ TEST_CASE("softmax loss") {
       for (float& value : x) value *= 40;
       std::vector<std::int32_t> labels(batch);
       for (int n = 0; n < batch; ++n) labels[n] = (7 * n) % classes;
-      SoftmaxResult results[2];
-      std::vector<float> gradients[2];
-      int which = 0;
-      for (Device* each : {&device, &reference}) {
-        auto op = each->MakeSoftmaxLoss(classes, kMaxBatch);
-        gradients[which] = Rubbish(x.size());
-        results[which] = op->Forward({x.data(), batch, shape}, labels);
-        op->Backward(0.5f, labels, {gradients[which].data(), batch, shape});
-        ++which;
-      }
-      CHECK(results[0].loss_sum == Approx(results[1].loss_sum).epsilon(1e-5));
-      CHECK(results[0].correct == results[1].correct);
-      RequireClose(gradients[0], gradients[1]);
+      CheckLoss(device, reference, {x.data(), batch, shape}, {.classes = labels},
+                [&](Device& each) { return each.MakeSoftmaxLoss(classes, kMaxBatch); });
     }
     auto op = device.MakeSoftmaxLoss(2, kMaxBatch);
     const float bad[] = {std::nanf(""), 0};
     const std::int32_t label = 1;
-    CHECK_FALSE(std::isfinite(op->Forward({bad, 1, {2}}, {&label, 1}).loss_sum));
+    CHECK_FALSE(std::isfinite(op->Forward({bad, 1, {2}}, {.classes = {&label, 1}}).loss_sum));
+  });
+}
+
+TEST_CASE("a sample of weight 2 counts as two") {
+  ForEachDevice([&](Device& device, Device&, int) {
+    const float x[] = {1, -2, 3, 0.5f, 3, 0.5f};
+    const std::int32_t labels[] = {1, 0, 0};
+    const float weights[] = {1, 2};
+    auto op = device.MakeSoftmaxLoss(2, kMaxBatch);
+    const LossResult twice = op->Forward({x, 3, {2}}, {.classes = labels});
+    const LossResult weighted = op->Forward({x, 2, {2}}, {.classes = {labels, 2}, .weights = weights});
+    CHECK(weighted.loss_sum == Approx(twice.loss_sum));
+    CHECK(weighted.correct == twice.correct);
+    CHECK(weighted.weight == 3);
+  });
+}
+
+TEST_CASE("euclidean loss") {
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    const auto x = Values(batch, 1);
+    const auto numbers = Values(batch, 2);
+    CheckLoss(device, reference, {x.data(), batch, {1}}, {.numbers = numbers},
+              [&](Device& each) { return each.MakeEuclideanLoss(kMaxBatch); });
+    auto op = device.MakeEuclideanLoss(kMaxBatch);
+    const float value = 5, number = 2;
+    float gradient = 0;
+    CHECK(op->Forward({&value, 1, {1}}, {.numbers = {&number, 1}}).loss_sum == 4.5);
+    op->Backward(0.5f, {.numbers = {&number, 1}}, {&gradient, 1, {1}});
+    CHECK(gradient == 1.5f);
   });
 }
 

@@ -132,13 +132,14 @@ App::Failure App::RunSteps() {
     // The main thread may be waiting for rows that never come.
     if (const absl::Status status = client_->status(); !status.ok()) Fail(ExitOf(status), status);
   });
-  auto store = Load(**net);
-  if (!store.ok()) {
-    const bool launcher_gone = options_.feed_fd && store.status().code() == absl::StatusCode::kAborted;
-    return {launcher_gone ? ExitStatus::kStopped : ExitStatus::kData, store.status()};
+  const auto samples = Load(**net);
+  if (!samples.ok()) {
+    const bool launcher_gone = options_.feed_fd && samples.status().code() == absl::StatusCode::kAborted;
+    return {launcher_gone ? ExitStatus::kStopped : ExitStatus::kData, samples.status()};
   }
-  events_.Loaded(store->size(), store->bytes());
-  spdlog::info("{} samples, {} bytes", store->size(), store->bytes());
+  const uint64_t bytes = samples->train.bytes() + samples->held_out.bytes();
+  events_.Loaded(samples->train.size(), samples->held_out.size(), bytes);
+  spdlog::info("{} samples, {} held out, {} bytes", samples->train.size(), samples->held_out.size(), bytes);
   if (client_->needs_initial()) {
     kernels::AlignedBuffer initial(client_->elements());
     const std::span<float> values(initial.data(), initial.size());
@@ -147,7 +148,7 @@ App::Failure App::RunSteps() {
     if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
   }
   waiting.reset();
-  const Failure failure = Train(job, *store, net->get());
+  const Failure failure = Train(job, *samples, net->get());
   if (failure.status.ok() && host_ != nullptr) Linger();
   return failure;
 }
@@ -221,33 +222,37 @@ void App::Linger() {
   host_.reset();
 }
 
-absl::StatusOr<SampleStore> App::Load(const Net& net) {
+absl::StatusOr<PartitionSamples> App::Load(const Net& net) {
   const Job& job = options_.job;
   if (options_.feed_fd) {
     return ReadFeed(*options_.feed_fd, {.sample_size = net.sample_size(),
                                         .classes = net.classes(),
                                         .limit_bytes = job.worker().feed_limit_bytes()});
   }
-  return ReadSamples(job.data().format(),
-                     {.images = job.data().train().images(),
-                      .labels = job.data().train().labels(),
-                      .shape = {job.data().shape().begin(), job.data().shape().end()},
-                      .classes = net.classes(),
-                      .limit = job.data().limit(),
-                      .partition = options_.partition,
-                      .partitions = job.workers(),
-                      .limit_bytes = job.worker().feed_limit_bytes()});
+  auto train = ReadSamples(job.data().format(),
+                           {.images = job.data().train().images(),
+                            .labels = job.data().train().labels(),
+                            .shape = {job.data().shape().begin(), job.data().shape().end()},
+                            .classes = net.classes(),
+                            .limit = job.data().limit(),
+                            .partition = options_.partition,
+                            .partitions = job.workers(),
+                            .limit_bytes = job.worker().feed_limit_bytes()});
+  if (!train.ok()) return train.status();
+  return PartitionSamples{*std::move(train), SampleStore(FeatureType::kU8, net.sample_size(), 0)};
 }
 
-App::Failure App::Train(const Job& job, const SampleStore& store, Net* net) {
-  Batcher batcher(store, {.batch_size = static_cast<int>(job.training().batch()),
+App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* net) {
+  Batcher batcher(samples.train, {.batch_size = static_cast<int>(job.training().batch()),
                           .epochs = job.training().epochs(),
                           .shuffle = job.training().shuffle(),
                           .scale = job.data().scale(),
                           .seed = job.seed(),
                           .partition = options_.partition,
                           .start_position = client_->progress().position()});
-  const auto trainer = Trainer::Create(job, store.size(), net, &batcher, client_.get(), options_.slow_down);
+  const auto trainer = Trainer::Create(
+      job, {.samples = samples.train.size(), .batcher = &batcher, .held_out = &samples.held_out}, net, client_.get(),
+      options_.slow_down);
   if (!trainer.ok()) return {ExitStatus::kUsage, trainer.status()};
   {
     std::lock_guard lock(mutex_);
@@ -274,7 +279,7 @@ App::Failure App::Train(const Job& job, const SampleStore& store, Net* net) {
   if (!status.ok()) return {ExitOf(status), status};
   if (status = client_->Leave(DONE, "", last_report_); !status.ok()) return {ExitOf(status), status};
   const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
-  events_.Done(last_report_, loss, seconds, (*trainer)->epoch_losses().Means());
+  events_.Done(last_report_, loss, seconds, (*trainer)->epochs(), net->classes() > 0);
   if (std::isnan(loss)) spdlog::info("nothing was left to do: earlier attempts, or no rows");
   spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", last_report_.step(), last_report_.samples(), loss,
                seconds);

@@ -59,8 +59,8 @@ class App {
   Failure RunSteps();
   Failure Host(Job* job);
   Failure Register(const Job& job, Net* net);
-  absl::StatusOr<SampleStore> Load(const Net& net);
-  Failure Train(const Job& job, const SampleStore& store, Net* net);
+  absl::StatusOr<PartitionSamples> Load(const Net& net);
+  Failure Train(const Job& job, const PartitionSamples& samples, Net* net);
   // Keeps this worker's shards up for as long as somebody may need them.
   void Linger();
   ExitStatus Finish(const Failure& failure);

@@ -4,15 +4,17 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/loss.h"
+
 namespace downpour::worker {
 
 // A view: the memory is whose the batch came from (Batcher keeps it until its next Next()).
 struct Batch {
-  int size = 0;                          // samples
-  std::span<const float> features;       // size samples, each NCHW, one after the other
-  std::span<const std::int32_t> labels;  // size classes, from 0
-  std::uint64_t position_after = 0;      // samples completed once this batch is, counted over all epochs
-  double epoch = 0;                      // the same in epochs
+  int size = 0;                      // samples
+  std::span<const float> features;   // size samples, each NCHW, one after the other
+  kernels::Targets targets;          // of each sample
+  std::uint64_t position_after = 0;  // samples completed once this batch is, counted over all epochs
+  double epoch = 0;                  // the same in epochs
 };
 
 }  // namespace downpour::worker

@@ -19,6 +19,13 @@ constexpr size_t kMaxReason = 2000;
 // JSON has no NaN and no infinity.
 json Number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
+json Result(const Evaluation& evaluation, bool classes) {
+  if (evaluation.weight == 0) return nullptr;
+  return {{"loss", Number(evaluation.loss())},
+          {"accuracy", classes ? Number(evaluation.accuracy()) : json(nullptr)},
+          {"weight", evaluation.weight}};
+}
+
 std::string Line(const json& object) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -33,8 +40,13 @@ void Events::Listening(const std::string& address, const std::string& metrics) {
   Write(Line({{"event", "listening"}, {"partition", partition_}, {"address", address}, {"metrics", metrics}}), kPatience);
 }
 
-void Events::Loaded(uint64_t samples, uint64_t bytes) {
-  Write(Line({{"event", "loaded"}, {"partition", partition_}, {"samples", samples}, {"bytes", bytes}}), kPatience);
+void Events::Loaded(uint64_t samples, uint64_t held_out, uint64_t bytes) {
+  Write(Line({{"event", "loaded"},
+              {"partition", partition_},
+              {"samples", samples},
+              {"held_out", held_out},
+              {"bytes", bytes}}),
+        kPatience);
 }
 
 void Events::Progress(const WorkerReport& report) {
@@ -49,16 +61,19 @@ void Events::Progress(const WorkerReport& report) {
         std::chrono::milliseconds(0));
 }
 
-void Events::Done(const WorkerReport& report, double loss, double seconds, const std::vector<double>& epoch_losses) {
-  json losses = json::array();
-  for (const double mean : epoch_losses) losses.push_back(Number(mean));
+void Events::Done(const WorkerReport& report, double loss, double seconds, std::span<const EpochResult> epochs,
+                  bool classes) {
+  json list = json::array();
+  for (const EpochResult& epoch : epochs) {
+    list.push_back({{"train", Result(epoch.train, classes)}, {"held_out", Result(epoch.held_out, classes)}});
+  }
   Write(Line({{"event", "done"},
               {"partition", partition_},
               {"steps", report.step()},
               {"samples", report.samples()},
               {"loss", Number(loss)},
               {"seconds", Number(seconds)},
-              {"epoch_losses", losses}}),
+              {"epochs", list}}),
         kPatience);
 }
 

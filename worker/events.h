@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "proto/service.pb.h"
+#include "worker/epoch_history.h"
 
 namespace downpour::worker {
 
@@ -19,10 +21,10 @@ class Events {
 
   void Started(const std::vector<std::string>& servers);
   void Listening(const std::string& address, const std::string& metrics);
-  void Loaded(uint64_t samples, uint64_t bytes);
+  void Loaded(uint64_t samples, uint64_t held_out, uint64_t bytes);
   void Progress(const WorkerReport& report);
-  // `epoch_losses` as EpochLosses::Means has them.
-  void Done(const WorkerReport& report, double loss, double seconds, const std::vector<double>& epoch_losses);
+  // `classes`: whether labels are, so that there is an accuracy.
+  void Done(const WorkerReport& report, double loss, double seconds, std::span<const EpochResult> epochs, bool classes);
   void Failed(const std::string& reason, const std::string& hint);
 
  private:

@@ -49,16 +49,28 @@ TEST_CASE("each event is one line of JSON with the contract's members") {
   CHECK(failed["event"] == "failed");
   CHECK(failed["hint"] == "hint");
   CHECK(json::parse(Captured([&] { events.Started({"a:1"}); }))["servers"] == json{"a:1"});
-  CHECK(json::parse(Captured([&] { events.Loaded(5, 6); }))["bytes"] == 6);
+  CHECK(json::parse(Captured([&] { events.Loaded(5, 2, 6); }))["held_out"] == 2);
 }
 
 TEST_CASE("what is not finite is null, for JSON has no NaN") {
   Events events(0);
   const json done =
-      json::parse(Captured([&] { events.Done({}, std::nan(""), std::numeric_limits<double>::infinity(), {0.5, std::nan("")}); }));
+      json::parse(Captured([&] { events.Done({}, std::nan(""), std::numeric_limits<double>::infinity(), {}, true); }));
   CHECK(done["loss"].is_null());
   CHECK(done["seconds"].is_null());
   CHECK(json::parse(Captured([&] { events.Progress({}); }))["loss"].is_null());
+}
+
+TEST_CASE("each epoch is told with loss, accuracy and weight, and what nobody saw as null") {
+  Events events(0);
+  const std::vector<EpochResult> epochs = {{}, {{.loss_sum = 6, .correct = 3, .weight = 4}, {.loss_sum = 1, .weight = 2}}};
+  const json done = json::parse(Captured([&] { events.Done({}, 1, 1, epochs, true); }));
+  REQUIRE(done["epochs"].size() == 2);
+  CHECK(done["epochs"][0] == json{{"train", nullptr}, {"held_out", nullptr}});
+  CHECK(done["epochs"][1]["train"] == json{{"loss", 1.5}, {"accuracy", 0.75}, {"weight", 4.0}});
+  CHECK(done["epochs"][1]["held_out"]["accuracy"] == 0);
+  const json numbers = json::parse(Captured([&] { events.Done({}, 1, 1, epochs, false); }));
+  CHECK(numbers["epochs"][1]["train"]["accuracy"].is_null());
 }
 
 TEST_CASE("lines of several threads do not mix") {
@@ -67,7 +79,7 @@ TEST_CASE("lines of several threads do not mix") {
     std::vector<std::thread> threads;
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([&] {
-        for (int j = 0; j < 100; ++j) events.Loaded(j, j);
+        for (int j = 0; j < 100; ++j) events.Loaded(j, j, j);
       });
     }
     for (std::thread& thread : threads) thread.join();

@@ -133,7 +133,7 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
   }
   if (loss == nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the net ends with ", input_name, ", which is no loss; add a softmax_loss"));
+        absl::StrCat("the net ends with ", input_name, ", which is no loss; add a softmax_loss or a euclidean_loss"));
   }
   classes_ = loss->classes();
   const std::size_t gradient_size = max_batch_ * largest;
@@ -193,18 +193,16 @@ void Net::Forward(std::span<const float> parameters, const Batch& batch) {
   }
 }
 
-float Net::ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
+Evaluation Net::ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
   assert(gradient.size() == parameter_count_);
-  assert(batch.labels.size() == static_cast<std::size_t>(batch.size));
-  Forward(parameters, batch);
+  const Evaluation result = Evaluate(parameters, batch);
   const std::size_t count = stages_.size();
-  const kernels::SoftmaxResult result = activations_->loss->Forward(InputOf(count, batch), batch.labels);
 
   ZeroPadding(gradient);
   float* output_gradient = activations_->gradient.data();
   float* input_gradient = activations_->next_gradient.data();
   if (count > 0) {
-    activations_->loss->Backward(1.0f / static_cast<float>(batch.size), batch.labels,
+    activations_->loss->Backward(1.0f / static_cast<float>(batch.size), batch.targets,
                                  {output_gradient, batch.size, stages_.back().layer->output()});
   }
   for (std::size_t i = count; i-- > 0;) {
@@ -224,14 +222,15 @@ float Net::ForwardBackward(std::span<const float> parameters, const Batch& batch
     if (!needed) break;
     std::swap(output_gradient, input_gradient);
   }
-  return static_cast<float>(result.loss_sum / batch.size);
+  return result;
 }
 
 Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) {
+  assert((classes_ > 0 ? batch.targets.classes.size() : batch.targets.numbers.size()) ==
+         static_cast<std::size_t>(batch.size));
   Forward(parameters, batch);
-  const kernels::SoftmaxResult result =
-      activations_->loss->Forward(InputOf(stages_.size(), batch), batch.labels);
-  return {result.loss_sum, result.correct, static_cast<std::uint64_t>(batch.size)};
+  const kernels::LossResult result = activations_->loss->Forward(InputOf(stages_.size(), batch), batch.targets);
+  return {result.loss_sum, result.correct, result.weight};
 }
 
 void Net::Infer(std::span<const float> parameters, int size, std::span<const float> features) {

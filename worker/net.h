@@ -13,6 +13,7 @@
 #include "kernels/device.h"
 #include "proto/job.pb.h"
 #include "worker/batch.h"
+#include "worker/evaluation.h"
 
 namespace downpour::worker {
 
@@ -25,18 +26,6 @@ struct Parameter {
       shape;               // convolution {out, in, height, width}, inner product {out, in}, bias {out}
   std::size_t offset = 0;  // in floats, a multiple of 16
   std::size_t size = 0;    // in floats
-};
-
-struct Evaluation {
-  double loss_sum = 0;
-  std::uint64_t correct = 0;
-  std::uint64_t samples = 0;
-
-  void Add(const Evaluation& other) {
-    loss_sum += other.loss_sum;
-    correct += other.correct;
-    samples += other.samples;
-  }
 };
 
 // Owns its layers and all activations, sized at creation for batches of up to `max_batch`: later calls
@@ -58,12 +47,11 @@ class Net {
   // anywhere.
   void Initialize(std::uint64_t seed, std::span<float> parameters) const;
 
-  // The mean loss over the batch; overwrites `gradient` with its derivative (zero in the padding). Labels
-  // must lie in [0, classes()) and batch.size in [1, max_batch()]. What is not finite passes through: check
-  // the result.
-  float ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient);
+  // The loss over the batch; overwrites `gradient` with the derivative of its sum divided by the batch's size (zero in
+  // the padding). Classes must lie in [0, classes()) and batch.size in [1, max_batch()]. What is not finite passes
+  // through: check the result.
+  Evaluation ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient);
 
-  // The loss summed over the batch and how many samples have their label as the likeliest class.
   Evaluation Evaluate(std::span<const float> parameters, const Batch& batch);
 
   // A layer's values for a batch of which nothing but the features is used; the loss has none.
@@ -81,6 +69,7 @@ class Net {
   std::size_t parameter_count() const { return parameter_count_; }
   // In the order of the vector, which is the order in which a forward pass reads them.
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  // 0 where labels are numbers.
   int classes() const { return classes_; }
   // Values in one sample.
   std::size_t sample_size() const { return sample_shape_.size(); }

@@ -114,24 +114,36 @@ const std::multimap<std::string, Example>& Examples() {
       {"softmax_loss",
        {R"(net { name: "ip" type: "inner_product" outputs: 2 } net { name: "loss" type: "softmax_loss" })",
         {4}}},
+      {"euclidean_loss",
+       {R"(net { name: "ip1" type: "inner_product" outputs: 5 } net { name: "r" type: "relu" }
+           net { name: "ip2" type: "inner_product" outputs: 1 } net { name: "loss" type: "euclidean_loss" })",
+        {4}}},
   };
   return examples;
 }
 
 struct Data {
   Data(const Net& net, int batch_size, int seed)
-      : features(batch_size * net.sample_size()), labels(batch_size) {
+      : features(batch_size * net.sample_size()), labels(batch_size), numbers(batch_size), weights(batch_size) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (float& value : features) value = uniform(random);
-    for (std::int32_t& label : labels) label = static_cast<std::int32_t>(random() % net.classes());
+    for (std::int32_t& label : labels) label = static_cast<std::int32_t>(random() % std::max(net.classes(), 1));
+    for (float& number : numbers) number = uniform(random);
+    for (float& weight : weights) weight = 1 + uniform(random);
     batch.size = batch_size;
     batch.features = features;
-    batch.labels = labels;
+    if (net.classes() > 0) {
+      batch.targets.classes = labels;
+    } else {
+      batch.targets.numbers = numbers;
+    }
   }
 
   std::vector<float> features;
   std::vector<std::int32_t> labels;
+  std::vector<float> numbers;
+  std::vector<float> weights;
   Batch batch;
 };
 
@@ -171,7 +183,8 @@ TEST_CASE("each layer's gradient is the slope of the loss") {
       auto made = Net::Create(Parse(example.net), example.shape, 4, device);
       REQUIRE(made.ok());
       Net& net = **made;
-      const Data data(net, 3, 5);
+      Data data(net, 3, 5);
+      if (type.ends_with("_loss")) data.batch.targets.weights = data.weights;
       std::vector<float> parameters(net.parameter_count()), gradient(net.parameter_count(), std::nanf(""));
       net.Initialize(11, parameters);
       net.ForwardBackward(parameters, data.batch, gradient);
@@ -203,17 +216,17 @@ TEST_CASE("LeNet on every device gives the reference's loss and gradient") {
   reference->Initialize(3, parameters);
   const Data data(*reference, 4, 9);
   std::vector<float> expected(parameters.size());
-  const float loss = reference->ForwardBackward(parameters, data.batch, expected);
+  const double loss = reference->ForwardBackward(parameters, data.batch, expected).loss();
   ForEachDevice([&](kernels::Device& device) {
     auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 64, device);
     std::vector<float> gradient(parameters.size(), std::nanf(""));
-    CHECK(net->ForwardBackward(parameters, data.batch, gradient) == Approx(loss).epsilon(1e-5));
+    CHECK(net->ForwardBackward(parameters, data.batch, gradient).loss() == Approx(loss).epsilon(1e-5));
     for (std::size_t i = 0; i < gradient.size(); ++i) {
       if (!(std::abs(gradient[i] - expected[i]) < 1e-5)) FAIL(TensorAt(net->parameters(), i));
     }
     const Evaluation evaluation = net->Evaluate(parameters, data.batch);
     CHECK(evaluation.loss_sum == Approx(4 * loss).epsilon(1e-5));
-    CHECK(evaluation.samples == 4);
+    CHECK(evaluation.weight == 4);
     CHECK(evaluation.correct <= 4);
   });
 }
@@ -312,7 +325,7 @@ TEST_CASE("samples of a batch do not touch each other") {
   for (int n = 0; n < 8; ++n) {
     const Batch one{.size = 1,
                     .features = data.batch.features.subspan(n * net->sample_size(), net->sample_size()),
-                    .labels = data.batch.labels.subspan(n, 1)};
+                    .targets = data.batch.targets.Sub(n, 1)};
     sum += net->Evaluate(parameters, one).loss_sum;
   }
   CHECK(net->Evaluate(parameters, data.batch).loss_sum == Approx(sum).epsilon(1e-5));
@@ -334,10 +347,12 @@ TEST_CASE("what does not fit is named") {
              Contains("layer loss (softmax_loss)") && Contains("layer c") && Contains("inner_product"));
   CHECK_THAT(ErrorOf(ip + ip + loss, {4}), Contains("two layers are called ip"));
   CHECK_THAT(ErrorOf(ip, {4}), Contains("layer ip") && Contains("softmax_loss"));
+  CHECK_THAT(ErrorOf(ip + R"(net { name: "loss" type: "euclidean_loss" })", {4}),
+             Contains("layer loss (euclidean_loss)") && Contains("outputs: 1"));
   CHECK_THAT(ErrorOf(loss + ip, {4}), Contains("layer ip") && Contains("after the loss"));
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
   CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropout" })" + loss, {4}),
-             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, softmax_loss"));
+             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, softmax_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

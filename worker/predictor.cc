@@ -39,6 +39,7 @@ class Predictor {
       switch (frame->kind) {
         case FrameReader::Kind::kSchema: status = ReadSchema(frame->length); break;
         case FrameReader::Kind::kBatch: status = Answer(frame->length); break;
+        case FrameReader::Kind::kHeldOut: return reader_.Broken("is a held-out batch; nothing is trained here");
         case FrameReader::Kind::kEnd:
           status = reader_.ReadEnd(frame->length, rows_);
           return status.ok() ? writer_.WriteEnd() : status;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/vector_ops.h"
 #include "proto/schedule.h"
+#include "worker/measure.h"
 
 namespace downpour::worker {
 namespace {
@@ -29,8 +30,8 @@ std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(),
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_t partition_samples, Net* net,
-                                                         Batcher* batcher, PsClient* client, double slow_down) {
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, const TrainingData& data, Net* net,
+                                                         PsClient* client, double slow_down) {
   const Settings settings = *client->NewSettings(client->progress().clock(), std::nullopt);
   const auto table = TableOf(job, *net);
   if (!table.ok()) return table.status();
@@ -41,15 +42,14 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, uint64_
     replica = *std::move(made);
   }
   return std::unique_ptr<Trainer>(
-      new Trainer(job, *table, settings, partition_samples, net, batcher, client, std::move(replica), slow_down));
+      new Trainer(job, *table, settings, data, net, client, std::move(replica), slow_down));
 }
 
-Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& settings, uint64_t partition_samples, Net* net,
-                 Batcher* batcher, PsClient* client, std::unique_ptr<Replica> replica, double slow_down)
+Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& settings, const TrainingData& data, Net* net,
+                 PsClient* client, std::unique_ptr<Replica> replica, double slow_down)
     : job_(job),
-      partition_samples_(partition_samples),
+      data_(data),
       net_(*net),
-      batcher_(*batcher),
       client_(*client),
       groups_(GroupsThatDiffer(job, table)),
       replica_(std::move(replica)),
@@ -58,11 +58,12 @@ Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& setting
       gradient_(net->parameter_count()),
       step_(client->progress().clock() * settings.mode->steps_a_clock(settings.sync)),
       first_step_(step_),
-      epoch_losses_(partition_samples, job.training().epochs()) {
+      history_(data.samples, job.training().epochs()) {
   report_.set_step(step_);
   report_.set_samples(client->progress().position());
-  report_.set_partition_samples(partition_samples);
-  if (partition_samples > 0) report_.set_epoch(static_cast<double>(report_.samples()) / partition_samples);
+  report_.set_partition_samples(data.samples);
+  if (data.samples > 0) report_.set_epoch(static_cast<double>(report_.samples()) / data.samples);
+  if (data.samples > 0 && data.held_out != nullptr && data.held_out->size() > 0) report_.mutable_held_out();
 }
 
 absl::Status Trainer::Run() {
@@ -72,7 +73,7 @@ absl::Status Trainer::Run() {
   }
   const uint64_t last_step = job_.training().max_steps() > 0 ? job_.training().max_steps() : UINT64_MAX;
   Batch batch;
-  while (step_ < last_step && batcher_.Next(&batch)) {
+  while (step_ < last_step && data_.batcher->Next(&batch)) {
     const absl::StatusOr<StepPlan> plan = Prepare();
     if (!plan.ok()) return plan.status();
 
@@ -87,7 +88,7 @@ absl::Status Trainer::Run() {
     const bool in_place = first_of_push && replica_ == nullptr;
     const std::span<float> gradient = SpanOf(in_place ? accrued_->gradient : gradient_);
     slow_down_.Before();
-    const float loss = net_.ForwardBackward(parameters(), batch, gradient);
+    const Evaluation result = net_.ForwardBackward(parameters(), batch, gradient);
     slow_down_.After();
     Clip(gradient);
     if (!first_of_push && replica_ == nullptr) kernels::Axpy(1, gradient, SpanOf(accrued_->gradient));
@@ -103,7 +104,8 @@ absl::Status Trainer::Run() {
       if (client_.TakeRefusedParts() > 0) refetch_ = true;
     }
     ++step_;
-    Count(batch, loss);
+    Count(batch, result);
+    if (batch.position_after % data_.samples == 0) MeasureHeldOut(batch.position_after, batch.epoch);
   }
   if (accrued_ != nullptr) {
     if (absl::Status status = Exchange(step_ - 1); !status.ok()) return status;
@@ -273,8 +275,9 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
   return absl::OkStatus();
 }
 
-void Trainer::Count(const Batch& batch, float loss) {
-  epoch_losses_.Add(batch.position_after, batch.size, loss);
+void Trainer::Count(const Batch& batch, const Evaluation& result) {
+  history_.Add(batch.position_after, result);
+  const double loss = result.loss();
   std::lock_guard lock(mutex_);
   report_.set_step(step_);
   report_.set_epoch(batch.epoch);
@@ -283,6 +286,19 @@ void Trainer::Count(const Batch& batch, float loss) {
     report_.set_loss(report_.loss() + loss);
     report_.set_loss_steps(report_.loss_steps() + 1);
   }
+}
+
+void Trainer::MeasureHeldOut(uint64_t position, double epoch) {
+  if (data_.held_out == nullptr || data_.held_out->size() == 0) return;
+  const Evaluation held_out =
+      Measure(&net_, parameters(), *data_.held_out, job_.data().scale(), [this] { return !client_.status().ok(); });
+  history_.SetHeldOut(position, held_out);
+  std::lock_guard lock(mutex_);
+  HeldOut& report = *report_.mutable_held_out();
+  report.set_epoch(epoch);
+  report.set_loss_sum(held_out.loss_sum);
+  report.set_correct(held_out.correct);
+  report.set_weight(held_out.weight);
 }
 
 WorkerReport Trainer::TakeReport() {

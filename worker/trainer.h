@@ -13,8 +13,9 @@
 #include "proto/param_groups.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
-#include "worker/epoch_losses.h"
 #include "worker/data/batcher.h"
+#include "worker/data/sample_store.h"
+#include "worker/epoch_history.h"
 #include "worker/net.h"
 #include "worker/ps_client.h"
 #include "worker/replica.h"
@@ -22,14 +23,21 @@
 
 namespace downpour::worker {
 
+// What a partition is to its trainer, which it outlives.
+struct TrainingData {
+  uint64_t samples = 0;  // that the batcher goes through in one epoch
+  Batcher* batcher = nullptr;
+  const SampleStore* held_out = nullptr;  // not trained on, measured after each epoch; null for none
+};
+
 // Dean et al. 2012, algorithm 7.1, with what differs between sync modes asked of the mode at each step. Run() is
 // the compute thread; TakeReport() may be called from any.
 class Trainer {
  public:
-  // All must outlive the trainer. `partition_samples` is what the batcher goes through in one epoch; `slow_down` is how
-  // many times as long a step takes (slow_down.h). InvalidArgument: the job's optimizer does not exist.
-  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Job& job, uint64_t partition_samples, Net* net,
-                                                         Batcher* batcher, PsClient* client, double slow_down = 1);
+  // All must outlive the trainer. `slow_down` is how many times as long a step takes (slow_down.h). InvalidArgument: the
+  // job's optimizer does not exist.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Job& job, const TrainingData& data, Net* net,
+                                                         PsClient* client, double slow_down = 1);
 
   // Trains until the batches end, max_steps is reached or the client fails; all that was computed has then been
   // acknowledged. Internal, naming the tensor, after worker.max_bad_gradients in a row that are not finite.
@@ -39,11 +47,11 @@ class Trainer {
   WorkerReport TakeReport();
 
   // Once Run has returned.
-  const EpochLosses& epoch_losses() const { return epoch_losses_; }
+  std::span<const EpochResult> epochs() const { return history_.results(); }
 
  private:
-  Trainer(const Job& job, const TableSpec& table, const Settings& settings, uint64_t partition_samples, Net* net,
-          Batcher* batcher, PsClient* client, std::unique_ptr<Replica> replica, double slow_down);
+  Trainer(const Job& job, const TableSpec& table, const Settings& settings, const TrainingData& data, Net* net,
+          PsClient* client, std::unique_ptr<Replica> replica, double slow_down);
 
   // Fetches as the mode says, until it lets the step be computed.
   absl::StatusOr<StepPlan> Prepare();
@@ -63,13 +71,14 @@ class Trainer {
   float Elasticity() const;
   // What the net computes with.
   std::span<float> parameters() { return replica_ ? replica_->parameters() : client_.parameters(); }
-  void Count(const Batch& batch, float loss);
+  void Count(const Batch& batch, const Evaluation& result);
+  // After the batch that ends at `position`.
+  void MeasureHeldOut(uint64_t position, double epoch);
 
   // Constant after construction.
   const Job& job_;
-  const uint64_t partition_samples_;
+  const TrainingData data_;
   Net& net_;
-  Batcher& batcher_;
   PsClient& client_;
   const std::vector<ParamGroup> groups_;  // none where all parameters go by the same rate
   const std::unique_ptr<Replica> replica_;  // null where workers do not step by themselves
@@ -83,7 +92,7 @@ class Trainer {
   uint64_t first_step_;
   bool fetched_ = false;  // since the last step
   uint32_t bad_in_a_row_ = 0;
-  EpochLosses epoch_losses_;
+  EpochHistory history_;
   bool refetch_ = false;  // the worker's copy is spoilt, or a push was refused
 
   std::mutex mutex_;

@@ -13,6 +13,7 @@ std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batc
 std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int threads);
 std::unique_ptr<Relu> MakeRelu();
 std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch);
+std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch);
 
 absl::StatusOr<std::unique_ptr<Device>> MakeCpuDevice(const DeviceOptions& options);
 

@@ -15,8 +15,8 @@ class CpuSoftmaxLoss final : public SoftmaxLoss {
   CpuSoftmaxLoss(int classes, int max_batch)
       : classes_(classes), probabilities_(static_cast<std::size_t>(max_batch) * classes) {}
 
-  SoftmaxResult Forward(ConstTensorView scores, std::span<const std::int32_t> labels) override {
-    SoftmaxResult result;
+  LossResult Forward(ConstTensorView scores, const Targets& targets) override {
+    LossResult result;
     for (int n = 0; n < scores.batch; ++n) {
       const float* row = scores.sample(n);
       const float* highest = std::max_element(row, row + classes_);
@@ -24,15 +24,22 @@ class CpuSoftmaxLoss final : public SoftmaxLoss {
       float sum = 0;
       for (std::size_t k = 0; k < classes_; ++k) sum += probability[k] = std::exp(row[k] - *highest);
       Scale(1 / sum, {probability, classes_});
-      result.loss_sum += std::log(static_cast<double>(sum)) - (row[labels[n]] - *highest);
-      result.correct += highest - row == labels[n];
+      const std::int32_t label = targets.classes[n];
+      const double weight = targets.weight(n);
+      result.loss_sum += weight * (std::log(static_cast<double>(sum)) - (row[label] - *highest));
+      if (highest - row == label) result.correct += weight;
+      result.weight += weight;
     }
     return result;
   }
 
-  void Backward(float scale, std::span<const std::int32_t> labels, TensorView score_gradient) override {
+  void Backward(float scale, const Targets& targets, TensorView score_gradient) override {
     ScaleTo({probabilities_.data(), score_gradient.size()}, scale, score_gradient.values());
-    for (int n = 0; n < score_gradient.batch; ++n) score_gradient.sample(n)[labels[n]] -= scale;
+    for (int n = 0; n < score_gradient.batch; ++n) {
+      float* const row = score_gradient.sample(n);
+      row[targets.classes[n]] -= scale;
+      if (!targets.weights.empty()) Scale(targets.weights[n], {row, classes_});
+    }
   }
 
  private:

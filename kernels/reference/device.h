@@ -13,6 +13,7 @@ std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batc
 std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec);
 std::unique_ptr<Relu> MakeRelu();
 std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch);
+std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch);
 
 // Uses one thread, whatever the options say.
 absl::StatusOr<std::unique_ptr<Device>> MakeReferenceDevice(const DeviceOptions& options);

@@ -14,8 +14,8 @@ class ReferenceSoftmaxLoss final : public SoftmaxLoss {
   ReferenceSoftmaxLoss(int classes, int max_batch)
       : classes_(classes), probabilities_(static_cast<std::size_t>(max_batch) * classes) {}
 
-  SoftmaxResult Forward(ConstTensorView scores, std::span<const std::int32_t> labels) override {
-    SoftmaxResult result;
+  LossResult Forward(ConstTensorView scores, const Targets& targets) override {
+    LossResult result;
     for (int n = 0; n < scores.batch; ++n) {
       const float* row = scores.sample(n);
       const float highest = *std::max_element(row, row + classes_);
@@ -24,17 +24,20 @@ class ReferenceSoftmaxLoss final : public SoftmaxLoss {
       for (std::size_t k = 0; k < classes_; ++k) {
         probabilities_[n * classes_ + k] = std::exp(static_cast<double>(row[k] - highest)) / sum;
       }
-      result.loss_sum += std::log(sum) - (row[labels[n]] - highest);
-      result.correct += std::max_element(row, row + classes_) - row == labels[n];
+      const std::int32_t label = targets.classes[n];
+      const double weight = targets.weight(n);
+      result.loss_sum += weight * (std::log(sum) - (row[label] - highest));
+      if (std::max_element(row, row + classes_) - row == label) result.correct += weight;
+      result.weight += weight;
     }
     return result;
   }
 
-  void Backward(float scale, std::span<const std::int32_t> labels, TensorView score_gradient) override {
+  void Backward(float scale, const Targets& targets, TensorView score_gradient) override {
     for (int n = 0; n < score_gradient.batch; ++n) {
       for (std::size_t k = 0; k < classes_; ++k) {
-        const double target = static_cast<std::size_t>(labels[n]) == k ? 1 : 0;
-        score_gradient.sample(n)[k] = scale * (probabilities_[n * classes_ + k] - target);
+        const double target = static_cast<std::size_t>(targets.classes[n]) == k ? 1 : 0;
+        score_gradient.sample(n)[k] = scale * targets.weight(n) * (probabilities_[n * classes_ + k] - target);
       }
     }
   }

@@ -1,4 +1,4 @@
-"""What a DataFrame's columns are to a net: one expression for its features, one for its labels."""
+"""What a DataFrame's columns are to a net: an expression for each of features, labels, weights and what is held out."""
 from __future__ import annotations
 
 from typing import Sequence, Union
@@ -41,15 +41,32 @@ def features(df, column: Union[str, Sequence[str]]):
 
 
 def label(df, column: str):
-    """A Column of whole numbers; whether they are, the worker's feed says. Raises DataError as `features`."""
+    """A Column of numbers; whether they are classes, where the net takes such, the worker says. Raises DataError as `features`."""
     kind = _type_of(df, column, "labels")
     if not isinstance(kind, (NumericType, BooleanType)):
-        raise DataError("column '%s' is of type %s: labels should be numbers, counted from 0%s"
+        raise DataError("column '%s' is of type %s: labels should be numbers, for classes counted from 0%s"
                         % (column, kind.simpleString(), _how_to_encode(kind)))
     expression = df[_quoted(column)]
     if isinstance(kind, BooleanType):
         return expression.cast("int")
     return expression.cast("double") if isinstance(kind, DecimalType) else expression
+
+
+def weight(df, column: str):
+    """A Column of doubles. Raises DataError as `features`."""
+    kind = _type_of(df, column, "weights")
+    if not isinstance(kind, NumericType):
+        raise DataError("column '%s' is of type %s: weights should be numbers, at least 0" % (column, kind.simpleString()))
+    return df[_quoted(column)].cast("double")
+
+
+def held_out(df, column: str):
+    """A Column of booleans. Raises DataError as `features`."""
+    kind = _type_of(df, column, "validation indicator")
+    if not isinstance(kind, BooleanType):
+        raise DataError("column '%s' is of type %s: a validation indicator should be a boolean, true for rows that are"
+                        " measured and not trained on" % (column, kind.simpleString()))
+    return df[_quoted(column)]
 
 
 def free_name(df, wish: str) -> str:

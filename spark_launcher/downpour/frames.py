@@ -13,7 +13,7 @@ import pyarrow as pa
 from .errors import DataError
 
 MAGIC = b"DPF1"
-SCHEMA, BATCH, END = 1, 2, 3
+SCHEMA, BATCH, END, HELD_OUT = 1, 2, 3, 4
 MAX_BODY_BYTES = 64 << 20
 
 _HEADER = struct.Struct("<4sHHQ")
@@ -35,73 +35,104 @@ F32 = DataType(4, np.dtype("<f4"))
 F64 = DataType(5, np.dtype("<f8"))
 
 _LABEL_TYPES = {pa.uint8(): U8, pa.int8(): I32, pa.int16(): I32, pa.int32(): I32, pa.int64(): I64,
-                pa.float32(): I64, pa.float64(): I64}
+                pa.float32(): F32, pa.float64(): F64}
 _FLOATS = {pa.float32(): F32, pa.float64(): F64}
+
+
+class Columns(NamedTuple):
+    """Which columns of a record batch are what.
+
+    features: binary (bytes, one a value) or lists of float or double. label: classes, counted from 0, or numbers; None
+    where there are none, as for predictions. weight: how much a row counts; None where all count the same. held_out:
+    whether a row is only measured and not trained on; None for no row.
+    """
+    features: str
+    label: Optional[str] = None
+    weight: Optional[str] = None
+    held_out: Optional[str] = None
 
 
 class FrameEncoder:
     """Encodes the record batches of one partition. For one thread.
 
     Args:
-      features: name of the column of samples: binary (bytes, one a value) or lists of float or double.
-      label: name of the column of classes, counted from 0; None where there are none, as for predictions.
+      columns: their names.
       row_values: number of values that each sample must have.
+
+    What labels and weights must be is the worker's to say, which knows the net.
     """
 
-    def __init__(self, features: str, label: Optional[str], row_values: int):
-        self.features = features
-        self.label = label
+    def __init__(self, columns: Columns, row_values: int):
+        self.columns = columns
         self.row_values = row_values
         self.rows = 0
-        self._types: Optional[Tuple[DataType, ...]] = None
+        self._types: Optional[Dict[str, DataType]] = None  # by tensor
 
     def encode(self, batch: pa.RecordBatch) -> Iterator[Frame]:
         """The frames of one batch, the schema's before the first. They hold the batch's memory.
 
-        Raises DataError for nulls, samples of a wrong width, values that are not finite, labels that are no classes
-        and columns of other types; the row it names counts from 0 within the partition.
+        Raises DataError for nulls, samples of a wrong width, features that are not finite and columns of other types; the
+        row it names counts from 0 within the partition.
         """
-        column = self._column(batch, self.features)
-        types = (self._feature_type(column.type),)
-        if self.label is not None:
-            labels = self._column(batch, self.label)
-            types += (self._label_type(labels.type),)
+        found = {tensor: self._column(batch, getattr(self.columns, tensor))
+                 for tensor in ("features", "label", "weight") if getattr(self.columns, tensor) is not None}
+        types = {tensor: self._type_of(tensor, column.type) for tensor, column in found.items()}
         if self._types is None:
             self._types = types
             yield self._schema()
         elif self._types != types:
             raise DataError("columns %s change their types between batches"
-                            % " and ".join("'%s'" % name for name in (self.features, self.label) if name is not None))
+                            % " and ".join("'%s'" % getattr(self.columns, tensor) for tensor in types))
         if batch.num_rows == 0:
             return
-        tensors = [_bytes_of(self._values(column, types[0]))]
-        widths = [self.row_values * types[0].dtype.itemsize]
-        if self.label is not None:
-            tensors.append(_bytes_of(self._classes(labels, types[1])))
-            widths.append(types[1].dtype.itemsize)
-        step = (MAX_BODY_BYTES - _ROWS.size) // sum(widths)
-        if step == 0:
-            raise DataError("column '%s': one sample of %d bytes is more than a frame may hold, %d bytes"
-                            % (self.features, widths[0], MAX_BODY_BYTES))
-        for begin in range(0, batch.num_rows, step):
-            end = min(begin + step, batch.num_rows)
-            head = _header(BATCH, _ROWS.size + (end - begin) * sum(widths)) + _ROWS.pack(end - begin, 0)
-            yield [memoryview(head)] + [values[begin * width:end * width] for values, width in zip(tensors, widths)]
+        tensors = [self._values(column, types[tensor]) if tensor == "features" else
+                   np.ascontiguousarray(column.to_numpy(zero_copy_only=False), types[tensor].dtype)
+                   for tensor, column in found.items()]
+        for kind, part in self._parts(batch, [values.reshape(batch.num_rows, -1) for values in tensors]):
+            yield from self._batches(kind, part)
         self.rows += batch.num_rows
 
     def end(self) -> Iterator[Frame]:
         """The frames that close the feed; a partition without rows says its schema here."""
         if self._types is None:
-            self._types = (U8,) if self.label is None else (U8, I32)
+            self._types = {"features": U8} if self.columns.label is None else {"features": U8, "label": I32}
             yield self._schema()
         yield [memoryview(_header(END, 8) + struct.pack("<Q", self.rows))]
 
+    def _parts(self, batch: pa.RecordBatch, tensors: List[np.ndarray]) -> Iterator[Tuple[int, List[np.ndarray]]]:
+        """By kind of frame, the rows that go into it."""
+        if self.columns.held_out is None:
+            yield BATCH, tensors
+            return
+        held_out = self._column(batch, self.columns.held_out)
+        if not pa.types.is_boolean(held_out.type):
+            raise DataError("column '%s' is of type %s: which rows are held out should be said by a boolean"
+                            % (self.columns.held_out, held_out.type))
+        mask = held_out.to_numpy(zero_copy_only=False)
+        for kind, chosen in ((BATCH, ~mask), (HELD_OUT, mask)):
+            if chosen.all():
+                yield kind, tensors
+            elif chosen.any():
+                yield kind, [values[chosen] for values in tensors]
+
+    def _batches(self, kind: int, tensors: List[np.ndarray]) -> Iterator[Frame]:
+        rows = len(tensors[0])
+        row_bytes = sum(values.itemsize * values.shape[1] for values in tensors)
+        step = (MAX_BODY_BYTES - _ROWS.size) // row_bytes
+        if step == 0:
+            raise DataError("column '%s': one row of %d bytes is more than a frame may hold, %d bytes"
+                            % (self.columns.features, row_bytes, MAX_BODY_BYTES))
+        for begin in range(0, rows, step):
+            end = min(begin + step, rows)
+            head = _header(kind, _ROWS.size + (end - begin) * row_bytes) + _ROWS.pack(end - begin, 0)
+            yield [memoryview(head)] + [_bytes_of(values[begin:end]) for values in tensors]
+
     def _schema(self) -> Frame:
-        features, *label = self._types
-        body = (struct.pack("<I", len(self._types)) +
-                struct.pack("<H", 8) + b"features" + struct.pack("<BBI", features.code, 1, self.row_values))
-        if label:
-            body += struct.pack("<H", 5) + b"label" + struct.pack("<BB", label[0].code, 0)
+        body = struct.pack("<I", len(self._types))
+        for tensor, data_type in self._types.items():
+            name = tensor.encode("ascii")
+            body += struct.pack("<H", len(name)) + name + struct.pack("<B", data_type.code)
+            body += struct.pack("<BI", 1, self.row_values) if tensor == "features" else struct.pack("<B", 0)
         return [memoryview(_header(SCHEMA, len(body)) + body)]
 
     def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -113,20 +144,22 @@ class FrameEncoder:
             self._refuse(name, _first(column.is_null()), "is null")
         return column
 
-    def _feature_type(self, kind: pa.DataType) -> DataType:
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-            return U8
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-            if kind.value_type in _FLOATS:
-                return _FLOATS[kind.value_type]
-        raise DataError("column '%s' is of type %s: features must be binary, array<float> or array<double>"
-                        " (pyspark.ml.functions.vector_to_array makes an array of a vector)" % (self.features, kind))
-
-    def _label_type(self, kind: pa.DataType) -> DataType:
-        if kind not in _LABEL_TYPES:
-            raise DataError("column '%s' is of type %s: labels must be whole numbers, of type tinyint, smallint, int,"
-                            " bigint, float or double" % (self.label, kind))
-        return _LABEL_TYPES[kind]
+    def _type_of(self, tensor: str, kind: pa.DataType) -> DataType:
+        name = getattr(self.columns, tensor)
+        if tensor == "features":
+            if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+                return U8
+            if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+                if kind.value_type in _FLOATS:
+                    return _FLOATS[kind.value_type]
+            raise DataError("column '%s' is of type %s: features must be binary, array<float> or array<double>"
+                            " (pyspark.ml.functions.vector_to_array makes an array of a vector)" % (name, kind))
+        known = _LABEL_TYPES if tensor == "label" else _FLOATS
+        if kind not in known:
+            raise DataError("column '%s' is of type %s: a %s must be of type %s"
+                            % (name, kind, tensor, "tinyint, smallint, int, bigint, float or double"
+                               if tensor == "label" else "float or double"))
+        return known[kind]
 
     def _values(self, column: pa.Array, data_type: DataType) -> np.ndarray:
         """All values of a column of samples, as one flat view of its memory."""
@@ -154,31 +187,18 @@ class FrameEncoder:
         if child.null_count:
             nulls = child.slice(begin, count).is_null()
             if nulls.true_count:
-                self._refuse(self.features, _first(nulls) // self.row_values, "has a value that is null")
+                self._refuse(self.columns.features, _first(nulls) // self.row_values, "has a value that is null")
         values = np.frombuffer(child.buffers()[1], data_type.dtype, count, (child.offset + begin) * item)
         finite = np.isfinite(values)
         if not finite.all():
-            self._refuse(self.features, int(finite.argmin()) // self.row_values,
+            self._refuse(self.columns.features, int(finite.argmin()) // self.row_values,
                          "has a value that is not finite (NaN or infinity)")
         return values
-
-    def _classes(self, labels: pa.Array, data_type: DataType) -> np.ndarray:
-        values = labels.to_numpy(zero_copy_only=False)
-        if pa.types.is_floating(labels.type):
-            wrong = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0 ** 53))
-            if wrong.any():
-                row = int(wrong.argmax())
-                self._refuse(self.label, row, "is %s, not a whole number" % values[row])
-        negative = values < 0
-        if negative.any():
-            row = int(negative.argmax())
-            self._refuse(self.label, row, "is %s: classes are counted from 0" % values[row])
-        return np.ascontiguousarray(values, data_type.dtype)
 
     def _check_width(self, width: int, row: int):
         if width != self.row_values:
             raise DataError("column '%s', row %d of the partition, has %d values: the job's data.shape makes it %d"
-                            % (self.features, row, width, self.row_values))
+                            % (self.columns.features, row, width, self.row_values))
 
     def _refuse(self, name: str, row: int, what: str):
         raise DataError("column '%s', row %d of the partition, %s" % (name, self.rows + row, what))
@@ -255,7 +275,7 @@ def _header(kind: int, length: int) -> bytes:
 
 
 def _bytes_of(values: np.ndarray) -> memoryview:
-    return memoryview(values.view(np.uint8))
+    return memoryview(values.reshape(-1).view(np.uint8))
 
 
 def _first(mask: pa.BooleanArray) -> int:

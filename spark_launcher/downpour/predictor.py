@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import TrainingFailed
-from .frames import AnswerDecoder, Frame, FrameEncoder, unwritten
+from .frames import AnswerDecoder, Columns, Frame, FrameEncoder, unwritten
 from .programs import PREDICT, find_program, loader_hint, why_not_found, why_not_started
 
 _READ_BYTES = 1 << 20
@@ -44,7 +44,7 @@ class Predictor:
         self._model = model
         self._layers = layers
         self._program = program
-        self._encoder = FrameEncoder("features", None, row_values)
+        self._encoder = FrameEncoder(Columns("features"), row_values)
         self._decoder = AnswerDecoder()
 
     def __enter__(self) -> Predictor:

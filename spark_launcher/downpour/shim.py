@@ -11,23 +11,22 @@ it hears of. So a worker that has lost another keeps quiet for a moment: that on
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 import tempfile
 import time
-from typing import Callable, Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
 
 from .errors import DataError, TaskFailed, WorkerFailed
-from .frames import FrameEncoder
+from .frames import Columns, FrameEncoder
 from .programs import WORKER, find_program, why_not_found
 from .worker_process import Identity, WorkerProcess, meeting_at
 
-RESULT_SCHEMA = "partition long, steps long, samples long, loss double, seconds double, epoch_losses array<double>"
-_RESULT_COLUMNS = (("partition", pa.int64()), ("steps", pa.int64()), ("samples", pa.int64()),
-                   ("loss", pa.float64()), ("seconds", pa.float64()), ("epoch_losses", pa.list_(pa.float64())))
+RESULT_SCHEMA = "partition long, done string"  # `done`: the worker's last event, as JSON
 _RDD_BATCH_ROWS = 1024
 _AFTER_YOU_S = 5.0  # how long a worker that has lost another leaves it to that one to say why
 
@@ -51,27 +50,48 @@ class Cluster(NamedTuple):
     stall_timeout_s: float = 300.0
 
 
-class Result(NamedTuple):
-    """What one partition's worker did.
+class Measure(NamedTuple):
+    """What came of samples: mean loss, share of right classes (None where labels are numbers), sum of their weights."""
+    loss: Optional[float]
+    accuracy: Optional[float]
+    weight: float
 
-    loss is None for a partition without rows; epoch_losses are the means of each epoch, the first 1000, None for one that an
-    earlier try at the partition went through.
+
+class Epoch(NamedTuple):
+    """One epoch of a partition; None for what an earlier try at it went through, or what is not there.
+
+    train: over its batches, each by the parameters of its step. held_out: at its end, by the worker's own copy.
     """
+    train: Optional[Measure]
+    held_out: Optional[Measure]
+
+
+class Result(NamedTuple):
+    """What one partition's worker did. loss is None for a partition without rows; epochs are the first 1000."""
     partition: int
     steps: int
     samples: int
     loss: Optional[float]
     seconds: float
-    epoch_losses: Tuple[Optional[float], ...] = ()
+    epochs: Tuple[Epoch, ...] = ()
+
+    @classmethod
+    def from_event(cls, partition: int, done: Dict) -> Result:
+        """From the event `done` of worker/CONTRACT.md."""
+        def measure(values):
+            return None if values is None else Measure(values["loss"], values["accuracy"], values["weight"])
+        epochs = tuple(Epoch(measure(epoch["train"]), measure(epoch["held_out"])) for epoch in done.get("epochs", ()))
+        return cls(partition, int(done.get("steps", 0)), int(done.get("samples", 0)), done.get("loss"),
+                   float(done.get("seconds", 0.0)), epochs)
 
 
-def dataframe_trainer(cluster: Cluster, features: str, label: str
+def dataframe_trainer(cluster: Cluster, columns: Columns
                       ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """A function for DataFrame.mapInArrow, whose result has RESULT_SCHEMA: one row for each partition."""
     def train_partition(batches):
-        result = train_batches(cluster, batches, features, label)
-        yield pa.RecordBatch.from_arrays([pa.array([value], kind) for value, (_, kind) in zip(result, _RESULT_COLUMNS)],
-                                         names=[name for name, _ in _RESULT_COLUMNS])
+        partition, done = train_batches(cluster, batches, columns)
+        yield pa.RecordBatch.from_arrays([pa.array([partition], pa.int64()), pa.array([json.dumps(done)])],
+                                         names=["partition", "done"])
     return train_partition
 
 
@@ -81,14 +101,18 @@ def rdd_trainer(cluster: Cluster) -> Callable[[Iterable], Iterator[Result]]:
     features: bytes, a numpy array of uint8, float32 or float64, or a sequence of floats.
     """
     def train_partition(rows):
-        yield train_batches(cluster, batches_of(rows), "features", "label")
+        yield Result.from_event(*train_batches(cluster, batches_of(rows), Columns("features", "label")))
     return train_partition
 
 
-def train_batches(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, label: str) -> Result:
-    """Trains on the record batches of the running task's partition. Raises TaskFailed."""
+def train_batches(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns) -> Tuple[int, Dict]:
+    """Trains on the record batches of the running task's partition; its number and the worker's event `done`.
+
+    Raises TaskFailed.
+    """
+    identity = _identity(cluster)
     try:
-        return _train(cluster, batches, features, label, _identity(cluster))
+        return identity.partition, _train(cluster, batches, columns, identity)
     except WorkerFailed as failure:
         if cluster.rendezvous and failure.follows:
             time.sleep(_AFTER_YOU_S)
@@ -130,8 +154,7 @@ def _identity(cluster: Cluster) -> Identity:
     return Identity(context.partitionId(), stage, context.taskAttemptId())
 
 
-def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, label: str,
-           identity: Identity) -> Result:
+def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns, identity: Identity) -> Dict:
     def failure(status, reason, hint=""):
         return WorkerFailed(identity.partition, "%d.%d" % identity[1:], socket.gethostname(), status, reason, hint)
 
@@ -155,7 +178,7 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, l
             file.write(cluster.job_text)
         logs = cluster.logs if cluster.logs and os.access(cluster.logs, os.W_OK) else folder
         log_file = os.path.join(logs, "worker-%d.log" % identity.partition)
-        encoder = FrameEncoder(features, label, cluster.row_values)
+        encoder = FrameEncoder(columns, cluster.row_values)
         with WorkerProcess(program, config, cluster.servers, identity, meeting=meeting, log_file=log_file,
                            stall_timeout_s=cluster.stall_timeout_s) as worker:
             try:
@@ -164,6 +187,4 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], features: str, l
                 worker.feed(encoder.end())
             except DataError as error:
                 raise failure(None, str(error)) from error
-            done = worker.finish()
-        return Result(identity.partition, int(done.get("steps", 0)), int(done.get("samples", 0)), done.get("loss"),
-                      float(done.get("seconds", 0.0)), tuple(done.get("epoch_losses", ())))
+            return worker.finish()

@@ -25,10 +25,15 @@ _LOOK_S = 0.02
 
 
 class Job(NamedTuple):
-    """What the launcher needs of a job file, and all of it as ps-run resolved it."""
+    """What the launcher needs of a job file, and all of it as ps-run resolved it.
+
+    row_values: of a sample. outputs: values of a sample before the loss. classes: that labels count, 0 where they are numbers.
+    """
     path: str
     workers: int
     row_values: int
+    outputs: int
+    classes: int
     resolved: Dict[str, Any]
 
 
@@ -66,11 +71,8 @@ def check_job(path: str, program: Optional[str] = None, settings: Mapping[str, A
     if ended.returncode != 0 or not answer.get("ok"):
         raise TrainingFailed(_message(answer.get("error") or ended.stderr.strip() or ended.stdout.strip(),
                                       "%s was refused (status %d)" % (path, ended.returncode)))
-    job = answer["job"]
-    row_values = 1
-    for dimension in job["data"]["shape"]:
-        row_values *= int(dimension)
-    return Job(path, int(job["workers"]), row_values, job)
+    job, net = answer["job"], answer["net"]
+    return Job(path, int(job["workers"]), net["values"], net["outputs"], net["classes"], job)
 
 
 class Supervisor:

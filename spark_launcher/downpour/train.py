@@ -10,7 +10,8 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
-from .errors import TrainingFailed, WorkerFailed, last_python_error
+from .errors import DataError, TrainingFailed, WorkerFailed, last_python_error
+from .frames import Columns
 from .local_python import use_this_python
 from .shim import RESULT_SCHEMA, Cluster, Result, dataframe_trainer, rdd_trainer
 from .supervisor import Job, RunningJob, Supervisor, check_job
@@ -41,13 +42,17 @@ class TrainingResult(NamedTuple):
 
 
 def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features", label_col: str = "label",
+          weight_col: Optional[str] = None, validation_indicator_col: Optional[str] = None,
           run_dir: Optional[str] = None, programs: Programs = Programs()) -> TrainingResult:
     """Trains on a DataFrame, one worker for each partition.
 
     Args:
-      df: features_col is of bytes, one a value, of arrays of numbers or of vectors, or a list of columns of numbers;
-        label_col a whole number from 0. If the number of partitions is not the job's `workers`, it is repartitioned.
+      df: if its number of partitions is not the job's `workers`, it is repartitioned.
       job: path of the job file.
+      features_col: of bytes, one a value, of arrays of numbers or of vectors; or a list of columns of numbers.
+      label_col: a class, counted from 0, or where the net's loss takes numbers a number.
+      weight_col: how much a row counts, at least 0; a row of weight 2 counts as two. None for all alike.
+      validation_indicator_col: a boolean, true for rows that are not trained on but measured after each epoch.
       run_dir: folder of the run; by default a new one under the job's run.dir.
       programs: the native programs to use.
 
@@ -55,11 +60,11 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
     TrainingFailed, which both are too, for anything else that kept the job from ending well. Whatever ends it, Ctrl-C
     included, the servers and workers end with it.
     """
-    from . import columns  # not for executors, which have no use for pyspark.ml
     checked = check_job(job, programs.run)
-    name = features_col if isinstance(features_col, str) else "features"
-    rows = df.select(columns.features(df, features_col).alias(name), columns.label(df, label_col).alias(label_col))
-    if _floats_with_the_scale_of_bytes(rows, name, checked):
+    names = Columns(features_col if isinstance(features_col, str) else "features", label_col, weight_col,
+                    validation_indicator_col)
+    rows = df.select(*_expressions(df, features_col, names))
+    if _floats_with_the_scale_of_bytes(rows, names.features, checked):
         print("The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set"
               " data: {scale: 1} unless they lie between 0 and 255.")
     partitions = _partition_count(df)
@@ -68,10 +73,10 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
         rows = rows.repartition(checked.workers)
 
     def start(cluster):
-        trained = rows.mapInArrow(dataframe_trainer(cluster, name, label_col), RESULT_SCHEMA, barrier=cluster.strong)
+        trained = rows.mapInArrow(dataframe_trainer(cluster, names), RESULT_SCHEMA, barrier=cluster.strong)
         if _may_be_tried_again(df.sparkSession, cluster):
             trained = trained.repartition(1)
-        return [Result(*row) for row in trained.collect()]
+        return [Result.from_event(row.partition, json.loads(row.done)) for row in trained.collect()]
     return _run(df.sparkSession, checked, run_dir, programs, start)
 
 
@@ -95,6 +100,19 @@ def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Prog
             trained = trained.repartition(1)
         return trained.collect()
     return _run(spark, checked, run_dir, programs, start)
+
+
+def _expressions(df, features_col: Union[str, Sequence[str]], names: Columns) -> List:
+    from . import columns  # not for executors, which have no use for pyspark.ml
+    found = [columns.features(df, features_col).alias(names.features), columns.label(df, names.label).alias(names.label)]
+    if names.weight is not None:
+        found.append(columns.weight(df, names.weight).alias(names.weight))
+    if names.held_out is not None:
+        found.append(columns.held_out(df, names.held_out).alias(names.held_out))
+    given = [name for name in names if name is not None]
+    if len(set(given)) < len(given):
+        raise DataError("features, label, weight and validation indicator should be different columns, not " + ", ".join(given))
+    return found
 
 
 def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,

@@ -5,14 +5,15 @@ import os
 import numpy as np
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
-from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator, RegressionEvaluator
 from pyspark.ml.feature import StandardScaler, StringIndexer
 from pyspark.ml.linalg import Vectors
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import functions as F
 
 from downpour.errors import DataError, TrainingFailed, WorkerFailed
-from downpour.ml import DownpourClassificationModel, DownpourClassifier
+from downpour.ml import (DownpourClassificationModel, DownpourClassifier, DownpourRegressionModel,
+                         DownpourRegressor)
 
 FEATURES = 6
 ROWS = 600
@@ -143,7 +144,8 @@ def test_an_unfitted_classifier_is_saved_too(classifier, tmp_path):
 def test_every_param_can_be_set_and_read_by_its_name(classifier):
     values = {"featuresCol": "f", "featuresCols": ["a", "b"], "labelCol": "l", "predictionCol": "p", "probabilityCol": "q",
               "rawPredictionCol": "r", "maxIter": 3, "stepSize": 0.5, "seed": 7, "job": "name: x\n", "layers": [2, 2],
-              "settings": {"sync.s": 1}, "syncMode": "ssp", "numWorkers": 3, "batchSize": 5, "runDir": "/r"}
+              "settings": {"sync.s": 1}, "syncMode": "ssp", "numWorkers": 3, "batchSize": 5, "runDir": "/r",
+              "weightCol": "w", "validationIndicatorCol": "v", "thresholds": [0.5, 0.5]}
     one = classifier()
     assert {param.name for param in one.params} == set(values)
     for name, value in values.items():
@@ -153,6 +155,81 @@ def test_every_param_can_be_set_and_read_by_its_name(classifier):
     both = DownpourClassifier(**values)
     assert all(both.getOrDefault(name) == value for name, value in values.items())
     assert one.setParams(maxIter=9).getMaxIter() == 9
+
+
+def test_thresholds_and_single_rows(model, df, rows):
+    scored = model.transform(df).orderBy("id").collect()
+    for row in scored[:3]:
+        assert np.allclose(model.predictRaw(row.features).toArray(), row.rawPrediction.toArray(), atol=1e-5)
+        assert np.allclose(model.predictProbability(row.features).toArray(), row.probability.toArray(), atol=1e-5)
+        assert model.predict(row.features) == row.prediction
+    wary = model.copy().setThresholds([0.0, 1.0, 1.0])  # whatever has any chance of class 0
+    assert all(row.prediction == 0 for row in wary.transform(df).collect())
+    assert wary.predict(scored[0].features) == 0
+    even = model.copy().setThresholds([1.0, 2.0, 0.5])
+    for row in even.transform(df).collect():
+        assert row.prediction == (row.probability.toArray() / [1.0, 2.0, 0.5]).argmax()
+
+
+def test_a_row_of_weight_0_teaches_nothing(classifier, df):
+    # Half of the rows are labelled wrong, and do not count.
+    wrong = df.withColumn("wrong", F.col("id") % 2 == 0).withColumn(
+        "label", F.when(F.col("wrong"), (F.col("label") + 1) % 3).otherwise(F.col("label")))
+    weighted = wrong.withColumn("w", F.when(F.col("wrong"), 0).otherwise(1))
+    model = classifier(weightCol="w", maxIter=20).fit(weighted)
+    assert accuracy(model.transform(df)) > 0.9
+    assert accuracy(classifier().fit(weighted).transform(df)) < 0.9
+    # Twice the weight is the row twice: the first step, from the same parameters, is the same.
+    step = {"settings": {"optimizer": {"name": "sgd", "learning_rate": 1.0}, "training.max_steps": 1,
+                         "training.shuffle": False, "run.progress_ms": 50}, "numWorkers": 1}
+    few = df.filter("id < 10").coalesce(1)
+    twice = classifier(batchSize=20, **step).fit(few.union(few).coalesce(1))
+    once = classifier(batchSize=10, weightCol="w", **step).fit(few.withColumn("w", F.lit(1.0)))
+    doubled = classifier(batchSize=10, weightCol="w", **step).fit(few.withColumn("w", F.lit(2.0)))
+    one_row = few.first().features
+    assert np.allclose(once.predictRaw(one_row), twice.predictRaw(one_row), atol=1e-5)
+    assert not np.allclose(doubled.predictRaw(one_row), twice.predictRaw(one_row), atol=1e-2)
+
+
+def test_held_out_rows_are_measured_and_not_trained_on(classifier, df):
+    held_out = df.withColumn("test", F.col("id") < 100)
+    model = classifier(validationIndicatorCol="test", maxIter=5).fit(held_out)
+    summary = model.summary
+    assert summary.totals["samples"] == 5 * (ROWS - 100)
+    for history in (summary.accuracyHistory, summary.validationObjectiveHistory, summary.validationAccuracyHistory):
+        assert len(history) == 5
+    assert summary.validationAccuracyHistory[-1] > summary.validationAccuracyHistory[0]
+    expected = accuracy(model.transform(held_out.filter("test")))
+    # In bsp a worker's copy is one update behind at the end of an epoch.
+    assert abs(summary.validationAccuracyHistory[-1] - expected) < 0.05
+    assert summary.accuracy == pytest.approx(summary.validationAccuracyHistory[-1])
+    assert not model.summary.totals["problems"]
+
+
+def test_numbers_by_a_regressor(spark, rows, tmp_path):
+    features, _ = rows
+    targets = features @ np.arange(FEATURES) / 5 + np.abs(features[:, 0])
+    df = spark.createDataFrame([(Vectors.dense(x), float(y), i % 6 == 0) for i, (x, y) in enumerate(zip(features, targets))],
+                               ["features", "label", "test"]).repartition(2).cache()
+    regressor = DownpourRegressor(layers=[FEATURES, 16, 1], numWorkers=2, maxIter=30, batchSize=20, runDir=str(tmp_path),
+                                  syncMode="bsp", seed=1, validationIndicatorCol="test", predictionCol="guess",
+                                  settings={"optimizer": {"name": "adam", "learning_rate": 0.02}, "run.progress_ms": 50})
+    model = regressor.fit(df)
+    scored = model.transform(df)
+    assert scored.columns == ["features", "label", "test", "guess"]
+    assert RegressionEvaluator(predictionCol="guess", metricName="r2").evaluate(scored) > 0.95
+    summary = model.summary
+    assert summary.accuracy is None and set(summary.accuracyHistory) == {None}
+    assert summary.objectiveHistory[-1] < 0.1 * summary.objectiveHistory[0]
+    assert summary.validationObjectiveHistory[-1] < 0.1 * summary.validationObjectiveHistory[0]
+    row = scored.first()
+    assert model.predict(row.features) == pytest.approx(row.guess, abs=1e-5)
+    model.save(str(tmp_path / "model"))
+    assert DownpourRegressionModel.load(str(tmp_path / "model")).transform(df).first() == row
+    with pytest.raises(DataError, match="ends with softmax_loss, whose labels are classes: use DownpourClassifier"):
+        regressor.copy().setSettings({"net": [{"name": "loss", "type": "softmax_loss"}]}).fit(df)
+    with pytest.raises(TrainingFailed, match="compares one value with one label; put an inner_product with outputs: 1"):
+        regressor.copy().setLayers([FEATURES, 2]).fit(df)
 
 
 def test_columns_without_a_name_are_left_out(model, df):
@@ -223,7 +300,16 @@ def test_what_cannot_be_trained_on_is_said_before_anything_starts(classifier, df
         return str(refused.value)
     assert "there is no column 'x' for the features; the columns are id, features, label" in refusal(featuresCol="x")
     assert "there is no column 'y' for the labels" in refusal(labelCol="y")
+    assert "there is no column 'w' for the weights" in refusal(weightCol="w")
+    assert "there is no column 'v' for the validation indicator" in refusal(validationIndicatorCol="v")
+    assert "a validation indicator should be a boolean" in refusal(validationIndicatorCol="id")
+    assert "should be different columns" in refusal(weightCol="label")
+    assert "thresholds should be one for each of the 3 classes" in refusal(thresholds=[0.5, 0.5])
     text = df.withColumn("label", F.lit("red"))
+    assert "weights should be numbers" in refusal(df.withColumn("w", F.lit("much")), weightCol="w")
+    with pytest.raises(DataError, match="ends with euclidean_loss, whose labels are numbers: use DownpourRegressor"):
+        classifier(settings={"net": [{"name": "ip", "type": "inner_product", "outputs": 1},
+                                     {"name": "loss", "type": "euclidean_loss"}]}).fit(df)
     assert "StringIndexer makes numbers of text" in refusal(text)
     assert "each should be a number" in refusal(text, featuresCols=["id", "label"])
     assert "should be a vector, an array of numbers or bytes" in refusal(featuresCol="id")
@@ -246,8 +332,13 @@ def test_rows_that_cannot_be_trained_on_are_named(classifier, df):
         return refused.value.reason
     assert "has 6 values: the job's data.shape makes it 5" in refusal(df, layers=[5, 3])
     assert "the net has 2 classes, counted from 0" in refusal(df, layers=[6, 2])
-    assert "classes are counted from 0" in refusal(df.withColumn("label", F.col("label") - 1))
-    assert "is 0.5, not a whole number" in refusal(df.withColumn("label", F.lit(0.5)))
+    assert "is -1, but the net has 3 classes, counted from 0" in refusal(df.withColumn("label", F.col("label") - 1))
+    assert "the label of row 0 (counted over the feed) is 0.5, not a whole number" in refusal(df.withColumn("label", F.lit(0.5)))
+    assert "the weight of row 0 (counted over the feed) is -1" in refusal(df.withColumn("w", F.lit(-1)), weightCol="w")
+    assert "column 'w', row 0 of the partition, is null" in refusal(
+        df.withColumn("w", F.lit(None).cast("float")), weightCol="w")
+    assert "column 'v', row 0 of the partition, is null" in refusal(
+        df.withColumn("v", F.lit(None).cast("boolean")), validationIndicatorCol="v")
     assert "column 'label', row 0 of the partition, is null" in refusal(df.withColumn("label", F.lit(None).cast("double")))
     wild = df.withColumn("features", F.array(*[F.lit(float("nan"))] * 6))
     assert "not finite (NaN or infinity)" in refusal(wild)

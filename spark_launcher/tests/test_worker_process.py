@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from downpour.errors import WorkerFailed
-from downpour.frames import FrameEncoder
+from downpour.frames import Columns, FrameEncoder
 from downpour.frames import unwritten
 from downpour.worker_process import Identity, Meeting, WorkerProcess, meeting_at
 
@@ -29,7 +29,7 @@ def launch(program, job, **options):
 
 
 def run(worker, data=None, values=4):
-    encoder = FrameEncoder("features", "label", values)
+    encoder = FrameEncoder(Columns("features", "label"), values)
     with worker:
         for batch in data if data is not None else batches(10):
             worker.feed(encoder.encode(batch))
@@ -156,7 +156,7 @@ def test_a_launcher_that_is_gone_ends_it(fake_worker, write_job, running, ending
         from downpour.worker_process import Identity, WorkerProcess
         started = []
         worker = WorkerProcess(%r, %r, ["a:1"], Identity(0), on_event=started.append).__enter__()
-        worker.feed(FrameEncoder("features", "label", 4).end())
+        worker.feed(FrameEncoder(Columns("features", "label"), 4).end())
         while not started: pass
         print(worker.pid, flush=True)
         %s

@@ -17,6 +17,7 @@
 #include "proto/schedule.h"
 #include "proto/sync/mode.h"
 #include "worker/data/batcher.h"
+#include "worker/measure.h"
 #include "worker/net.h"
 #include "worker/ps_client.h"
 #include "worker/replica.h"
@@ -142,7 +143,8 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   worker::Batcher batcher(samples, BatcherOptionsOf(job, partition, (*client)->progress().position()));
-  const auto trainer = worker::Trainer::Create(job, samples.size(), on.net.get(), &batcher, client->get(), attempt.slow_down);
+  const auto trainer = worker::Trainer::Create(job, {.samples = samples.size(), .batcher = &batcher}, on.net.get(),
+                                               client->get(), attempt.slow_down);
   if (!trainer.ok()) return trainer.status();
   absl::Status trained;
   {
@@ -201,12 +203,7 @@ std::vector<float> TrainAll(const Job& job, size_t rows) {
 
 double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const worker::SampleStore& samples) {
   NetOnDevice on(job);
-  worker::BatcherOptions options = BatcherOptionsOf(job, 0, 0);
-  options.epochs = 1;
-  worker::Batcher batcher(samples, options);
-  worker::Evaluation evaluation;
-  for (worker::Batch batch; batcher.Next(&batch);) evaluation.Add(on.net->Evaluate(flat_parameters, batch));
-  return static_cast<double>(evaluation.correct) / static_cast<double>(evaluation.samples);
+  return worker::Measure(on.net.get(), flat_parameters, samples, job.data().scale()).accuracy();
 }
 
 std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples) {

@@ -92,8 +92,8 @@ int Main(const std::string& folder) {
     const worker::Batch batch{.size = kBatch,
                               .features = std::span(features).subspan(step * kBatch * net.sample_size(),
                                                                       kBatch * net.sample_size()),
-                              .labels = std::span(labels).subspan(step * kBatch, kBatch)};
-    losses.push_back(net.ForwardBackward(parameters, batch, gradient));
+                              .targets = {.classes = std::span(labels).subspan(step * kBatch, kBatch)}};
+    losses.push_back(static_cast<float>(net.ForwardBackward(parameters, batch, gradient).loss()));
     kernels::Axpy(-kLearningRate, gradient, parameters);
   }
 

@@ -9,7 +9,7 @@
 
 namespace downpour::run {
 
-absl::Status CheckJob(const Job& job) {
+absl::StatusOr<NetFacts> CheckJob(const Job& job) {
   auto device = kernels::MakeDevice(job.worker().device(), {.threads = 1});
   if (!device.ok()) return device.status();
   const auto net = worker::Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()}, 1, **device);
@@ -22,7 +22,11 @@ absl::Status CheckJob(const Job& job) {
       }
     }
   }
-  return absl::OkStatus();
+  const auto& outputs = (*net)->outputs();
+  return NetFacts{.values = (*net)->sample_size(),
+                  .outputs = outputs.empty() ? (*net)->sample_size() : outputs.back().shape.size(),
+                  .classes = (*net)->classes(),
+                  .parameters = (*net)->parameter_count()};
 }
 
 }  // namespace downpour::run

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "kernels/device.h"
-#include "worker/data/batcher.h"
 #include "worker/data/format.h"
+#include "worker/measure.h"
 #include "worker/replica.h"
 
 namespace downpour::run {
@@ -71,10 +71,8 @@ absl::StatusOr<Measured> Evaluator::Measure() {
   if (!values.ok()) return values.status();
   measured.values = *std::move(values);
   if (!samples_) return measured;
-  worker::Batcher batcher(*samples_, {.batch_size = kBatch, .shuffle = false, .scale = job_.data().scale()});
-  for (worker::Batch batch; batcher.Next(&batch) && !stopped_;) {
-    measured.held_out.Add(net_->Evaluate(measured.values, batch));
-  }
+  measured.held_out =
+      worker::Measure(net_.get(), measured.values, *samples_, job_.data().scale(), [this] { return stopped_.load(); });
   return measured;
 }
 

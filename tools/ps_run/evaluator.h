@@ -18,7 +18,7 @@
 namespace downpour::run {
 
 struct Measured {
-  worker::Evaluation held_out;  // no samples where the job has no data.test
+  worker::Evaluation held_out;  // no weight where the job has no data.test
   std::vector<float> values;    // the parameters that were measured
 };
 
@@ -40,6 +40,8 @@ class Evaluator {
   uint64_t fetched_bytes() const { return fetched_bytes_; }
 
   bool has_samples() const { return samples_.has_value(); }
+  // Whether labels are classes, so that there is an accuracy.
+  bool has_classes() const { return net_->classes() > 0; }
   const std::vector<worker::Parameter>& parameters() const { return net_->parameters(); }
 
   // Starts measuring. Not while a measurement is under way.

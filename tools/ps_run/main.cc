@@ -69,10 +69,15 @@ bool ReadSlowDown(const std::string& text, std::map<uint32_t, double>* slow_down
 
 int Check(const JobSource& source, bool json) {
   const auto job = source.Read();
-  const absl::Status status = job.ok() ? downpour::run::CheckJob(*job) : job.status();
+  const auto net = job.ok() ? downpour::run::CheckJob(*job) : job.status();
+  const absl::Status& status = net.status();
   if (json) {
     nlohmann::ordered_json answer = {{"ok", status.ok()}};
     if (status.ok()) {
+      answer["net"] = {{"values", net->values},
+                       {"outputs", net->outputs},
+                       {"classes", net->classes},
+                       {"parameters", net->parameters}};
       google::protobuf::util::JsonPrintOptions options;
       options.preserve_proto_field_names = true;
       options.always_print_primitive_fields = false;
@@ -144,7 +149,7 @@ int Main(int argc, char** argv) {
   }
   options.job = *std::move(job);
   if (launcher == "local") {
-    if (absl::Status status = downpour::run::CheckJob(options.job); !status.ok()) return Usage(std::string(status.message()));
+    if (const auto net = downpour::run::CheckJob(options.job); !net.ok()) return Usage(std::string(net.status().message()));
   }
   if (record) options.job.mutable_run()->set_record(true);
   options.launcher = launcher == "local" ? downpour::run::Launcher::kLocal : downpour::run::Launcher::kExternal;

@@ -35,9 +35,11 @@ std::string PlotScript(const Series& series, const std::string& title, const std
   for (const Point& point : series.points) {
     if (point.loss > 0) absl::StrAppend(&script, absl::StrFormat("%.5f %.6f\n", point.epoch, point.loss));
   }
-  absl::StrAppend(&script, "END\n$accuracy << END\n");
+  absl::StrAppend(&script, "END\n$held_out << END\n");
+  const bool measured = !series.evaluations.empty();
+  const bool classes = measured && series.evaluations.back().accuracy.has_value();
   for (const Evaluation& e : series.evaluations) {
-    absl::StrAppend(&script, absl::StrFormat("%.5f %.4f\n", e.epoch, e.accuracy * 100));
+    absl::StrAppend(&script, absl::StrFormat("%.5f %.6f\n", e.epoch, classes ? e.accuracy.value_or(0) * 100 : e.loss));
   }
   absl::StrAppend(&script, "END\n",
                   "set terminal pngcairo size 960,540 font 'sans,11'\n"
@@ -46,15 +48,16 @@ std::string PlotScript(const Series& series, const std::string& title, const std
                   "set xlabel 'epoch'\nset xrange [0:*]\n"
                   "set ylabel 'training loss'\nset yrange [0:*]\nset ytics nomirror\n"
                   "set grid xtics ytics lc rgb '#dddddd'\nset key top center horizontal outside\n");
-  if (series.evaluations.empty()) {
-    absl::StrAppend(&script, "set border 3\nset xtics nomirror\n");
-  } else {
+  if (classes) {
     absl::StrAppend(&script, "set border 11\nset y2label 'held-out accuracy, %'\nset y2tics\n");
+  } else {
+    absl::StrAppend(&script, "set border 3\nset xtics nomirror\n");
   }
   absl::StrAppend(&script, "plot $loss using 1:2 with lines lw 2 lc rgb '#4477aa' title 'training loss'");
-  if (!series.evaluations.empty()) {
-    absl::StrAppend(&script, ", $accuracy using 1:2 axes x1y2 with linespoints lw 2 pt 7 lc rgb '#cc6677' ",
-                    "title 'held-out accuracy'");
+  if (measured) {
+    absl::StrAppend(&script, ", $held_out using 1:2 ", classes ? "axes x1y2 " : "",
+                    "with linespoints lw 2 pt 7 lc rgb '#cc6677' ",
+                    classes ? "title 'held-out accuracy'" : "title 'held-out loss'");
   }
   absl::StrAppend(&script, "\n");
   return script;

@@ -16,8 +16,16 @@ Series Sample() {
 
 TEST_CASE("the script carries every point and quotes what it is given") {
   const std::string script = PlotScript(Sample(), "a \"job\"", "it's.png");
-  CHECK_THAT(script, Catch::Contains("0.20000 1.000000\n") && Catch::Contains("1.00000 90.0000\n"));
+  CHECK_THAT(script, Catch::Contains("0.20000 1.000000\n") && Catch::Contains("1.00000 90.000000\n"));
   CHECK_THAT(script, Catch::Contains("set title \"a \\\"job\\\"\"") && Catch::Contains("'it''s.png'"));
+}
+
+TEST_CASE("where labels are numbers the held-out loss is drawn beside the training loss") {
+  Series series = Sample();
+  series.evaluations = {{.epoch = 1, .loss = 0.75}};
+  const std::string script = PlotScript(series, "job", "it.png");
+  CHECK_THAT(script, Catch::Contains("1.00000 0.750000\n") && Catch::Contains("title 'held-out loss'"));
+  CHECK_THAT(script, !Catch::Contains("y2"));
 }
 
 TEST_CASE("gnuplot draws it") {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace downpour::run {
@@ -22,14 +23,14 @@ struct Point {
   Traffic traffic;
 };
 
-// Where and when the run was as the parameters that were measured were fetched.
+// Held-out samples, and where and when the run was as the parameters that were measured were fetched.
 struct Evaluation {
   double seconds = 0;
   double epoch = 0;
   uint64_t samples = 0;
   Traffic traffic;
   double loss = 0;
-  double accuracy = 0;  // 0 to 1, held out
+  std::optional<double> accuracy;  // 0 to 1; none where labels are numbers
 };
 
 struct Series {

@@ -47,7 +47,8 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
                                      ? ordered_json(static_cast<double>(advance.samples) / outcome.seconds)
                                      : ordered_json(nullptr);
   const bool measured = !outcome.series.evaluations.empty();
-  summary["accuracy"] = measured ? ordered_json(outcome.series.evaluations.back().accuracy) : ordered_json(nullptr);
+  const std::optional<double> accuracy = measured ? outcome.series.evaluations.back().accuracy : std::nullopt;
+  summary["accuracy"] = accuracy ? ordered_json(*accuracy) : ordered_json(nullptr);
   summary["held_out_loss"] = measured ? ordered_json(outcome.series.evaluations.back().loss) : ordered_json(nullptr);
   summary["training_loss"] =
       outcome.series.points.empty() ? ordered_json(nullptr) : ordered_json(outcome.series.points.back().loss);

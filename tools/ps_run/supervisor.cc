@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -343,6 +345,7 @@ void Supervisor::ReadStatus() {
     training_began_ = Clock::now() - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(longest));
   }
   outcome_.traffic = TrafficOf(outcome_.status, evaluator_->fetched_bytes(), outcome_.traffic);
+  TakeHeldOut();
   for (const WorkerStatus& worker : outcome_.status.workers) {
     if (worker.state() != WorkerStatus::FINISHED || worker.partition() >= outcome_.finished.size()) continue;
     auto& finished = outcome_.finished[worker.partition()];
@@ -417,11 +420,29 @@ void Supervisor::WatchEvaluation() {
     return;
   }
   values_ = std::move((*measured)->values);
-  const worker::Evaluation& held_out = (*measured)->held_out;
-  if (held_out.samples == 0) return;
-  Evaluation evaluation = evaluation_;
-  evaluation.loss = held_out.loss_sum / static_cast<double>(held_out.samples);
-  evaluation.accuracy = static_cast<double>(held_out.correct) / static_cast<double>(held_out.samples);
+  AddEvaluation(evaluation_, (*measured)->held_out);
+}
+
+void Supervisor::TakeHeldOut() {
+  if (evaluator_->has_samples()) return;  // data.test is the same for all, and measured of the servers' parameters
+  worker::Evaluation sum;
+  double epoch = std::numeric_limits<double>::infinity();
+  for (const WorkerStatus& worker : outcome_.status.workers) {
+    if (!worker.report().has_held_out()) continue;
+    const HeldOut& held_out = worker.report().held_out();
+    sum.Add({held_out.loss_sum(), held_out.correct(), held_out.weight()});
+    epoch = std::min(epoch, held_out.epoch());
+  }
+  const double last = outcome_.series.evaluations.empty() ? 0 : outcome_.series.evaluations.back().epoch;
+  if (!std::isfinite(epoch) || epoch <= last) return;
+  AddEvaluation(
+      {.seconds = Seconds(), .epoch = epoch, .samples = advance_.samples, .traffic = outcome_.traffic}, sum);
+}
+
+void Supervisor::AddEvaluation(Evaluation evaluation, const worker::Evaluation& held_out) {
+  if (held_out.weight == 0) return;
+  evaluation.loss = held_out.loss();
+  if (evaluator_->has_classes()) evaluation.accuracy = held_out.accuracy();
   outcome_.series.evaluations.push_back(evaluation);
   const ordered_json event = {{"event", "evaluation"},
                               {"seconds", evaluation.seconds},
@@ -430,11 +451,11 @@ void Supervisor::WatchEvaluation() {
                               {"bytes_to_servers", evaluation.traffic.to_servers},
                               {"bytes_from_servers", evaluation.traffic.from_servers},
                               {"loss", evaluation.loss},
-                              {"accuracy", evaluation.accuracy}};
+                              {"accuracy", evaluation.accuracy ? ordered_json(*evaluation.accuracy) : ordered_json(nullptr)}};
   folder_->AddMetrics(event);
-  terminal_.Say(absl::StrFormat("held out, epoch %.1f: accuracy %.2f %%, loss %.4f", evaluation.epoch,
-                                evaluation.accuracy * 100, evaluation.loss),
-                event);
+  const std::string accuracy =
+      evaluation.accuracy ? absl::StrFormat("accuracy %.2f %%, ", *evaluation.accuracy * 100) : "";
+  terminal_.Say(absl::StrFormat("held out, epoch %.1f: %sloss %.4f", evaluation.epoch, accuracy, evaluation.loss), event);
 }
 
 bool Supervisor::WorkersEnded() const {

@@ -78,6 +78,9 @@ class Supervisor {
   void WatchWorkers();
   void WatchRendezvous();
   void WatchEvaluation();
+  // What workers have measured on the samples that they hold out.
+  void TakeHeldOut();
+  void AddEvaluation(Evaluation evaluation, const worker::Evaluation& held_out);
   void StartEvaluationIfDue();
   void StartEvaluation();
   bool WorkersEnded() const;

@@ -23,7 +23,9 @@ Batcher::Batcher(const SampleStore& store, const BatcherOptions& options)
   const std::size_t rows = std::min<std::size_t>(options.batch_size, store.size());
   for (Slot& slot : slots_) {
     slot.features.resize(rows * store.sample_size());
-    slot.labels.resize(rows);
+    if (!store.labels().empty()) slot.labels.resize(rows);
+    if (!store.numbers().empty()) slot.numbers.resize(rows);
+    if (!store.weights().empty()) slot.weights.resize(rows);
   }
   order_.resize(store.size());
   thread_ = std::thread([this] { Run(); });
@@ -104,11 +106,14 @@ void Batcher::Fill(Slot& slot, std::size_t first, std::size_t size) {
     } else {
       kernels::ScaleTo({reinterpret_cast<const float*>(from), sample_size}, options_.scale, to);
     }
-    slot.labels[i] = store_.labels()[row];
+    if (!slot.labels.empty()) slot.labels[i] = store_.labels()[row];
+    if (!slot.numbers.empty()) slot.numbers[i] = store_.numbers()[row];
+    if (!slot.weights.empty()) slot.weights[i] = store_.weights()[row];
   }
   slot.batch.size = static_cast<int>(size);
   slot.batch.features = {slot.features.data(), size * sample_size};
-  slot.batch.labels = {slot.labels.data(), size};
+  const kernels::Targets whole{.classes = slot.labels, .numbers = slot.numbers, .weights = slot.weights};
+  slot.batch.targets = whole.Sub(0, size);
 }
 
 }  // namespace downpour::worker

@@ -43,6 +43,8 @@ class Batcher {
   struct Slot {
     std::vector<float> features;
     std::vector<std::int32_t> labels;
+    std::vector<float> numbers;
+    std::vector<float> weights;
     Batch batch;
   };
 

@@ -37,12 +37,12 @@ Taken TakeAll(const SampleStore& store, const BatcherOptions& options) {
   Batcher batcher(store, options);
   Batch batch;
   while (batcher.Next(&batch)) {
-    REQUIRE(batch.labels.size() == static_cast<std::size_t>(batch.size));
-    REQUIRE(batch.features.size() == batch.labels.size() * store.sample_size());
-    for (std::size_t i = 0; i < batch.labels.size(); ++i) {
-      REQUIRE(batch.features[2 * i] == options.scale * static_cast<float>(batch.labels[i]));
+    REQUIRE(batch.targets.classes.size() == static_cast<std::size_t>(batch.size));
+    REQUIRE(batch.features.size() == batch.targets.classes.size() * store.sample_size());
+    for (std::size_t i = 0; i < batch.targets.classes.size(); ++i) {
+      REQUIRE(batch.features[2 * i] == options.scale * static_cast<float>(batch.targets.classes[i]));
     }
-    taken.labels.insert(taken.labels.end(), batch.labels.begin(), batch.labels.end());
+    taken.labels.insert(taken.labels.end(), batch.targets.classes.begin(), batch.targets.classes.end());
     taken.positions.push_back(batch.position_after);
     taken.sizes.push_back(batch.size);
     REQUIRE(batch.epoch ==
@@ -50,6 +50,28 @@ Taken TakeAll(const SampleStore& store, const BatcherOptions& options) {
   }
   CHECK_FALSE(batcher.Next(&batch));
   return taken;
+}
+
+TEST_CASE("numbers and weights go with their rows, and what a store lacks is not in its batches") {
+  SampleStore store(FeatureType::kU8, 1, 1000, {.numbers = true, .weighted = true});
+  REQUIRE(store.Append(9).ok());
+  for (std::size_t row = 0; row < 9; ++row) {
+    *store.FeatureRun(row, 1).features = std::byte(row);
+    store.mutable_numbers()[row] = static_cast<float>(row) + 0.5f;
+    store.mutable_weights()[row] = static_cast<float>(row) * 2;
+  }
+  Batcher batcher(store, {.batch_size = 4, .seed = 3});
+  int rows = 0;
+  for (Batch batch; batcher.Next(&batch);) {
+    CHECK(batch.targets.classes.empty());
+    REQUIRE(batch.targets.numbers.size() == static_cast<std::size_t>(batch.size));
+    REQUIRE(batch.targets.weights.size() == static_cast<std::size_t>(batch.size));
+    for (int i = 0; i < batch.size; ++i, ++rows) {
+      CHECK(batch.targets.numbers[i] == batch.features[i] + 0.5f);
+      CHECK(batch.targets.weights[i] == batch.features[i] * 2);
+    }
+  }
+  CHECK(rows == 9);
 }
 
 TEST_CASE("each epoch has every sample once, in an order of its own") {
@@ -139,7 +161,7 @@ TEST_CASE("a batch stays as it is until the next is asked for") {
   Batch batch;
   for (int i = 0; batcher.Next(&batch); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    for (int row = 0; row < batch.size; ++row) REQUIRE(batch.labels[row] == 10 * i % 100 + row);
+    for (int row = 0; row < batch.size; ++row) REQUIRE(batch.targets.classes[row] == 10 * i % 100 + row);
   }
 }
 

@@ -12,7 +12,7 @@ namespace downpour::worker {
 
 struct FeedOptions {
   std::size_t sample_size = 0;    // values in one row of `features`
-  int classes = 0;                // a label must lie in [0, classes)
+  int classes = 0;                // a label must lie in [0, classes); 0 where labels are numbers
   std::uint64_t limit_bytes = 0;  // worker.feed_limit_bytes
 };
 
@@ -21,6 +21,6 @@ struct FeedOptions {
 // Fails with kInvalidArgument where the stream breaks a rule (names the frame's number and its offset),
 // kAborted where it ends before its end frame or cannot be read (the launcher is gone), kResourceExhausted at
 // the limit.
-absl::StatusOr<SampleStore> ReadFeed(int fd, const FeedOptions& options);
+absl::StatusOr<PartitionSamples> ReadFeed(int fd, const FeedOptions& options);
 
 }  // namespace downpour::worker

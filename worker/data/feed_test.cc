@@ -49,11 +49,11 @@ std::string Schema(const std::vector<std::string>& tensors) {
   return Frame(1, body);
 }
 
-std::string BatchFrame(std::uint32_t rows, const std::string& values) {
+std::string BatchFrame(std::uint32_t rows, const std::string& values, std::uint16_t kind = 2) {
   std::string body;
   Add(rows, body);
   Add<std::uint32_t>(0, body);
-  return Frame(2, body + values);
+  return Frame(kind, body + values);
 }
 
 std::string End(std::uint64_t rows) {
@@ -70,7 +70,7 @@ std::string Values(const std::vector<T>& values) {
 const FeedOptions kOptions{.sample_size = 4, .classes = 10, .limit_bytes = 1 << 20};
 
 // Feeds the bytes through a pipe, which is then closed.
-absl::StatusOr<SampleStore> Feed(const std::string& bytes, const FeedOptions& options = kOptions) {
+absl::StatusOr<PartitionSamples> FeedBoth(const std::string& bytes, const FeedOptions& options = kOptions) {
   int ends[2];
   REQUIRE(pipe(ends) == 0);
   std::thread writer([&] {
@@ -81,13 +81,21 @@ absl::StatusOr<SampleStore> Feed(const std::string& bytes, const FeedOptions& op
     }
     close(ends[1]);
   });
-  auto store = ReadFeed(ends[0], options);
+  auto samples = ReadFeed(ends[0], options);
   char rest[4096];
   while (read(ends[0], rest, sizeof(rest)) > 0) {
   }
   writer.join();
   close(ends[0]);
-  return store;
+  return samples;
+}
+
+// What is trained on.
+absl::StatusOr<SampleStore> Feed(const std::string& bytes, const FeedOptions& options = kOptions) {
+  auto samples = FeedBoth(bytes, options);
+  if (!samples.ok()) return samples.status();
+  CHECK(samples->held_out.size() == 0);
+  return std::move(samples->train);
 }
 
 std::string ErrorOf(const std::string& bytes, absl::StatusCode code = absl::StatusCode::kInvalidArgument,
@@ -124,10 +132,12 @@ TEST_CASE("each type of features and of labels") {
   const std::vector<double> values = {0.5, -1, 1e-3, 3, 4, 5, 6, 7};
   const std::vector<float> floats(values.begin(), values.end());
   for (const std::uint8_t feature_type : {kF32, kF64}) {
-    for (const std::uint8_t label_type : {kU8, kI32, kI64}) {
+    for (const std::uint8_t label_type : {kU8, kI32, kI64, kF32, kF64}) {
       const std::string labels = label_type == kU8    ? Values<std::uint8_t>({3, 4})
                                  : label_type == kI32 ? Values<std::int32_t>({3, 4})
-                                                      : Values<std::int64_t>({3, 4});
+                                 : label_type == kI64 ? Values<std::int64_t>({3, 4})
+                                 : label_type == kF32 ? Values<float>({3, 4})
+                                                      : Values<double>({3, 4});
       const auto store =
           Feed(Schema({Tensor("features", feature_type, {4}), Tensor("label", label_type, {})}) +
                BatchFrame(2, (feature_type == kF32 ? Values(floats) : Values(values)) + labels) + End(2));
@@ -159,11 +169,12 @@ TEST_CASE("a batch larger than a piece, a chunk and a pipe, and a socket") {
       done += wrote;
     }
   });
-  const auto store = ReadFeed(ends[0], {.sample_size = 4, .classes = 10, .limit_bytes = 1 << 30});
+  const auto samples = ReadFeed(ends[0], {.sample_size = 4, .classes = 10, .limit_bytes = 1 << 30});
   writer.join();
   close(ends[0]);
   close(ends[1]);
-  REQUIRE(store.ok());
+  REQUIRE(samples.ok());
+  const SampleStore* const store = &samples->train;
   REQUIRE(store->size() == rows);
   bool same = true;
   for (std::size_t row = 0; row < rows; ++row) {
@@ -214,10 +225,11 @@ TEST_CASE("schemas that cannot be") {
   const std::string features = Tensor("features", kU8, {4}), label = Tensor("label", kU8, {});
   CHECK_THAT(ErrorOf(Schema({features})), Contains("no tensor called label"));
   CHECK_THAT(ErrorOf(Schema({label})), Contains("no tensor called features"));
-  CHECK_THAT(ErrorOf(Schema({features, label, Tensor("weight", kF32, {})})), Contains("'weight'"));
+  CHECK_THAT(ErrorOf(Schema({features, label, Tensor("height", kF32, {})})), Contains("'height'"));
+  CHECK_THAT(ErrorOf(Schema({features, label, Tensor("weight", kU8, {})})), Contains("weight the data type 1"));
+  CHECK_THAT(ErrorOf(Schema({features, label, Tensor("weight", kF32, {2})})), Contains("weight the rank 1"));
   CHECK_THAT(ErrorOf(Schema({features, features})), Contains("two tensors"));
   CHECK_THAT(ErrorOf(Schema({Tensor("features", kI32, {4}), label})), Contains("data type 2"));
-  CHECK_THAT(ErrorOf(Schema({features, Tensor("label", kF32, {})})), Contains("data type 4"));
   CHECK_THAT(ErrorOf(Schema({features, Tensor("label", 77, {})})), Contains("data type 77"));
   CHECK_THAT(ErrorOf(Schema({features, Tensor("label", kU8, {1})})), Contains("rank 1"));
   CHECK_THAT(ErrorOf(Schema({Tensor("features", kU8, {2, 2, 1, 1, 1}), label})), Contains("rank 5"));
@@ -265,6 +277,45 @@ TEST_CASE("labels out of range and values that are not finite are named by row")
   CHECK_THAT(ErrorOf(Schema({Tensor("features", kF64, {4}), Tensor("label", kU8, {})}) +
                      BatchFrame(1, Values<double>({0, 1e300, 2, 3}) + "\1")),
              Contains("feature 1 of row 0") && Contains("32-bit"));
+}
+
+TEST_CASE("labels may be numbers, and rows may have weights") {
+  FeedOptions options = kOptions;
+  options.classes = 0;
+  const std::string schema =
+      Schema({Tensor("features", kU8, {4}), Tensor("weight", kF64, {}), Tensor("label", kF64, {})});
+  const auto store =
+      Feed(schema + BatchFrame(2, "abcdefgh" + Values<double>({0.5, 0}) + Values<double>({-2.5, 1e6})) + End(2), options);
+  REQUIRE(store.ok());
+  CHECK(store->labels().empty());
+  CHECK(std::vector<float>(store->numbers().begin(), store->numbers().end()) == std::vector<float>{-2.5f, 1e6f});
+  CHECK(std::vector<float>(store->weights().begin(), store->weights().end()) == std::vector<float>{0.5f, 0});
+  const auto wrong = [&](double weight, double label) {
+    return ErrorOf(schema + BatchFrame(1, "abcd" + Values<double>({weight}) + Values<double>({label})),
+                   absl::StatusCode::kInvalidArgument, options);
+  };
+  CHECK_THAT(wrong(-1, 0), Contains("the weight of row 0") && Contains("is -1; weights are finite, and at least 0"));
+  CHECK_THAT(wrong(NAN, 0), Contains("weight") && Contains("nan"));
+  CHECK_THAT(wrong(1, INFINITY), Contains("the label of row 0") && Contains("not finite"));
+  CHECK_THAT(wrong(1, 1e300), Contains("not finite as a 32-bit float"));
+  CHECK(Feed(schema + BatchFrame(1, "abcd" + Values<double>({1}) + Values<double>({3})) + End(1)).ok());
+  CHECK_THAT(ErrorOf(schema + BatchFrame(1, "abcd" + Values<double>({1}) + Values<double>({2.5}))),
+             Contains("is 2.5, not a whole number"));
+  CHECK_THAT(ErrorOf(schema + BatchFrame(1, "abcd" + Values<double>({1}) + Values<double>({NAN}))), Contains("10 classes"));
+}
+
+TEST_CASE("held-out batches are kept apart, and rows are counted over both") {
+  const auto samples = FeedBoth(ByteSchema() + BatchFrame(1, "abcd\1") + BatchFrame(2, "efghijkl\2\3", 4) +
+                                BatchFrame(1, "mnop\4") + End(4));
+  REQUIRE(samples.ok());
+  CHECK(samples->train.size() == 2);
+  REQUIRE(samples->held_out.size() == 2);
+  CHECK(std::memcmp(samples->held_out.features(1), "ijkl", 4) == 0);
+  CHECK(samples->train.labels()[1] == 4);
+  CHECK_THAT(ErrorOf(ByteSchema() + BatchFrame(1, "abcd\1", 4) + BatchFrame(1, "abcd\12")), Contains("row 1"));
+  CHECK_THAT(ErrorOf(ByteSchema() + BatchFrame(1, "abcd\1", 4) + BatchFrame(2, "abcdefgh\1\1"),
+                     absl::StatusCode::kResourceExhausted, {.sample_size = 4, .classes = 10, .limit_bytes = 14}),
+             Contains("worker.feed_limit_bytes"));
 }
 
 TEST_CASE("the limit of memory holds") {

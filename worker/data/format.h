@@ -18,7 +18,7 @@ struct SampleSource {
   std::string images;                // path
   std::string labels;                // path
   std::vector<std::uint32_t> shape;  // of one sample, as data.shape
-  int classes = 0;                   // a label must lie in [0, classes)
+  int classes = 0;                   // a label must lie in [0, classes); 0 where labels are numbers
   std::uint64_t limit = 0;           // only the first so many samples, before they are shared out; 0 for all
   std::uint32_t partition = 0;       // samples partition, partition + partitions, ... of them
   std::uint32_t partitions = 1;

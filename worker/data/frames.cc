@@ -117,7 +117,9 @@ absl::StatusOr<FrameReader::Frame> FrameReader::Next() {
                   "', not with 'DPF1': the stream is out of step or no feed");
   }
   const auto kind = Get<std::uint16_t>(bytes + 4);
-  if (kind < 1 || kind > 3) return Broken("is of kind ", kind, "; known are 1 (schema), 2 (batch) and 3 (end)");
+  if (kind < 1 || kind > 4) {
+    return Broken("is of kind ", kind, "; known are 1 (schema), 2 (batch), 3 (end) and 4 (held-out batch)");
+  }
   if (Get<std::uint16_t>(bytes + 6) != 0) return Broken("its reserved bytes are not zero");
   return Frame{static_cast<Kind>(kind), Get<std::uint64_t>(bytes + 8)};
 }

@@ -42,7 +42,7 @@ std::string ShownName(const std::string& name);
 // end frame or cannot be read: whoever writes it is gone.
 class FrameReader {
  public:
-  enum class Kind : std::uint16_t { kSchema = 1, kBatch = 2, kEnd = 3 };
+  enum class Kind : std::uint16_t { kSchema = 1, kBatch = 2, kEnd = 3, kHeldOut = 4 };
   struct Frame {
     Kind kind = Kind::kEnd;
     std::uint64_t length = 0;

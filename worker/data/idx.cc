@@ -199,14 +199,18 @@ absl::Status ReadLabels(File& file, const Header& header, std::uint64_t count, c
     if (!status.ok()) return status;
     for (std::size_t i = 0; i < size && first + i < count; ++i) {
       if (!IsChosen(first + i, source)) continue;
-      if (piece[i] >= source.classes) {
+      if (source.classes > 0 && piece[i] >= source.classes) {
         return absl::InvalidArgumentError(absl::StrCat(file.path(), ": label ", first + i, " is ",
                                                        int{piece[i]}, ", but the net has ", source.classes,
                                                        " classes, counted from 0"));
       }
       status = store.Append(1);
       if (!status.ok()) return status;
-      store.mutable_labels().back() = piece[i];
+      if (source.classes > 0) {
+        store.mutable_labels().back() = piece[i];
+      } else {
+        store.mutable_numbers().back() = piece[i];
+      }
     }
     first += size;
   }
@@ -259,7 +263,7 @@ absl::StatusOr<SampleStore> ReadIdx(const SampleSource& source) {
   for (const std::uint32_t side : source.shape) sample_size *= side;
   const std::uint64_t count =
       source.limit == 0 ? image_header->count : std::min(source.limit, image_header->count);
-  SampleStore store(FeatureType::kU8, sample_size, source.limit_bytes);
+  SampleStore store(FeatureType::kU8, sample_size, source.limit_bytes, {.numbers = source.classes == 0});
   status = ReadLabels(*labels, *label_header, count, source, store);
   if (!status.ok()) return status;
   status = ReadImages(*images, *image_header, count, source, store);

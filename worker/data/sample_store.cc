@@ -22,17 +22,19 @@ int ChunkShift(std::size_t row_bytes) {
 
 std::size_t SizeOf(FeatureType type) { return type == FeatureType::kU8 ? 1 : sizeof(float); }
 
-SampleStore::SampleStore(FeatureType type, std::size_t sample_size, std::uint64_t limit_bytes)
+SampleStore::SampleStore(FeatureType type, std::size_t sample_size, std::uint64_t limit_bytes, LabelLayout layout)
     : type_(type),
       sample_size_(sample_size),
       row_bytes_(sample_size * SizeOf(type)),
       limit_bytes_(limit_bytes),
+      layout_(layout),
       chunk_shift_(ChunkShift(row_bytes_)),
       chunk_mask_((std::size_t{1} << chunk_shift_) - 1) {}
 
-absl::Status SampleStore::Append(std::size_t rows) {
-  const std::uint64_t bytes_a_row = row_bytes_ + sizeof(std::int32_t);
-  if (rows > limit_bytes_ / bytes_a_row || size() + rows > limit_bytes_ / bytes_a_row) {
+absl::Status SampleStore::Append(std::size_t rows, std::uint64_t elsewhere) {
+  const std::uint64_t bytes_a_row = row_bytes_ + layout_.row_bytes();
+  const std::uint64_t most_rows = (limit_bytes_ - std::min(elsewhere, limit_bytes_)) / bytes_a_row;
+  if (rows > most_rows || size() + rows > most_rows) {
     return absl::ResourceExhaustedError(absl::StrCat(
         size(), " samples and ", rows, " more, of ", bytes_a_row, " bytes each, pass the limit of ",
         limit_bytes_, " bytes; raise worker.feed_limit_bytes, use more workers, or set data.limit"));
@@ -52,7 +54,13 @@ absl::Status SampleStore::Append(std::size_t rows) {
     }
     chunks_.emplace_back(chunk);
   }
-  labels_.resize(labels_.size() + rows);
+  rows_ += rows;
+  if (layout_.numbers) {
+    numbers_.resize(rows_);
+  } else {
+    labels_.resize(rows_);
+  }
+  if (layout_.weighted) weights_.resize(rows_);
   return absl::OkStatus();
 }
 

@@ -45,6 +45,17 @@ TEST_CASE("floats are four bytes") {
   CHECK(store.bytes() == 0);
 }
 
+TEST_CASE("a label is a class or a number, and a row may have a weight") {
+  SampleStore store(FeatureType::kU8, 6, 100, {.numbers = true, .weighted = true});
+  REQUIRE(store.Append(3).ok());
+  CHECK(store.labels().empty());
+  CHECK(store.numbers().size() == 3);
+  CHECK(store.weights().size() == 3);
+  CHECK(store.bytes() == 3 * (6 + 4 + 4));
+  CHECK_FALSE(store.Append(3, 20).ok());
+  CHECK(store.Append(2, 20).ok());
+}
+
 TEST_CASE("the limit counts features and labels, and refuses whole appends") {
   SampleStore store(FeatureType::kU8, 6, 100);
   CHECK(store.Append(9).ok());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/loss.h"
 #include "kernels/tensor_view.h"
 #include "proto/job.pb.h"
 
@@ -59,19 +60,18 @@ class Layer {
                         Tensors parameter_gradients, kernels::TensorView input_gradient) = 0;
 };
 
-// The last layer of a net. The same rules; labels lie in [0, classes()).
+// The last layer of a net. The same rules; targets are classes in [0, classes()), or numbers.
 class Loss {
  public:
   virtual ~Loss() = default;
 
+  // 0 where targets are numbers.
   virtual int classes() const = 0;
 
-  virtual kernels::SoftmaxResult Forward(kernels::ConstTensorView input,
-                                         std::span<const std::int32_t> labels) = 0;
+  virtual kernels::LossResult Forward(kernels::ConstTensorView input, const kernels::Targets& targets) = 0;
 
   // Overwrites input_gradient with scale * d loss_sum / d input, for the last Forward.
-  virtual void Backward(float scale, std::span<const std::int32_t> labels,
-                        kernels::TensorView input_gradient) = 0;
+  virtual void Backward(float scale, const kernels::Targets& targets, kernels::TensorView input_gradient) = 0;
 };
 
 using AnyLayer = std::variant<std::unique_ptr<Layer>, std::unique_ptr<Loss>>;

@@ -12,14 +12,12 @@ class SoftmaxLoss final : public Loss {
 
   int classes() const override { return classes_; }
 
-  kernels::SoftmaxResult Forward(kernels::ConstTensorView input,
-                                 std::span<const std::int32_t> labels) override {
-    return op_->Forward(input, labels);
+  kernels::LossResult Forward(kernels::ConstTensorView input, const kernels::Targets& targets) override {
+    return op_->Forward(input, targets);
   }
 
-  void Backward(float scale, std::span<const std::int32_t> labels,
-                kernels::TensorView input_gradient) override {
-    op_->Backward(scale, labels, input_gradient);
+  void Backward(float scale, const kernels::Targets& targets, kernels::TensorView input_gradient) override {
+    op_->Backward(scale, targets, input_gradient);
   }
 
  private:

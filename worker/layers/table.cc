@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "worker/layers/convolution.h"
+#include "worker/layers/euclidean_loss.h"
 #include "worker/layers/inner_product.h"
 #include "worker/layers/pooling.h"
 #include "worker/layers/relu.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr LayerType kLayerTypes[] = {
     {"convolution", MakeConvolution},    {"pooling", MakePooling},
     {"inner_product", MakeInnerProduct}, {"relu", MakeRelu},
-    {"softmax_loss", MakeSoftmaxLoss},
+    {"softmax_loss", MakeSoftmaxLoss},   {"euclidean_loss", MakeEuclideanLoss},
 };
 
 }  // namespace

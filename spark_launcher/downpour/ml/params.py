@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Union
 
 from pyspark.ml.param import Param, Params, TypeConverters
-from pyspark.ml.param.shared import HasFeaturesCol, HasLabelCol, HasMaxIter, HasPredictionCol, HasSeed, HasStepSize
+from pyspark.ml.param.shared import (HasFeaturesCol, HasLabelCol, HasMaxIter, HasPredictionCol, HasSeed, HasStepSize,
+                                     HasValidationIndicatorCol, HasWeightCol)
 
 from ..errors import DataError
 from ..supervisor import Job, check_job
@@ -22,7 +23,8 @@ def _to_settings(value: Any) -> Dict[str, Any]:
     raise TypeError("settings should be a dict of job keys, such as {'sync.n_push': 10}, not %r" % (value,))
 
 
-class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasMaxIter, HasStepSize, HasSeed):
+class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol, HasValidationIndicatorCol, HasMaxIter,
+                     HasStepSize, HasSeed):
     """Params that a Downpour estimator and its model share. What is not set is as the job says, or by its default."""
 
     featuresCols: "Param[List[str]]" = Param(
@@ -33,7 +35,7 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasMaxIter, 
         " be changed by the other params.", TypeConverters.toString)
     layers: "Param[List[int]]" = Param(
         Params._dummy(), "layers", "in place of a job's net: numbers of values from the features to the classes, such as"
-        " [784, 256, 10], for inner products with ReLU between them.", TypeConverters.toListInt)
+        " [784, 256, 10], for inner products with ReLU between them; for a regression the last is 1.", TypeConverters.toListInt)
     settings: "Param[Dict[str, Any]]" = Param(
         Params._dummy(), "settings", "further keys of the job by their paths, such as {'sync.n_push': 10}.", _to_settings)
     syncMode: "Param[str]" = Param(
@@ -58,6 +60,12 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasMaxIter, 
 
     def setPredictionCol(self, value: str):
         return self._set(predictionCol=value)
+
+    def setWeightCol(self, value: str):
+        return self._set(weightCol=value)
+
+    def setValidationIndicatorCol(self, value: str):
+        return self._set(validationIndicatorCol=value)
 
     def setMaxIter(self, value: int):
         return self._set(maxIter=value)
@@ -113,15 +121,21 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasMaxIter, 
     def getRunDir(self) -> str:
         return self.getOrDefault(self.runDir)
 
-    def _resolve_job(self, folder: str) -> Job:
-        """The job that these params make, checked and with all its defaults, in a file in `folder`."""
+    def _features_columns(self) -> Union[str, List[str]]:
+        return self.getFeaturesCols() if self.isSet(self.featuresCols) else self.getFeaturesCol()
+
+    def _resolve_job(self, folder: str, loss: str) -> Job:
+        """The job that these params make, checked and with all its defaults, in a file in `folder`.
+
+        loss: the type of the last layer, where the net is made of `layers`.
+        """
         own = self.isDefined(self.job)
         path = self._job_file(folder) if own else _written(folder, "{}\n")
         if not own and not self.isDefined(self.layers):
             raise DataError("there is no net: set layers, or job")
         given = {} if own else {"name": _job_name(self.uid)}
         if self.isDefined(self.layers):
-            given.update(_net_of(self.getLayers()))
+            given.update(_net_of(self.getLayers(), loss))
         for name, key in _KEYS.items():
             if self.isSet(getattr(self, name)):
                 given[key] = self.getOrDefault(name)
@@ -150,7 +164,7 @@ def _written(folder: str, text: str) -> str:
     return path
 
 
-def _net_of(layers: List[int]) -> Dict[str, Any]:
+def _net_of(layers: List[int], loss: str) -> Dict[str, Any]:
     if len(layers) < 2 or min(layers) < 1:
         raise DataError("layers should be the number of features, those of hidden layers, and the number of classes, each"
                         " at least 1, such as [784, 256, 10]; it is %s" % (layers,))
@@ -159,7 +173,7 @@ def _net_of(layers: List[int]) -> Dict[str, Any]:
         net.append({"name": "ip%d" % index, "type": "inner_product", "outputs": outputs})
         if index < len(layers) - 1:
             net.append({"name": "relu%d" % index, "type": "relu"})
-    net.append({"name": "loss", "type": "softmax_loss"})
+    net.append({"name": "loss", "type": loss})
     return {"net": net, "data.shape": [layers[0]], "data.scale": 1}
 
 

@@ -7,6 +7,8 @@ import os
 from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql.utils import is_remote
 
+from .trained_net import TrainedNet
+
 _DATA = "job string, model binary, num_classes int, num_features int"
 
 
@@ -56,9 +58,8 @@ class ParamsReadable(MLReadable):
 
 class _ModelWriter(_ParamsWriter):
     def _save_data(self, path: str, mode: str) -> None:
-        model = self._instance
-        row = (model._job_text, bytearray(model._parameters), model._num_classes, model._num_features)
-        self._table([row], _DATA).mode(mode).parquet(os.path.join(path, "data"))
+        net = self._instance._net
+        self._table([net._replace(parameters=bytearray(net.parameters))], _DATA).mode(mode).parquet(os.path.join(path, "data"))
 
 
 class DownpourModelWritable(MLWritable):
@@ -96,4 +97,4 @@ class _ModelReader(_Reader):
         row = self.sparkSession.read.schema(_DATA).parquet(os.path.join(path, "data")).first()
         if row is None:
             raise ValueError("%s holds no model" % path)
-        return self._cls(row.job, bytes(row.model), row.num_classes, row.num_features)
+        return self._cls(TrainedNet(row.job, bytes(row.model), row.num_classes, row.num_features))

@@ -1,0 +1,74 @@
+"""What all of Downpour's models do: they hold a trained net and run it on features."""
+from __future__ import annotations
+
+from typing import Dict, Optional, Sequence
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml import Model
+from pyspark.ml.linalg import Vector
+
+from .. import columns
+from ..predictor import Predictor
+from .params import DownpourParams
+from .persistence import DownpourModelReadable, DownpourModelWritable
+from .scoring import layer_values
+from .summary import TrainingSummary
+from .trained_net import TrainedNet
+
+
+class DownpourModel(Model, DownpourParams, DownpourModelWritable, DownpourModelReadable):
+    """A trained net. Made by an estimator's fit, or by load."""
+
+    def __init__(self, net: TrainedNet = TrainedNet()):
+        super().__init__()
+        self._net = net
+        self._summary: Optional[TrainingSummary] = None
+
+    @property
+    def numFeatures(self) -> int:
+        """Values of a row's features."""
+        return self._net.num_features
+
+    @property
+    def hasSummary(self) -> bool:
+        """Whether it was just fitted; a model that was loaded has none."""
+        return self._summary is not None
+
+    @property
+    def summary(self) -> TrainingSummary:
+        if self._summary is None:
+            raise RuntimeError("this model was loaded, not fitted: it has no summary")
+        return self._summary
+
+    @property
+    def safetensors(self) -> bytes:
+        """The parameters as a safetensors file, whose names and layouts are PyTorch's."""
+        return self._net.parameters
+
+    def extractFeatures(self, dataset, layers: Sequence[str]):
+        """The DataFrame with a column array<float> for each of these layers, of its values for the row's features."""
+        for name in layers:
+            if name in dataset.columns:
+                raise ValueError("there is a column '%s' already" % name)
+        return self._with(dataset, layer_values(self._net, layers), {name: (name, None) for name in layers})
+
+    def _outputs(self, features: Vector) -> np.ndarray:
+        """What the net makes of one row, on this machine."""
+        row = pa.array([np.asarray(features.toArray(), np.float32)], pa.list_(pa.float32()))
+        with Predictor(self._net.job_text, self._net.parameters, self._net.num_features) as predictor:
+            (values,) = predictor.values(row).values()
+        return values[0].astype(np.float64)
+
+    def _with(self, dataset, udf, fields: Dict):
+        """The DataFrame with new columns: by name, the field of what a function of the features gives, and how to shape it.
+
+        A column without a name is left out, as in pyspark.ml.
+        """
+        scored = columns.free_name(dataset, "downpour")
+        result = dataset.withColumn(scored, udf(columns.features(dataset, self._features_columns())))
+        for name, (field, shape) in fields.items():
+            if name:
+                value = result[scored][field]
+                result = result.withColumn(name, shape(value) if shape else value)
+        return result.drop(scored)

@@ -1,0 +1,15 @@
+#include "worker/measure.h"
+
+#include "worker/data/batcher.h"
+
+namespace downpour::worker {
+
+Evaluation Measure(Net* net, std::span<const float> parameters, const SampleStore& samples, float scale,
+                   const std::function<bool()>& stop) {
+  Batcher batcher(samples, {.batch_size = net->max_batch(), .shuffle = false, .scale = scale});
+  Evaluation sum;
+  for (Batch batch; !(stop && stop()) && batcher.Next(&batch);) sum.Add(net->Evaluate(parameters, batch));
+  return sum;
+}
+
+}  // namespace downpour::worker

@@ -1,0 +1,18 @@
+// A net's loss and accuracy on samples that it need not have been trained on.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "worker/data/sample_store.h"
+#include "worker/evaluation.h"
+#include "worker/net.h"
+
+namespace downpour::worker {
+
+// Goes once through all of them, in batches of at most net->max_batch(), on the calling thread; a data thread of its own
+// prepares them. `scale` is data.scale. Gives up in between where `stop` says so; the sums are then of what was done.
+Evaluation Measure(Net* net, std::span<const float> parameters, const SampleStore& samples, float scale,
+                   const std::function<bool()>& stop = nullptr);
+
+}  // namespace downpour::worker

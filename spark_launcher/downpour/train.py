@@ -72,11 +72,12 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
         _say_repartition(partitions, checked.workers)
         rows = rows.repartition(checked.workers)
 
-    def start(cluster):
+    def start(cluster, rows):
         trained = rows.mapInArrow(dataframe_trainer(cluster, names), RESULT_SCHEMA, barrier=cluster.strong)
         if _may_be_tried_again(df.sparkSession, cluster):
             trained = trained.repartition(1)
         return [Result.from_event(row.partition, json.loads(row.done)) for row in trained.collect()]
+    start = functools.partial(_shuffled_if_need_be, start, rows)
     return _run(df.sparkSession, checked, run_dir, programs, start)
 
 
@@ -93,13 +94,26 @@ def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Prog
         _say_repartition(partitions, checked.workers)
         rdd = rdd.repartition(checked.workers)
 
-    def start(cluster):
+    def start(cluster, rdd):
         source = rdd.barrier() if cluster.strong else rdd
         trained = source.mapPartitions(rdd_trainer(cluster))
         if _may_be_tried_again(spark, cluster):
             trained = trained.repartition(1)
         return trained.collect()
+    start = functools.partial(_shuffled_if_need_be, start, rdd)
     return _run(spark, checked, run_dir, programs, start)
+
+
+def _shuffled_if_need_be(start: Callable[[Cluster, Any], List[Result]], rows, cluster: Cluster) -> List[Result]:
+    """Starts the workers on a DataFrame or an RDD; where Spark says that what made it, such as coalesce or union, can't
+    stand in one barrier stage with them, which it says before any task runs, on the same rows after a shuffle."""
+    try:
+        return start(cluster, rows)
+    except Exception as error:
+        if not cluster.strong or "SPARK-24820" not in str(error):
+            raise
+    print("The data is repartitioned: what it was made by, such as coalesce or union, can't be part of a barrier stage.")
+    return start(cluster, rows.repartition(cluster.workers))
 
 
 def _expressions(df, features_col: Union[str, Sequence[str]], names: Columns) -> List:

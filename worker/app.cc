@@ -18,6 +18,7 @@
 #include "worker/data/feed.h"
 #include "worker/data/format.h"
 #include "worker/data/hangup_watch.h"
+#include "worker/memory.h"
 #include "worker/replica.h"
 #include "worker/trainer.h"
 
@@ -132,14 +133,21 @@ App::Failure App::RunSteps() {
     // The main thread may be waiting for rows that never come.
     if (const absl::Status status = client_->status(); !status.ok()) Fail(ExitOf(status), status);
   });
-  const auto samples = Load(**net);
+  const MemoryPlan memory = PlanMemory(
+      job, **mode,
+      {.sample_size = (*net)->sample_size(), .elements = client_->elements(), .resident = ResidentBytes()},
+      options_.memory_bytes);
+  if (options_.memory_bytes && memory.bound() > *options_.memory_bytes) {
+    spdlog::warn("--memory-bytes grants {} bytes, but this job takes up to {} with next to no rows in memory: the host may"
+                 " run short of it; grant more, or choose a smaller net or training.batch",
+                 *options_.memory_bytes, memory.bound());
+  }
+  const auto samples = Load(**net, memory.rows);
   if (!samples.ok()) {
     const bool launcher_gone = options_.feed_fd && samples.status().code() == absl::StatusCode::kAborted;
     return {launcher_gone ? ExitStatus::kStopped : ExitStatus::kData, samples.status()};
   }
-  const uint64_t bytes = samples->train.bytes() + samples->held_out.bytes();
-  events_.Loaded(samples->train.size(), samples->held_out.size(), bytes);
-  spdlog::info("{} samples, {} held out, {} bytes", samples->train.size(), samples->held_out.size(), bytes);
+  TellLoaded(*samples, memory);
   if (client_->needs_initial()) {
     kernels::AlignedBuffer initial(client_->elements());
     const std::span<float> values(initial.data(), initial.size());
@@ -222,12 +230,15 @@ void App::Linger() {
   host_.reset();
 }
 
-absl::StatusOr<PartitionSamples> App::Load(const Net& net) {
+absl::StatusOr<PartitionSamples> App::Load(const Net& net, uint64_t memory_bytes) {
   const Job& job = options_.job;
+  const StoreLimits limits{.total_bytes = job.worker().feed_limit_bytes(),
+                           .memory_bytes = memory_bytes,
+                           .spool_dir = job.worker().spool_dir().empty() ? options_.spool_dir : job.worker().spool_dir()};
   if (options_.feed_fd) {
     return ReadFeed(*options_.feed_fd, {.sample_size = net.sample_size(),
                                         .classes = net.classes(),
-                                        .limit_bytes = job.worker().feed_limit_bytes()});
+                                        .limits = limits});
   }
   auto train = ReadSamples(job.data().format(),
                            {.images = job.data().train().images(),
@@ -237,9 +248,23 @@ absl::StatusOr<PartitionSamples> App::Load(const Net& net) {
                             .limit = job.data().limit(),
                             .partition = options_.partition,
                             .partitions = job.workers(),
-                            .limit_bytes = job.worker().feed_limit_bytes()});
+                            .limits = limits});
   if (!train.ok()) return train.status();
-  return PartitionSamples{*std::move(train), SampleStore(FeatureType::kU8, net.sample_size(), 0)};
+  return PartitionSamples{*std::move(train), SampleStore(FeatureType::kU8, net.sample_size(), limits)};
+}
+
+void App::TellLoaded(const PartitionSamples& samples, const MemoryPlan& memory) {
+  const LoadedRows loaded{.samples = samples.train.size(),
+                          .held_out = samples.held_out.size(),
+                          .bytes = samples.train.bytes() + samples.held_out.bytes(),
+                          .memory_bytes = samples.train.memory_bytes() + samples.held_out.memory_bytes(),
+                          .spooled_bytes = samples.train.spooled_bytes() + samples.held_out.spooled_bytes(),
+                          .bound_bytes = memory.bound()};
+  events_.Loaded(loaded);
+  spdlog::info("{} samples, {} held out, {} bytes: {} of memory, {} in the spool file; this process takes at most {}: {} so"
+               " far, {} to train, {} for rows",
+               loaded.samples, loaded.held_out, loaded.bytes, loaded.memory_bytes, loaded.spooled_bytes, loaded.bound_bytes,
+               memory.resident, memory.training, memory.rows);
 }
 
 App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* net) {

@@ -14,6 +14,7 @@
 #include "worker/data/sample_store.h"
 #include "worker/events.h"
 #include "worker/exit_status.h"
+#include "worker/memory.h"
 #include "worker/net.h"
 #include "worker/peers.h"
 #include "worker/ps_client.h"
@@ -26,6 +27,8 @@ struct AppOptions {
   Attempt attempt;
   std::optional<int> feed_fd;
   std::optional<int> lifeline_fd;
+  std::optional<uint64_t> memory_bytes;  // what the whole process may take, where its launcher knows
+  std::string spool_dir = "/var/tmp";    // where the job has no worker.spool_dir
   // Where the shards live in the workers (peers.h): what makes this worker's, where they listen (empty for the job's
   // address), and where workers meet (empty where the job has everybody's address).
   ParameterHostFactory host_factory;
@@ -59,7 +62,8 @@ class App {
   Failure RunSteps();
   Failure Host(Job* job);
   Failure Register(const Job& job, Net* net);
-  absl::StatusOr<PartitionSamples> Load(const Net& net);
+  absl::StatusOr<PartitionSamples> Load(const Net& net, uint64_t memory_bytes);
+  void TellLoaded(const PartitionSamples& samples, const MemoryPlan& memory);
   Failure Train(const Job& job, const PartitionSamples& samples, Net* net);
   // Keeps this worker's shards up for as long as somebody may need them.
   void Linger();

@@ -40,12 +40,15 @@ void Events::Listening(const std::string& address, const std::string& metrics) {
   Write(Line({{"event", "listening"}, {"partition", partition_}, {"address", address}, {"metrics", metrics}}), kPatience);
 }
 
-void Events::Loaded(uint64_t samples, uint64_t held_out, uint64_t bytes) {
+void Events::Loaded(const LoadedRows& rows) {
   Write(Line({{"event", "loaded"},
               {"partition", partition_},
-              {"samples", samples},
-              {"held_out", held_out},
-              {"bytes", bytes}}),
+              {"samples", rows.samples},
+              {"held_out", rows.held_out},
+              {"bytes", rows.bytes},
+              {"memory_bytes", rows.memory_bytes},
+              {"spooled_bytes", rows.spooled_bytes},
+              {"bound_bytes", rows.bound_bytes}}),
         kPatience);
 }
 

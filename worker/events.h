@@ -13,6 +13,16 @@
 
 namespace downpour::worker {
 
+// What a worker has once all its rows have come, in bytes.
+struct LoadedRows {
+  uint64_t samples = 0;
+  uint64_t held_out = 0;
+  uint64_t bytes = 0;
+  uint64_t memory_bytes = 0;   // of it in memory, in whole chunks
+  uint64_t spooled_bytes = 0;  // and in the spool file
+  uint64_t bound_bytes = 0;    // what the whole process may take of memory
+};
+
 // Any thread may call. Lines are whole and flushed. A reader that has gone away, or does not read, is no error: progress
 // is then dropped at once, the rest after a second.
 class Events {
@@ -21,7 +31,7 @@ class Events {
 
   void Started(const std::vector<std::string>& servers);
   void Listening(const std::string& address, const std::string& metrics);
-  void Loaded(uint64_t samples, uint64_t held_out, uint64_t bytes);
+  void Loaded(const LoadedRows& rows);
   void Progress(const WorkerReport& report);
   // `classes`: whether labels are, so that there is an accuracy.
   void Done(const WorkerReport& report, double loss, double seconds, std::span<const EpochResult> epochs, bool classes);

@@ -49,7 +49,9 @@ TEST_CASE("each event is one line of JSON with the contract's members") {
   CHECK(failed["event"] == "failed");
   CHECK(failed["hint"] == "hint");
   CHECK(json::parse(Captured([&] { events.Started({"a:1"}); }))["servers"] == json{"a:1"});
-  CHECK(json::parse(Captured([&] { events.Loaded(5, 2, 6); }))["held_out"] == 2);
+  const json loaded = json::parse(Captured([&] { events.Loaded({5, 2, 60, 40, 20, 900}); }));
+  CHECK(loaded == json{{"event", "loaded"}, {"partition", 3}, {"samples", 5}, {"held_out", 2}, {"bytes", 60},
+                       {"memory_bytes", 40}, {"spooled_bytes", 20}, {"bound_bytes", 900}});
 }
 
 TEST_CASE("what is not finite is null, for JSON has no NaN") {
@@ -79,7 +81,7 @@ TEST_CASE("lines of several threads do not mix") {
     std::vector<std::thread> threads;
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([&] {
-        for (int j = 0; j < 100; ++j) events.Loaded(j, j, j);
+        for (uint64_t j = 0; j < 100; ++j) events.Loaded({.samples = j});
       });
     }
     for (std::thread& thread : threads) thread.join();

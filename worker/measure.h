@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 
+#include "absl/status/statusor.h"
 #include "worker/data/sample_store.h"
 #include "worker/evaluation.h"
 #include "worker/net.h"
@@ -11,8 +12,9 @@
 namespace downpour::worker {
 
 // Goes once through all of them, in batches of at most net->max_batch(), on the calling thread; a data thread of its own
-// prepares them. `scale` is data.scale. Gives up in between where `stop` says so; the sums are then of what was done.
-Evaluation Measure(Net* net, std::span<const float> parameters, const SampleStore& samples, float scale,
-                   const std::function<bool()>& stop = nullptr);
+// prepares them. `scale` is data.scale. Gives up in between where `stop` says so; the sums are then of what was done. Fails
+// where a sample can't be read, as Batcher says.
+absl::StatusOr<Evaluation> Measure(Net* net, std::span<const float> parameters, const SampleStore& samples, float scale,
+                                   const std::function<bool()>& stop = nullptr);
 
 }  // namespace downpour::worker

@@ -105,8 +105,11 @@ absl::Status Trainer::Run() {
     }
     ++step_;
     Count(batch, result);
-    if (batch.position_after % data_.samples == 0) MeasureHeldOut(batch.position_after, batch.epoch);
+    if (batch.position_after % data_.samples == 0) {
+      if (absl::Status status = MeasureHeldOut(batch.position_after, batch.epoch); !status.ok()) return status;
+    }
   }
+  if (absl::Status status = data_.batcher->status(); !status.ok()) return status;
   if (accrued_ != nullptr) {
     if (absl::Status status = Exchange(step_ - 1); !status.ok()) return status;
   }
@@ -288,17 +291,19 @@ void Trainer::Count(const Batch& batch, const Evaluation& result) {
   }
 }
 
-void Trainer::MeasureHeldOut(uint64_t position, double epoch) {
-  if (data_.held_out == nullptr || data_.held_out->size() == 0) return;
-  const Evaluation held_out =
+absl::Status Trainer::MeasureHeldOut(uint64_t position, double epoch) {
+  if (data_.held_out == nullptr || data_.held_out->size() == 0) return absl::OkStatus();
+  const absl::StatusOr<Evaluation> held_out =
       Measure(&net_, parameters(), *data_.held_out, job_.data().scale(), [this] { return !client_.status().ok(); });
-  history_.SetHeldOut(position, held_out);
+  if (!held_out.ok()) return held_out.status();
+  history_.SetHeldOut(position, *held_out);
   std::lock_guard lock(mutex_);
   HeldOut& report = *report_.mutable_held_out();
   report.set_epoch(epoch);
-  report.set_loss_sum(held_out.loss_sum);
-  report.set_correct(held_out.correct);
-  report.set_weight(held_out.weight);
+  report.set_loss_sum(held_out->loss_sum);
+  report.set_correct(held_out->correct);
+  report.set_weight(held_out->weight);
+  return absl::OkStatus();
 }
 
 WorkerReport Trainer::TakeReport() {

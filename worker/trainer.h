@@ -73,7 +73,7 @@ class Trainer {
   std::span<float> parameters() { return replica_ ? replica_->parameters() : client_.parameters(); }
   void Count(const Batch& batch, const Evaluation& result);
   // After the batch that ends at `position`.
-  void MeasureHeldOut(uint64_t position, double epoch);
+  absl::Status MeasureHeldOut(uint64_t position, double epoch);
 
   // Constant after construction.
   const Job& job_;

@@ -78,7 +78,7 @@ data: {shape: [1, 12, 12], scale: 0.00390625}
 }
 
 worker::SampleStore SmallSamples(size_t rows, uint32_t partition, uint32_t partitions) {
-  worker::SampleStore store(worker::FeatureType::kU8, kSampleSize, 1 << 30);
+  worker::SampleStore store(worker::FeatureType::kU8, kSampleSize, {});
   std::mt19937 random(7);
   for (size_t row = 0; row < rows; ++row) {
     const int label = static_cast<int>(random() % kClasses);
@@ -90,7 +90,7 @@ worker::SampleStore SmallSamples(size_t rows, uint32_t partition, uint32_t parti
     }
     if (row % partitions != partition) continue;
     REQUIRE(store.Append(1).ok());
-    std::copy(values.begin(), values.end(), store.FeatureRun(store.size() - 1, 1).features);
+    std::copy(values.begin(), values.end(), store.AddFeatures(1)->bytes);
     store.mutable_labels()[store.size() - 1] = label;
   }
   return store;
@@ -203,7 +203,7 @@ std::vector<float> TrainAll(const Job& job, size_t rows) {
 
 double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const worker::SampleStore& samples) {
   NetOnDevice on(job);
-  return worker::Measure(on.net.get(), flat_parameters, samples, job.data().scale()).accuracy();
+  return worker::Measure(on.net.get(), flat_parameters, samples, job.data().scale())->accuracy();
 }
 
 std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples) {

@@ -71,8 +71,10 @@ absl::StatusOr<Measured> Evaluator::Measure() {
   if (!values.ok()) return values.status();
   measured.values = *std::move(values);
   if (!samples_) return measured;
-  measured.held_out =
+  const auto held_out =
       worker::Measure(net_.get(), measured.values, *samples_, job_.data().scale(), [this] { return stopped_.load(); });
+  if (!held_out.ok()) return held_out.status();
+  measured.held_out = *held_out;
   return measured;
 }
 

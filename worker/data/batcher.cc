@@ -28,6 +28,7 @@ Batcher::Batcher(const SampleStore& store, const BatcherOptions& options)
     if (!store.weights().empty()) slot.weights.resize(rows);
   }
   order_.resize(store.size());
+  if (store.type() == FeatureType::kU8) row_.resize(store.row_bytes());
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -51,6 +52,15 @@ bool Batcher::Next(Batch* batch) {
   return true;
 }
 
+absl::Status Batcher::status() const {
+  std::lock_guard lock(mutex_);
+  return status_;
+}
+
+std::uint64_t Batcher::BufferBytes(std::size_t sample_size, int batch_size) {
+  return kSlots * static_cast<std::uint64_t>(batch_size) * (sample_size * sizeof(float) + 2 * sizeof(float));
+}
+
 void Batcher::Run() {
   const std::uint64_t samples = store_.size();
   std::uint64_t position = options_.start_position;
@@ -70,7 +80,12 @@ void Batcher::Run() {
     }
     Slot& slot = slots_[filled % kSlots];
     const std::size_t size = std::min<std::uint64_t>(options_.batch_size, samples - first);
-    Fill(slot, first, size);
+    Prefetch(first + size, size);
+    if (absl::Status status = Fill(slot, first, size); !status.ok()) {
+      std::lock_guard lock(mutex_);
+      status_ = std::move(status);
+      break;
+    }
     position += size;
     slot.batch.position_after = position;
     slot.batch.epoch = static_cast<double>(position) / static_cast<double>(samples);
@@ -95,16 +110,24 @@ void Batcher::Order(std::uint64_t epoch) {
   for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random.Below(i)]);
 }
 
-void Batcher::Fill(Slot& slot, std::size_t first, std::size_t size) {
+void Batcher::Prefetch(std::size_t first, std::size_t size) const {
+  if (store_.spooled_bytes() == 0) return;
+  const std::size_t end = std::min(first + size, order_.size());
+  for (std::size_t i = first; i < end; ++i) store_.features().Prefetch(order_[i]);
+}
+
+absl::Status Batcher::Fill(Slot& slot, std::size_t first, std::size_t size) {
   const std::size_t sample_size = store_.sample_size();
   for (std::size_t i = 0; i < size; ++i) {
     const std::size_t row = order_[first + i];
-    const std::byte* from = store_.features(row);
     const std::span<float> to(slot.features.data() + i * sample_size, sample_size);
-    if (store_.type() == FeatureType::kU8) {
-      kernels::ScaleTo({reinterpret_cast<const std::uint8_t*>(from), sample_size}, options_.scale, to);
+    const bool bytes = store_.type() == FeatureType::kU8;
+    const auto from = store_.features().Read(row, bytes ? std::span(row_) : std::as_writable_bytes(to));
+    if (!from.ok()) return from.status();
+    if (bytes) {
+      kernels::ScaleTo({reinterpret_cast<const std::uint8_t*>(*from), sample_size}, options_.scale, to);
     } else {
-      kernels::ScaleTo({reinterpret_cast<const float*>(from), sample_size}, options_.scale, to);
+      kernels::ScaleTo({reinterpret_cast<const float*>(*from), sample_size}, options_.scale, to);
     }
     if (!slot.labels.empty()) slot.labels[i] = store_.labels()[row];
     if (!slot.numbers.empty()) slot.numbers[i] = store_.numbers()[row];
@@ -114,6 +137,7 @@ void Batcher::Fill(Slot& slot, std::size_t first, std::size_t size) {
   slot.batch.features = {slot.features.data(), size * sample_size};
   const kernels::Targets whole{.classes = slot.labels, .numbers = slot.numbers, .weights = slot.weights};
   slot.batch.targets = whole.Sub(0, size);
+  return absl::OkStatus();
 }
 
 }  // namespace downpour::worker

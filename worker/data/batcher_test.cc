@@ -4,7 +4,6 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstring>
-#include <limits>
 #include <thread>
 #include <vector>
 
@@ -13,13 +12,13 @@ namespace {
 
 // Row r has the features r, r + 0.5 and the label r (as bytes: r, r).
 SampleStore Store(std::size_t rows, FeatureType type = FeatureType::kF32) {
-  SampleStore store(type, 2, std::numeric_limits<std::uint64_t>::max());
+  SampleStore store(type, 2, {});
   REQUIRE(store.Append(rows).ok());
   for (std::size_t row = 0; row < rows; ++row) {
     const float floats[] = {static_cast<float>(row), static_cast<float>(row) + 0.5f};
     const std::uint8_t bytes[] = {static_cast<std::uint8_t>(row), static_cast<std::uint8_t>(row)};
     const bool is_float = type == FeatureType::kF32;
-    std::memcpy(store.FeatureRun(row, 1).features, is_float ? static_cast<const void*>(floats) : bytes,
+    std::memcpy(store.AddFeatures(1)->bytes, is_float ? static_cast<const void*>(floats) : bytes,
                 store.row_bytes());
     store.mutable_labels()[row] = static_cast<std::int32_t>(row);
   }
@@ -53,10 +52,10 @@ Taken TakeAll(const SampleStore& store, const BatcherOptions& options) {
 }
 
 TEST_CASE("numbers and weights go with their rows, and what a store lacks is not in its batches") {
-  SampleStore store(FeatureType::kU8, 1, 1000, {.numbers = true, .weighted = true});
+  SampleStore store(FeatureType::kU8, 1, {}, {.numbers = true, .weighted = true});
   REQUIRE(store.Append(9).ok());
   for (std::size_t row = 0; row < 9; ++row) {
-    *store.FeatureRun(row, 1).features = std::byte(row);
+    *store.AddFeatures(1)->bytes = std::byte(row);
     store.mutable_numbers()[row] = static_cast<float>(row) + 0.5f;
     store.mutable_weights()[row] = static_cast<float>(row) * 2;
   }
@@ -132,6 +131,45 @@ TEST_CASE("any position is gone on from with exactly the samples after it") {
 TEST_CASE("bytes are scaled") {
   const SampleStore store = Store(200, FeatureType::kU8);
   CHECK(TakeAll(store, {.batch_size = 64, .scale = 0.00390625f}).labels.size() == 200);
+}
+
+// A store of rows of 1 MiB, four in a chunk, whose values tell them apart.
+SampleStore LargeRows(std::size_t rows, FeatureType type, std::uint64_t memory_bytes) {
+  const std::size_t sample_size = (std::size_t{1} << 20) / SizeOf(type);
+  SampleStore store(type, sample_size, {.memory_bytes = memory_bytes, .spool_dir = "/tmp"});
+  REQUIRE(store.Append(rows).ok());
+  for (std::size_t row = 0; row < rows; ++row) {
+    std::byte* const bytes = store.AddFeatures(1)->bytes;
+    const auto value = static_cast<float>(row + 1);
+    for (std::size_t i = 0; i < sample_size; ++i) {
+      if (type == FeatureType::kU8) bytes[i] = static_cast<std::byte>(row + 1);
+      else std::memcpy(bytes + i * sizeof(value), &value, sizeof(value));
+    }
+    store.mutable_labels()[row] = static_cast<std::int32_t>(row);
+  }
+  return store;
+}
+
+TEST_CASE("batches are the same wherever the rows are") {
+  for (const FeatureType type : {FeatureType::kU8, FeatureType::kF32}) {
+    std::vector<std::vector<float>> seen;
+    for (const std::uint64_t memory_bytes : {std::uint64_t{1} << 30, std::uint64_t{9} << 20, std::uint64_t{1}}) {
+      const SampleStore store = LargeRows(18, type, memory_bytes);
+      Batcher batcher(store, {.batch_size = 4, .epochs = 2, .scale = 0.5f, .seed = 3, .start_position = 2});
+      std::vector<float>& values = seen.emplace_back();
+      for (Batch batch; batcher.Next(&batch);) {
+        for (int i = 0; i < batch.size; ++i) {
+          const std::span<const float> row = batch.features.subspan(i * store.sample_size(), store.sample_size());
+          REQUIRE(std::all_of(row.begin(), row.end(), [&](float value) { return value == row[0]; }));
+          REQUIRE(row[0] == 0.5f * static_cast<float>(batch.targets.classes[i] + 1));
+          values.push_back(row[0]);
+        }
+      }
+      CHECK(batcher.status().ok());
+      REQUIRE(values.size() == 34);
+      CHECK(values == seen[0]);
+    }
+  }
 }
 
 TEST_CASE("no samples, no batches") {

@@ -77,7 +77,7 @@ class FeedReader {
  private:
   PartitionSamples Empty(FeatureType type, bool weighted) const {
     const LabelLayout layout{.numbers = options_.classes == 0, .weighted = weighted};
-    const auto store = [&] { return SampleStore(type, options_.sample_size, options_.limit_bytes, layout); };
+    const auto store = [&] { return SampleStore(type, options_.sample_size, options_.limits, layout); };
     return {.train = store(), .held_out = store()};
   }
 
@@ -119,15 +119,13 @@ class FeedReader {
     const auto rows = frames_.ReadBatch(length, row_bytes_);
     if (!rows.ok()) return rows.status();
     SampleStore& store = *samples_.*which;
+    const SampleStore& other = &store == &samples_->train ? samples_->held_out : samples_->train;
     const std::size_t first = store.size();
-    const std::uint64_t elsewhere = samples_->train.bytes() + samples_->held_out.bytes() - store.bytes();
-    if (absl::Status status = store.Append(*rows, elsewhere); !status.ok()) {
-      return absl::Status(status.code(), absl::StrCat("feed: frame ", frames_.frame(), ": ", status.message()));
-    }
+    if (absl::Status status = store.Append(*rows, &other); !status.ok()) return InFrame(status);
     for (const FeedTensor& tensor : tensors_) {
       absl::Status status;
       if (tensor.name == "features") {
-        status = ReadFeatures(tensor, store, first);
+        status = ReadFeatures(tensor, store, other, first);
       } else if (tensor.name == "weight") {
         status = ReadWeights(tensor.type, store.mutable_weights().subspan(first));
       } else if (store.layout().numbers) {
@@ -141,16 +139,21 @@ class FeedReader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadFeatures(const FeedTensor& tensor, SampleStore& store, std::size_t first) {
+  absl::Status InFrame(const absl::Status& status) const {
+    return absl::Status(status.code(), absl::StrCat("feed: frame ", frames_.frame(), ": ", status.message()));
+  }
+
+  absl::Status ReadFeatures(const FeedTensor& tensor, SampleStore& store, const SampleStore& other, std::size_t first) {
     for (std::size_t row = first; row < store.size();) {
-      const SampleStore::Run run = store.FeatureRun(row, store.size() - row);
-      const std::size_t values = run.rows * options_.sample_size;
+      const auto run = store.AddFeatures(store.size() - row, &other);
+      if (!run.ok()) return InFrame(run.status());
+      const std::size_t values = run->rows * options_.sample_size;
       const absl::Status status =
           tensor.type == TensorType::kU8
-              ? frames_.ReadBytes(run.features, values)
-              : frames_.ReadFloats(tensor, rows_ + row - first, {reinterpret_cast<float*>(run.features), values});
+              ? frames_.ReadBytes(run->bytes, values)
+              : frames_.ReadFloats(tensor, rows_ + row - first, {reinterpret_cast<float*>(run->bytes), values});
       if (!status.ok()) return status;
-      row += run.rows;
+      row += run->rows;
     }
     return absl::OkStatus();
   }

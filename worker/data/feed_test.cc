@@ -67,7 +67,7 @@ std::string Values(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
 
-const FeedOptions kOptions{.sample_size = 4, .classes = 10, .limit_bytes = 1 << 20};
+const FeedOptions kOptions{.sample_size = 4, .classes = 10, .limits = {.total_bytes = 1 << 20}};
 
 // Feeds the bytes through a pipe, which is then closed.
 absl::StatusOr<PartitionSamples> FeedBoth(const std::string& bytes, const FeedOptions& options = kOptions) {
@@ -121,8 +121,8 @@ TEST_CASE("bytes come as they are, in either order of the tensors") {
     REQUIRE(store.ok());
     CHECK(store->type() == FeatureType::kU8);
     REQUIRE(store->size() == 3);
-    CHECK(std::memcmp(store->features(1), "\5\6\7\10", 4) == 0);
-    CHECK(std::memcmp(store->features(2), "abcd", 4) == 0);
+    CHECK(std::memcmp(*store->features().Read(1, {}), "\5\6\7\10", 4) == 0);
+    CHECK(std::memcmp(*store->features().Read(2, {}), "abcd", 4) == 0);
     CHECK(std::vector<std::int32_t>(store->labels().begin(), store->labels().end()) ==
           std::vector<std::int32_t>{9, 0, 5});
   }
@@ -143,8 +143,8 @@ TEST_CASE("each type of features and of labels") {
                BatchFrame(2, (feature_type == kF32 ? Values(floats) : Values(values)) + labels) + End(2));
       REQUIRE(store.ok());
       CHECK(store->type() == FeatureType::kF32);
-      CHECK(std::memcmp(store->features(0), floats.data(), 16) == 0);
-      CHECK(std::memcmp(store->features(1), floats.data() + 4, 16) == 0);
+      CHECK(std::memcmp(*store->features().Read(0, {}), floats.data(), 16) == 0);
+      CHECK(std::memcmp(*store->features().Read(1, {}), floats.data() + 4, 16) == 0);
       CHECK(store->labels()[0] == 3);
       CHECK(store->labels()[1] == 4);
     }
@@ -169,7 +169,7 @@ TEST_CASE("a batch larger than a piece, a chunk and a pipe, and a socket") {
       done += wrote;
     }
   });
-  const auto samples = ReadFeed(ends[0], {.sample_size = 4, .classes = 10, .limit_bytes = 1 << 30});
+  const auto samples = ReadFeed(ends[0], {.sample_size = 4, .classes = 10, .limits = {.total_bytes = 1 << 30}});
   writer.join();
   close(ends[0]);
   close(ends[1]);
@@ -179,7 +179,7 @@ TEST_CASE("a batch larger than a piece, a chunk and a pipe, and a socket") {
   bool same = true;
   for (std::size_t row = 0; row < rows; ++row) {
     float first;
-    std::memcpy(&first, store->features(row), sizeof(first));
+    std::memcpy(&first, *store->features().Read(row, {}), sizeof(first));
     same &= first == static_cast<float>(row * 4 % 1000) &&
             store->labels()[row] == static_cast<std::int32_t>(row % 10);
   }
@@ -310,16 +310,16 @@ TEST_CASE("held-out batches are kept apart, and rows are counted over both") {
   REQUIRE(samples.ok());
   CHECK(samples->train.size() == 2);
   REQUIRE(samples->held_out.size() == 2);
-  CHECK(std::memcmp(samples->held_out.features(1), "ijkl", 4) == 0);
+  CHECK(std::memcmp(*samples->held_out.features().Read(1, {}), "ijkl", 4) == 0);
   CHECK(samples->train.labels()[1] == 4);
   CHECK_THAT(ErrorOf(ByteSchema() + BatchFrame(1, "abcd\1", 4) + BatchFrame(1, "abcd\12")), Contains("row 1"));
   CHECK_THAT(ErrorOf(ByteSchema() + BatchFrame(1, "abcd\1", 4) + BatchFrame(2, "abcdefgh\1\1"),
-                     absl::StatusCode::kResourceExhausted, {.sample_size = 4, .classes = 10, .limit_bytes = 14}),
+                     absl::StatusCode::kResourceExhausted, {.sample_size = 4, .classes = 10, .limits = {.total_bytes = 14}}),
              Contains("worker.feed_limit_bytes"));
 }
 
 TEST_CASE("the limit of memory holds") {
-  const FeedOptions options{.sample_size = 4, .classes = 10, .limit_bytes = 20};
+  const FeedOptions options{.sample_size = 4, .classes = 10, .limits = {.total_bytes = 20}};
   CHECK_THAT(ErrorOf(ByteSchema() + BatchFrame(3, std::string(15, '\1')),
                      absl::StatusCode::kResourceExhausted, options),
              Contains("worker.feed_limit_bytes") && Contains("frame 1"));

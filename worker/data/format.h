@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,7 +21,7 @@ struct SampleSource {
   std::uint64_t limit = 0;           // only the first so many samples, before they are shared out; 0 for all
   std::uint32_t partition = 0;       // samples partition, partition + partitions, ... of them
   std::uint32_t partitions = 1;
-  std::uint64_t limit_bytes = std::numeric_limits<std::uint64_t>::max();
+  StoreLimits limits = {};           // by default all is kept in memory
 };
 
 struct DataFormat {

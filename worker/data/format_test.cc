@@ -116,8 +116,8 @@ TEST_CASE("plain and gzip files are read in shares") {
           for (std::size_t sample = partition; sample < count; sample += partitions, ++row) {
             REQUIRE(row < store->size());
             REQUIRE(store->labels()[row] == static_cast<std::int32_t>(sample % 10));
-            REQUIRE(store->features(row)[0] == std::byte(sample));
-            REQUIRE(store->features(row)[5] == std::byte(sample));
+            REQUIRE((*store->features().Read(row, {}))[0] == std::byte(sample));
+            REQUIRE((*store->features().Read(row, {}))[5] == std::byte(sample));
           }
           REQUIRE(store->size() == row);
         }
@@ -224,7 +224,7 @@ TEST_CASE("a label out of range is named, if it is in this partition") {
 TEST_CASE("the limit of memory holds") {
   const Files files(Images(20, 2, 3), Labels(20));
   SampleSource source = files.source();
-  source.limit_bytes = 100;
+  source.limits.total_bytes = 100;
   CHECK_THAT(ErrorOf(source, absl::StatusCode::kResourceExhausted), Contains("worker.feed_limit_bytes"));
   source = files.source();
   source.partitions = 0;

@@ -222,18 +222,21 @@ absl::Status ReadImages(File& file, const Header& header, std::uint64_t count, c
   const std::uint64_t row_bytes = store.row_bytes();
   if (source.partitions == 1) {
     for (std::size_t row = 0; row < store.size();) {
-      const SampleStore::Run run = store.FeatureRun(row, store.size() - row);
-      const absl::Status status = file.ReadAll(run.features, run.rows * row_bytes, header.total_bytes);
+      const auto run = store.AddFeatures(store.size() - row);
+      if (!run.ok()) return run.status();
+      const absl::Status status = file.ReadAll(run->bytes, run->rows * row_bytes, header.total_bytes);
       if (!status.ok()) return status;
-      row += run.rows;
+      row += run->rows;
     }
   } else {
-    std::size_t row = 0;
     for (std::uint64_t sample = 0; sample < count; ++sample) {
-      const absl::Status status = IsChosen(sample, source) ? file.ReadAll(store.FeatureRun(row++, 1).features,
-                                                                          row_bytes, header.total_bytes)
-                                                           : file.Skip(row_bytes, header.total_bytes);
-      if (!status.ok()) return status;
+      if (!IsChosen(sample, source)) {
+        if (absl::Status status = file.Skip(row_bytes, header.total_bytes); !status.ok()) return status;
+        continue;
+      }
+      const auto run = store.AddFeatures(1);
+      if (!run.ok()) return run.status();
+      if (absl::Status status = file.ReadAll(run->bytes, row_bytes, header.total_bytes); !status.ok()) return status;
     }
   }
   // What a limit leaves out is not read, so not checked either.
@@ -263,7 +266,7 @@ absl::StatusOr<SampleStore> ReadIdx(const SampleSource& source) {
   for (const std::uint32_t side : source.shape) sample_size *= side;
   const std::uint64_t count =
       source.limit == 0 ? image_header->count : std::min(source.limit, image_header->count);
-  SampleStore store(FeatureType::kU8, sample_size, source.limit_bytes, {.numbers = source.classes == 0});
+  SampleStore store(FeatureType::kU8, sample_size, source.limits, {.numbers = source.classes == 0});
   status = ReadLabels(*labels, *label_header, count, source, store);
   if (!status.ok()) return status;
   status = ReadImages(*images, *image_header, count, source, store);

@@ -10,7 +10,7 @@ namespace downpour::worker {
 // Reads the partition's samples into u8 rows. Nothing is allocated on the word of a header. Fails with
 // kNotFound (no such file), kInvalidArgument (not IDX, images and labels swapped, another shape, counts that
 // differ, a label out of range, bytes after the end), kDataLoss (truncated or damaged) or kResourceExhausted
-// (source.limit_bytes); each message names the file, what was found there and what was expected. Any thread.
+// (source.limits); each message names the file, what was found there and what was expected. Any thread.
 absl::StatusOr<SampleStore> ReadIdx(const SampleSource& source);
 
 }  // namespace downpour::worker

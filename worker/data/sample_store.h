@@ -1,14 +1,14 @@
-// A worker's samples, in memory.
+// A worker's samples.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/data/row_store.h"
 
 namespace downpour::worker {
 
@@ -25,26 +25,20 @@ struct LabelLayout {
   std::size_t row_bytes() const { return 4 + (weighted ? 4 : 0); }
 };
 
-// Rows of `sample_size` features, a label and perhaps a weight, in the order of arrival. Owns their memory, in chunks
-// that never move, so that growing copies nothing. One thread fills it; after that any may read.
+// Rows of `sample_size` features, a label and perhaps a weight, in the order of arrival. Labels and weights are in memory,
+// features where a RowStore puts them. One thread fills it; after that any may read.
 class SampleStore {
  public:
-  // Rows that lie together in memory.
-  struct Run {
-    std::byte* features = nullptr;
-    std::size_t rows = 0;
-  };
+  SampleStore(FeatureType type, std::size_t sample_size, const StoreLimits& limits, LabelLayout layout = {});
 
-  // `limit_bytes` bounds all that a row has.
-  SampleStore(FeatureType type, std::size_t sample_size, std::uint64_t limit_bytes, LabelLayout layout = {});
+  // Adds `rows` whose values the caller then writes, through AddFeatures and the mutable spans. Fails with
+  // kResourceExhausted, and adds none, where that would pass limits.total_bytes. What `other` has, here and in AddFeatures,
+  // counts against the same limits.
+  absl::Status Append(std::size_t rows, const SampleStore* other = nullptr);
 
-  // Adds `rows` whose values the caller then writes, through FeatureRun and the mutable spans. Fails with
-  // kResourceExhausted, and adds none, where that would pass the limit, of which `elsewhere` bytes are used elsewhere.
-  absl::Status Append(std::size_t rows, std::uint64_t elsewhere = 0);
-
-  // The rows from `first` on that lie together: at least one, at most `rows`. first + rows must not pass
-  // size().
-  Run FeatureRun(std::size_t first, std::size_t rows);
+  // Where the features of the next rows go: at least one, at most `rows`, to be written before the next call. No more
+  // than were appended. Fails as RowStore::Add.
+  absl::StatusOr<RowStore::Run> AddFeatures(std::size_t rows, const SampleStore* other = nullptr);
 
   // Classes; none where labels are numbers.
   std::span<std::int32_t> mutable_labels() { return labels_; }
@@ -56,34 +50,33 @@ class SampleStore {
   std::span<float> mutable_weights() { return weights_; }
   std::span<const float> weights() const { return weights_; }
 
-  // The values of one row: row_bytes() bytes, of type().
-  const std::byte* features(std::size_t row) const {
-    return chunks_[row >> chunk_shift_].get() + (row & chunk_mask_) * row_bytes_;
-  }
+  // The features: rows of row_bytes() bytes, of values of type().
+  const RowStore& features() const { return features_; }
 
   FeatureType type() const { return type_; }
   const LabelLayout& layout() const { return layout_; }
   std::size_t size() const { return rows_; }
   std::size_t sample_size() const { return sample_size_; }
-  std::size_t row_bytes() const { return row_bytes_; }
-  // Of all rows.
-  std::uint64_t bytes() const { return size() * (row_bytes_ + layout_.row_bytes()); }
+  std::size_t row_bytes() const { return features_.row_bytes(); }
+  // Of all rows, of what is in memory, and of what is in the spool file. Memory counts as it is taken, in whole chunks, with
+  // a Batcher's order of the rows.
+  std::uint64_t bytes() const { return size() * (row_bytes() + layout_.row_bytes()); }
+  std::uint64_t memory_bytes() const { return features_.memory_bytes() + beside_bytes(); }
+  std::uint64_t spooled_bytes() const { return features_.spooled_bytes(); }
 
  private:
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }
-  };
+  // What is in memory for each row wherever its features are.
+  std::uint64_t beside_bytes() const {
+    return 4 * (labels_.capacity() + numbers_.capacity() + weights_.capacity()) + size() * sizeof(std::uint32_t);
+  }
 
   // Constant after construction.
   FeatureType type_;
   std::size_t sample_size_;
-  std::size_t row_bytes_;
-  std::uint64_t limit_bytes_;
+  StoreLimits limits_;
   LabelLayout layout_;
-  int chunk_shift_;  // a chunk holds 1 << chunk_shift_ rows
-  std::size_t chunk_mask_;
 
-  std::vector<std::unique_ptr<std::byte, Free>> chunks_;
+  RowStore features_;
   std::size_t rows_ = 0;
   std::vector<std::int32_t> labels_;
   std::vector<float> numbers_;

@@ -7,21 +7,19 @@
 namespace downpour::worker {
 namespace {
 
-constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
-
 TEST_CASE("rows stay where they were written, over many chunks") {
   for (const std::size_t sample_size : {1, 7, 784, 3000000}) {
-    SampleStore store(FeatureType::kU8, sample_size, kNoLimit);
+    SampleStore store(FeatureType::kU8, sample_size, {});
     const std::size_t rows = sample_size > 1000 ? 5 : 20000;
     for (std::size_t row = 0; row < rows;) {
       const std::size_t added = std::min<std::size_t>(rows - row, 1 + row / 2);
       REQUIRE(store.Append(added).ok());
       for (std::size_t end = row + added; row < end;) {
-        const SampleStore::Run run = store.FeatureRun(row, end - row);
+        const RowStore::Run run = *store.AddFeatures(end - row);
         REQUIRE(run.rows >= 1);
         REQUIRE(run.rows <= end - row);
         for (std::size_t i = 0; i < run.rows; ++i, ++row) {
-          std::memset(run.features + i * sample_size, static_cast<int>(row % 251), sample_size);
+          std::memset(run.bytes + i * sample_size, static_cast<int>(row % 251), sample_size);
           store.mutable_labels()[row] = static_cast<std::int32_t>(row);
         }
       }
@@ -30,8 +28,8 @@ TEST_CASE("rows stay where they were written, over many chunks") {
     CHECK(store.bytes() == rows * (sample_size + 4));
     bool same = true;
     for (std::size_t row = 0; row < rows; ++row) {
-      same &= store.features(row)[0] == std::byte(row % 251);
-      same &= store.features(row)[sample_size - 1] == std::byte(row % 251);
+      same &= (*store.features().Read(row, {}))[0] == std::byte(row % 251);
+      same &= (*store.features().Read(row, {}))[sample_size - 1] == std::byte(row % 251);
       same &= store.labels()[row] == static_cast<std::int32_t>(row);
     }
     CHECK(same);
@@ -39,25 +37,27 @@ TEST_CASE("rows stay where they were written, over many chunks") {
 }
 
 TEST_CASE("floats are four bytes") {
-  SampleStore store(FeatureType::kF32, 10, kNoLimit);
+  SampleStore store(FeatureType::kF32, 10, {});
   CHECK(store.row_bytes() == 40);
   CHECK(store.size() == 0);
   CHECK(store.bytes() == 0);
 }
 
 TEST_CASE("a label is a class or a number, and a row may have a weight") {
-  SampleStore store(FeatureType::kU8, 6, 100, {.numbers = true, .weighted = true});
+  SampleStore store(FeatureType::kU8, 6, {.total_bytes = 100}, {.numbers = true, .weighted = true});
   REQUIRE(store.Append(3).ok());
   CHECK(store.labels().empty());
   CHECK(store.numbers().size() == 3);
   CHECK(store.weights().size() == 3);
   CHECK(store.bytes() == 3 * (6 + 4 + 4));
-  CHECK_FALSE(store.Append(3, 20).ok());
-  CHECK(store.Append(2, 20).ok());
+  SampleStore other(FeatureType::kU8, 6, {.total_bytes = 100});
+  REQUIRE(other.Append(2).ok());
+  CHECK_FALSE(store.Append(3, &other).ok());
+  CHECK(store.Append(2, &other).ok());
 }
 
 TEST_CASE("the limit counts features and labels, and refuses whole appends") {
-  SampleStore store(FeatureType::kU8, 6, 100);
+  SampleStore store(FeatureType::kU8, 6, {.total_bytes = 100});
   CHECK(store.Append(9).ok());
   const absl::Status status = store.Append(2);
   CHECK(status.code() == absl::StatusCode::kResourceExhausted);

@@ -67,6 +67,10 @@ int main(int argc, char** argv) {
   cli.add_option("--task-attempt", task_attempt, "Which try of the task this is");
   cli.add_option("--feed-fd", options.feed_fd, "Descriptor from which samples are read; default: the job's data.train");
   cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the worker ends");
+  cli.add_option("--memory-bytes", options.memory_bytes,
+                 "Memory that this process may take; default: what the net takes, and the job's worker.feed_memory_bytes");
+  cli.add_option("--spool-dir", options.spool_dir,
+                 "Folder on a disk for rows that have no room in memory, unless the job has a worker.spool_dir; default: /var/tmp");
   cli.add_option("--log-file", log_file, "Where log lines go; default: standard error");
   cli.add_option("--listen", options.listen,
                  "With sync.mode peer: host:port of this worker's shards; default: the job's servers.addresses[partition]");

@@ -15,6 +15,7 @@ from .errors import DataError
 MAGIC = b"DPF1"
 SCHEMA, BATCH, END, HELD_OUT = 1, 2, 3, 4
 MAX_BODY_BYTES = 64 << 20
+_CHECK_VALUES = 1 << 16  # at once: an answer for each value of a whole batch would be fresh memory each time
 
 _HEADER = struct.Struct("<4sHHQ")
 _ROWS = struct.Struct("<II")
@@ -189,10 +190,11 @@ class FrameEncoder:
             if nulls.true_count:
                 self._refuse(self.columns.features, _first(nulls) // self.row_values, "has a value that is null")
         values = np.frombuffer(child.buffers()[1], data_type.dtype, count, (child.offset + begin) * item)
-        finite = np.isfinite(values)
-        if not finite.all():
-            self._refuse(self.columns.features, int(finite.argmin()) // self.row_values,
-                         "has a value that is not finite (NaN or infinity)")
+        for begin in range(0, count, _CHECK_VALUES):
+            finite = np.isfinite(values[begin:begin + _CHECK_VALUES])
+            if not finite.all():
+                self._refuse(self.columns.features, (begin + int(finite.argmin())) // self.row_values,
+                             "has a value that is not finite (NaN or infinity)")
         return values
 
     def _check_width(self, width: int, row: int):

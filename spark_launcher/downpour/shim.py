@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from .errors import DataError, TaskFailed, WorkerFailed
 from .frames import Columns, FrameEncoder
+from .memory import ExecutorMemory, spool_dir
 from .programs import WORKER, find_program, why_not_found
 from .worker_process import Identity, WorkerProcess, meeting_at
 
@@ -37,7 +38,8 @@ class Cluster(NamedTuple):
     job_text is the job file itself, since an executor's host may not have it; logs is the folder for the workers'
     logs, used where it exists on that host; row_values is the number of values of a sample; program is the path of
     ps-worker on the executors' hosts, None for the one in the package; rendezvous is where workers that hold the shards
-    meet, "" where servers hold them; stall_timeout_s is how long a worker may take no data.
+    meet, "" where servers hold them; stall_timeout_s is how long a worker may take no data; memory is what workers have of
+    an executor's, None where nothing bounds it.
     """
     servers: Tuple[str, ...]
     job_text: str
@@ -48,6 +50,7 @@ class Cluster(NamedTuple):
     program: Optional[str] = None
     rendezvous: str = ""
     stall_timeout_s: float = 300.0
+    memory: Optional[ExecutorMemory] = None
 
 
 class Measure(NamedTuple):
@@ -179,7 +182,9 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns
         logs = cluster.logs if cluster.logs and os.access(cluster.logs, os.W_OK) else folder
         log_file = os.path.join(logs, "worker-%d.log" % identity.partition)
         encoder = FrameEncoder(columns, cluster.row_values)
-        with WorkerProcess(program, config, cluster.servers, identity, meeting=meeting, log_file=log_file,
+        memory = cluster.memory.share(cluster.workers) if cluster.memory else None
+        with WorkerProcess(program, config, cluster.servers, identity, meeting=meeting, memory_bytes=memory,
+                           spool_dir=spool_dir(), log_file=log_file,
                            stall_timeout_s=cluster.stall_timeout_s) as worker:
             try:
                 for batch in batches:

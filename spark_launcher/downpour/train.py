@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Un
 from .errors import DataError, TrainingFailed, WorkerFailed, last_python_error
 from .frames import Columns
 from .local_python import use_this_python
+from .memory import ExecutorMemory, executor_memory_of
 from .shim import RESULT_SCHEMA, Cluster, Result, dataframe_trainer, rdd_trainer
 from .supervisor import Job, RunningJob, Supervisor, check_job
 
@@ -136,8 +137,9 @@ def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
         running = supervisor.wait_started()
         if running.strong:
             _check_slots(spark, job)
+        cluster = _cluster(running, job, programs, executor_memory_of(spark))
         try:
-            results = _in_cancellable_job(spark, lambda: start(_cluster(running, job, programs)), supervisor)
+            results = _in_cancellable_job(spark, lambda: start(cluster), supervisor)
         except Exception as error:
             raise _cause(error, supervisor, running) from error
         if not any(result.samples for result in results):
@@ -160,7 +162,7 @@ def _may_be_tried_again(spark, cluster: Cluster) -> bool:
     return is_remote() or not re.fullmatch(r"local(\[[^,]*\])?", spark.sparkContext.master)
 
 
-def _cluster(running: RunningJob, job: Job, programs: Programs) -> Cluster:
+def _cluster(running: RunningJob, job: Job, programs: Programs, memory: Optional[ExecutorMemory]) -> Cluster:
     with open(running.job_file, encoding="utf-8") as file:
         text = file.read()
     stall_timeout_s = _STALL_S
@@ -168,7 +170,7 @@ def _cluster(running: RunningJob, job: Job, programs: Programs) -> Cluster:
         stall_timeout_s += job.resolved["sync"].get("join_timeout_ms", 0) / 1000
     return Cluster(servers=running.servers, job_text=text, row_values=job.row_values, workers=job.workers,
                    strong=running.strong, logs=os.path.join(running.run_dir, "logs"), program=programs.worker,
-                   rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s)
+                   rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s, memory=memory)
 
 
 def _in_cancellable_job(spark, action: Callable[[], Any], supervisor: Supervisor) -> Any:

@@ -36,7 +36,7 @@ _STATUSES = {
 }
 _SIGNALS = {
     signal.SIGKILL: "the host or its container ran out of memory: raise spark.executor.memoryOverhead, or lower the"
-                    " job's worker.feed_limit_bytes",
+                    " job's worker.feed_memory_bytes or training.batch",
     signal.SIGILL: "this host's CPU lacks an instruction that the program uses",
     signal.SIGSEGV: "an error in the program itself",
     signal.SIGABRT: "an error in the program itself",
@@ -80,6 +80,8 @@ class WorkerProcess:
       servers: "host:port" of each server, in the job's order; none where the shards live in the workers.
       identity: which try at which partition.
       meeting: where the shards live in the workers: how this one meets the others; None otherwise.
+      memory_bytes: what the worker may take of memory; None for what its net and the job's keys come to.
+      spool_dir: folder for rows that have no room in memory, where the job names none; None for the worker's choice.
       log_file: where the worker writes its log; None for its standard error.
       on_event: called with each event, a dict, on a thread of its own.
       stall_timeout_s: a worker that takes no byte of the feed for so long, while it could, has failed.
@@ -89,7 +91,8 @@ class WorkerProcess:
     """
 
     def __init__(self, program: str, config: str, servers: Sequence[str], identity: Identity, *,
-                 meeting: Optional[Meeting] = None, log_file: Optional[str] = None,
+                 meeting: Optional[Meeting] = None, memory_bytes: Optional[int] = None,
+                 spool_dir: Optional[str] = None, log_file: Optional[str] = None,
                  on_event: Optional[Callable[[Dict], None]] = None,
                  stall_timeout_s: float = 300.0, grace_s: float = 5.0):
         self._program = program
@@ -99,6 +102,10 @@ class WorkerProcess:
             self._arguments += ["--rendezvous", meeting.rendezvous, "--listen", meeting.listen]
         else:
             self._arguments += ["--servers", ",".join(servers)]
+        if memory_bytes is not None:
+            self._arguments += ["--memory-bytes", str(memory_bytes)]
+        if spool_dir is not None:
+            self._arguments += ["--spool-dir", spool_dir]
         self._identity = identity
         self._log_file = log_file
         self._on_event = on_event

@@ -18,6 +18,7 @@ def spark():
                .config("spark.log.level", "OFF")
                .config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
                .config("spark.sql.execution.arrow.maxRecordsPerBatch", "100")
+               .config("spark.executor.memoryOverhead", "1g")
                .getOrCreate())
     yield session
     session.stop()

@@ -38,9 +38,9 @@ def stay_until(feed, condition):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("--config", "--servers", "--log-file", "--listen", "--rendezvous"):
+    for name in ("--config", "--servers", "--log-file", "--listen", "--rendezvous", "--spool-dir"):
         parser.add_argument(name)
-    for name in ("--partition", "--stage-attempt", "--task-attempt", "--feed-fd"):
+    for name in ("--partition", "--stage-attempt", "--task-attempt", "--feed-fd", "--memory-bytes"):
         parser.add_argument(name, type=int)
     options = parser.parse_args()
     with open(options.config) as file:

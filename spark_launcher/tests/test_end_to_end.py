@@ -145,6 +145,14 @@ def test_an_rdd_of_pairs(spark, job_file):
     assert result.summary["samples"] == 1200
 
 
+def test_workers_share_an_executors_memory_overhead(spark, job_file):
+    """1 GiB for two tasks at once, as the session says: three quarters of the half, without 128 MiB for Python."""
+    result = downpour.train(fashion(spark, rows=200), job_file())
+    for partition in range(2):
+        log = (pathlib.Path(result.run_dir) / "logs" / ("worker-%d.log" % partition)).read_text()
+        assert "this process takes at most %d" % ((1024 * 3 // 4 // 2 - 128) << 20) in log
+
+
 def test_an_empty_partition_is_no_error(spark, job_file):
     frame = fashion(spark, rows=1000).where("id < 500")  # all of them in the first of two partitions
     result = downpour.train(frame, job_file())

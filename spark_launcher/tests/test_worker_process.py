@@ -152,7 +152,7 @@ def test_leaving_the_context_ends_it(fake_worker, write_job, running, behaviour)
 def test_a_launcher_that_is_gone_ends_it(fake_worker, write_job, running, ending):
     program = textwrap.dedent("""
         import os, sys
-        from downpour.frames import FrameEncoder
+        from downpour.frames import Columns, FrameEncoder
         from downpour.worker_process import Identity, WorkerProcess
         started = []
         worker = WorkerProcess(%r, %r, ["a:1"], Identity(0), on_event=started.append).__enter__()

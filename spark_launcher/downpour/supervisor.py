@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from types import MappingProxyType
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import TAIL_LINES, TrainingFailed
 from .programs import RUN, find_program, loader_hint, why_not_found, why_not_started
@@ -87,15 +87,21 @@ class Supervisor:
       job: path of the job file.
       run_dir: the run's folder; None lets ps-run choose.
       program: path of ps-run; None for the one in the package.
+      on_event: takes what ps-run says, a dict an event, on a thread of its own; None to let ps-run write to this
+        process's standard output.
 
-    ps-run writes to this process's standard output; its standard error is passed on and its last lines are kept for
-    error messages. It is in a session of its own, so that Ctrl-C reaches it through this class only.
+    ps-run's standard error is passed on and its last lines are kept for error messages. It is in a session of its own, so
+    that Ctrl-C reaches it through this class only.
     """
 
-    def __init__(self, job: str, run_dir: Optional[str] = None, program: Optional[str] = None):
+    def __init__(self, job: str, run_dir: Optional[str] = None, program: Optional[str] = None,
+                 on_event: Optional[Callable[[Dict[str, Any]], None]] = None):
         self._command = [_program(program), os.path.abspath(job), "--launcher", "external"]
         if run_dir:
             self._command += ["--run-dir", os.path.abspath(run_dir)]
+        self._on_event = on_event
+        if on_event:
+            self._command.append("--json")
         self._run_dir: Optional[str] = None  # once it is known
         self._errors = collections.deque(maxlen=TAIL_LINES)
 
@@ -107,20 +113,24 @@ class Supervisor:
         try:
             self._process = subprocess.Popen(
                 [*self._command, "--cluster-file", self._cluster_file, "--lifeline-fd", str(read_end)],
-                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(read_end,), start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if self._on_event else None, stderr=subprocess.PIPE,
+                pass_fds=(read_end,), start_new_session=True)
         except OSError as error:
             os.close(self._lifeline)
             self._folder.cleanup()
             raise TrainingFailed(why_not_started(self._command[0], error)) from error
         finally:
             os.close(read_end)
-        self._reader = threading.Thread(target=self._pass_errors_on, daemon=True)
-        self._reader.start()
+        self._readers = [threading.Thread(target=read, daemon=True) for read in (
+            self._pass_errors_on, *((self._pass_events_on,) if self._on_event else ()))]
+        for reader in self._readers:
+            reader.start()
         return self
 
     def __exit__(self, _, error, __):
         self.stop("" if error is None else str(error) or type(error).__name__)
-        self._reader.join(_GRACE_S)
+        for reader in self._readers:
+            reader.join(_GRACE_S)
         self._folder.cleanup()
 
     def wait_started(self) -> RunningJob:
@@ -184,7 +194,8 @@ class Supervisor:
             return False
 
     def _ended(self, what: str) -> TrainingFailed:
-        self._reader.join(1.0)
+        for reader in self._readers:
+            reader.join(1.0)
         status = self._process.returncode
         errors = "\n".join(self._errors) or "; ".join(self._problems())
         hint = loader_hint(errors)
@@ -208,6 +219,15 @@ class Supervisor:
                 out.write(text)
                 out.flush()
         self._process.stderr.close()
+
+    def _pass_events_on(self) -> None:
+        for line in self._process.stdout:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            self._on_event(event)
+        self._process.stdout.close()
 
 
 def _program(explicit: Optional[str]) -> str:

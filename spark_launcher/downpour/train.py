@@ -10,10 +10,12 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
+from . import report
 from .errors import DataError, TrainingFailed, WorkerFailed, last_python_error
 from .frames import Columns
 from .local_python import use_this_python
 from .memory import ExecutorMemory, executor_memory_of
+from .notebook import shown_progress
 from .shim import RESULT_SCHEMA, Cluster, Result, dataframe_trainer, rdd_trainer
 from .supervisor import Job, RunningJob, Supervisor, check_job
 
@@ -40,6 +42,12 @@ class TrainingResult(NamedTuple):
     run_dir: str
     summary: Dict[str, Any]
     partitions: List[Result]
+
+    def __repr__(self) -> str:
+        return report.text("TrainingResult", self.summary, self.run_dir)
+
+    def _repr_html_(self) -> str:
+        return report.html_text("TrainingResult", self.summary, self.run_dir)
 
 
 def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features", label_col: str = "label",
@@ -133,7 +141,8 @@ def _expressions(df, features_col: Union[str, Sequence[str]], names: Columns) ->
 def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
          start: Callable[[Cluster], List[Result]]) -> TrainingResult:
     use_this_python(spark)
-    with Supervisor(job.path, run_dir, programs.run) as supervisor:
+    epochs = job.resolved.get("training", {}).get("epochs", 1)
+    with shown_progress(epochs) as on_event, Supervisor(job.path, run_dir, programs.run, on_event) as supervisor:
         running = supervisor.wait_started()
         if running.strong:
             _check_slots(spark, job)

@@ -11,7 +11,7 @@ from ..errors import DataError
 from ..supervisor import Job
 from ..train import train
 from .model import DownpourModel
-from .params import DownpourParams
+from .params import DownpourParams, described
 from .persistence import ParamsReadable, ParamsWritable
 from .summary import TrainingSummary
 from .trained_net import TrainedNet
@@ -28,6 +28,9 @@ class DownpourEstimator(Estimator, DownpourParams, ParamsWritable, ParamsReadabl
     def setParams(self, **kwargs):
         """Sets any of the params."""
         return self._set(**self._input_kwargs)
+
+    def __repr__(self) -> str:
+        return described(self, {})
 
     def _make(self, net: TrainedNet) -> DownpourModel:
         raise NotImplementedError

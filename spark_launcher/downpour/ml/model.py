@@ -8,9 +8,9 @@ import pyarrow as pa
 from pyspark.ml import Model
 from pyspark.ml.linalg import Vector
 
-from .. import columns
+from .. import columns, report
 from ..predictor import Predictor
-from .params import DownpourParams
+from .params import DownpourParams, described
 from .persistence import DownpourModelReadable, DownpourModelWritable
 from .scoring import layer_values
 from .summary import TrainingSummary
@@ -24,6 +24,16 @@ class DownpourModel(Model, DownpourParams, DownpourModelWritable, DownpourModelR
         super().__init__()
         self._net = net
         self._summary: Optional[TrainingSummary] = None
+
+    def __repr__(self) -> str:
+        facts = {"numFeatures": self._net.num_features}
+        if self._net.num_classes:
+            facts["numClasses"] = self._net.num_classes
+        return described(self, facts)
+
+    def _repr_html_(self) -> str:
+        summary = self._summary._repr_html_() if self._summary else ""
+        return "<div>%s%s</div>" % (report.paragraph(repr(self)), summary)
 
     @property
     def numFeatures(self) -> int:

@@ -157,6 +157,17 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
         return _written(folder, job)
 
 
+def described(instance: Params, facts: Dict[str, Any]) -> str:
+    """The kind and uid of an estimator or a model, facts of it, and the params that are set, in one line."""
+    facts = dict(facts)
+    for param in instance.params:
+        if instance.isSet(param):
+            value = instance.getOrDefault(param)
+            facts[param.name] = "..." if isinstance(value, str) and "\n" in value else value
+    return ", ".join(["%s: uid=%s" % (type(instance).__name__, instance.uid),
+                      *("%s=%s" % fact for fact in facts.items())])
+
+
 def _written(folder: str, text: str) -> str:
     path = os.path.join(folder, "job.yaml")
     with open(path, "w", encoding="utf-8") as file:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
+from .. import report
 from ..shim import Epoch, Measure, Result
 from ..train import TrainingResult
 
@@ -50,6 +51,12 @@ class TrainingSummary(NamedTuple):
     def staleness(self) -> Optional[float]:
         """Updates by others that came between fetching parameters and pushing a gradient made from them, in the mean."""
         return self.totals.get("mean_staleness")
+
+    def __repr__(self) -> str:
+        return report.text("TrainingSummary", self.totals, self.run_dir)
+
+    def _repr_html_(self) -> str:
+        return report.html_text("TrainingSummary", self.totals, self.run_dir)
 
 
 def _over_workers(results: Iterable[Result], of: Callable[[Epoch], Optional[Measure]]) -> Iterable[Optional[Measure]]:

@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import pyspark
+from nbclient import NotebookClient
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
 FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
@@ -24,3 +26,28 @@ def test_fashion_mnist_by_spark_submit(tmp_path):
     assert len(re.search(r"loss of each epoch: (.*)", ended.stdout).group(1).split(", ")) == 2
     assert (tmp_path / "model" / "metadata").is_dir() and (tmp_path / "model" / "data").is_dir()
     assert "|label|" in ended.stdout
+
+
+def test_the_notebook_trains_shows_how_far_it_is_and_scores(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this Python, not one of the user's
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    notebook = nbformat.read(EXAMPLES / "fashion_mnist.ipynb", 4)
+    (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    settings.source = "folder, rows, epochs = %r, 3000, 2" % str(FASHION)
+    shown = []
+
+    class Client(NotebookClient):
+        def process_message(self, message, cell, index):
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                shown.append(message["content"]["data"])
+            return super().process_message(message, cell, index)
+    Client(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    bars = [data["text/plain"] for data in shown if data["text/plain"].startswith("[")]
+    assert "the servers start" in bars[0] and any("] epoch " in bar for bar in bars)
+    assert "] done, 2 epochs in" in bars[-1] and "accuracy" in bars[-1]
+    (fit,) = [cell for cell in notebook.cells if cell.source.startswith("model = classifier.fit")]
+    assert len(fit.outputs) == 1 and "background:#2e8b57" in fit.outputs[0].data["text/html"]
+    (summary,) = [cell for cell in notebook.cells if cell.source == "model.summary"]
+    assert "data:image/png;base64" in summary.outputs[0].data["text/html"]
+    assert summary.outputs[0].data["text/plain"].startswith("TrainingSummary: done, 2 epochs in")

@@ -2,12 +2,17 @@
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 
 import nbformat
 import pyspark
+import yaml
 from nbclient import NotebookClient
+from pyspark.sql import functions as F
+
+from downpour.ml import DownpourClassificationModel
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
 FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
@@ -26,6 +31,36 @@ def test_fashion_mnist_by_spark_submit(tmp_path):
     assert len(re.search(r"loss of each epoch: (.*)", ended.stdout).group(1).split(", ")) == 2
     assert (tmp_path / "model" / "metadata").is_dir() and (tmp_path / "model" / "data").is_dir()
     assert "|label|" in ended.stdout
+
+
+def run_here(monkeypatch, capsys, folder, name, *arguments):
+    """Runs an example in this process, with the tests' session; gives what it printed."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def test_a_pipeline_on_numbers_and_words(spark, tmp_path, monkeypatch, capsys):
+    said = run_here(monkeypatch, capsys, tmp_path, "customers.py", "--rows", 6000, "--epochs", 30)
+    assert float(re.search(r"held out: ([\d.]+)", said).group(1)) > 0.8  # a linear model comes to 0.7
+    assert "TrainingSummary: done, 30 epochs in" in said
+
+
+def test_a_whole_job_on_a_table(spark, tmp_path, monkeypatch, capsys):
+    """The job of the example for Kubernetes, with servers of this host."""
+    (job,) = [document for document in yaml.safe_load_all((EXAMPLES / "kubernetes" / "job.yaml").read_text())]
+    text = re.sub(r"ps-server-\d\.ps-server:7100", "127.0.0.1:0", job["data"]["job.yaml"])
+    (tmp_path / "job.yaml").write_text(text)
+    numbers = [F.rand(seed).alias("n%d" % seed) for seed in range(12)]
+    table = spark.range(0, 2000, 1, 4).select(*numbers).withColumn("leaves", (F.col("n0") + F.col("n1") > 1).cast("int"))
+    table.write.parquet(str(tmp_path / "table"))
+    said = run_here(monkeypatch, capsys, tmp_path, "train_table.py", "--job", "job.yaml", "--table", tmp_path / "table", "--label",
+                    "leaves", "--model", tmp_path / "model")
+    assert "TrainingSummary: done, 20 epochs in" in said
+    model = DownpourClassificationModel.load(str(tmp_path / "model"))
+    right = model.transform(table).where("prediction = leaves").count()
+    assert right > 1600
 
 
 def test_the_notebook_trains_shows_how_far_it_is_and_scores(tmp_path, monkeypatch):

@@ -24,8 +24,8 @@ LABEL = "leaves"
 def made_up(spark, rows, partitions):
     """Customers who leave when it is cheap to and they are unhappy, which has two quite different reasons."""
     table = spark.range(0, rows, 1, partitions).select(
-        F.floor(F.rand(1) * 72).alias("months"), (20 + 100 * F.rand(2)).alias("charge"), F.floor(8 * F.rand(3)).alias("calls"),
-        (18 + 60 * F.rand(4)).alias("age"),
+        F.floor(72 * F.rand(1)).alias("months"), (20 + 100 * F.rand(2)).alias("charge"),
+        F.floor(8 * F.rand(3)).alias("calls"), (18 + 60 * F.rand(4)).alias("age"),
         *(F.element_at(F.array(*map(F.lit, words)), (1 + F.floor(F.rand(5 + i) * len(words))).cast("int")).alias(name)
           for i, (name, words) in enumerate(WORDS.items())))
     dear_and_new = (table.charge > 80) & (table.months < 24)
@@ -58,12 +58,15 @@ def main():
     parser.add_argument("--rows", type=int, default=50000, help="how many to make up")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--servers", help="where the parameters live: driver (the default), tasks, or host:port,host:port")
+    parser.add_argument("--servers", help="where the parameters live: driver (the default) or tasks")
     parser.add_argument("--model", help="where the fitted pipeline is saved")
     arguments = parser.parse_args()
     spark = SparkSession.builder.appName("Customers").getOrCreate()
 
-    table = spark.read.parquet(arguments.table) if arguments.table else made_up(spark, arguments.rows, arguments.workers)
+    if arguments.table:
+        table = spark.read.parquet(arguments.table)
+    else:
+        table = made_up(spark, arguments.rows, arguments.workers)
     train, test = (part.cache() for part in table.randomSplit([0.8, 0.2], seed=1))
     model = pipeline(arguments).fit(train)
     print(model.stages[-1].summary)

@@ -41,7 +41,8 @@ def driver():
 def known_options():
     """Options of spark-submit, by its own help."""
     submit = pathlib.Path(pyspark.__file__).parent / "bin" / "spark-submit"
-    ended = subprocess.run([str(submit), "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([str(submit), "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                           timeout=300)
     options = set(re.findall(r"(--[a-z][a-z-]+)", ended.stderr + ended.stdout))
     assert {"--master", "--conf", "--archives"} <= options
     return options
@@ -81,7 +82,8 @@ def test_yarn(tmp_path, known_options, is_setting):
     submit.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     submit.chmod(0o755)
     command = [str(script), "environment.tar.gz", "hdfs:///data", "hdfs:///model"]
-    ended = subprocess.run(command, env={"SPARK_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    environment = {"SPARK_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     words = ended.stdout.splitlines()
     assert "environment.tar.gz#environment" in words
@@ -138,15 +140,16 @@ def test_the_image_has_the_libraries_of_the_programs():
 
 def packages_of(libraries):
     """Debian's packages of libraries, which it may know by another path than the loader."""
-    paths = {other for path in libraries for other in (path, path.replace("/lib/", "/usr/lib/", 1), os.path.realpath(path))}
+    paths = {other for path in libraries
+             for other in (path, path.replace("/lib/", "/usr/lib/", 1), os.path.realpath(path))}
     found = subprocess.run(["dpkg", "-S", *sorted(paths)], capture_output=True, text=True).stdout
     return {line.partition(":")[0] for line in found.splitlines()}
 
 
 def closure(packages):
     """Packages with all that they depend on, as far as they are installed here."""
-    listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package}\\t${Depends}, ${Pre-Depends}\\n"], capture_output=True, text=True,
-                            check=True).stdout
+    command = ["dpkg-query", "-W", "-f", "${Package}\\t${Depends}, ${Pre-Depends}\\n"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     depends = {}
     for line in listed.splitlines():
         package, _, others = line.partition("\t")

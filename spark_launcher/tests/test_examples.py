@@ -53,10 +53,11 @@ def test_a_whole_job_on_a_table(spark, tmp_path, monkeypatch, capsys):
     text = re.sub(r"ps-server-\d\.ps-server:7100", "127.0.0.1:0", job["data"]["job.yaml"])
     (tmp_path / "job.yaml").write_text(text)
     numbers = [F.rand(seed).alias("n%d" % seed) for seed in range(12)]
-    table = spark.range(0, 2000, 1, 4).select(*numbers).withColumn("leaves", (F.col("n0") + F.col("n1") > 1).cast("int"))
+    leaves = (F.col("n0") + F.col("n1") > 1).cast("int")
+    table = spark.range(0, 2000, 1, 4).select(*numbers).withColumn("leaves", leaves)
     table.write.parquet(str(tmp_path / "table"))
-    said = run_here(monkeypatch, capsys, tmp_path, "train_table.py", "--job", "job.yaml", "--table", tmp_path / "table", "--label",
-                    "leaves", "--model", tmp_path / "model")
+    said = run_here(monkeypatch, capsys, tmp_path, "train_table.py", "--job", "job.yaml", "--table", tmp_path / "table",
+                    "--label", "leaves", "--model", tmp_path / "model")
     assert "TrainingSummary: done, 20 epochs in" in said
     model = DownpourClassificationModel.load(str(tmp_path / "model"))
     right = model.transform(table).where("prediction = leaves").count()

@@ -1,4 +1,4 @@
-"""How a run is shown in a notebook, by the events that ps-run would send; the notebook among the examples shows a real one."""
+"""How a run is shown in a notebook, by the events that ps-run would send; the example's notebook shows a real one."""
 import base64
 import sys
 import types
@@ -7,10 +7,10 @@ import pytest
 
 from downpour import notebook, report
 
-PROGRESS = {"event": "progress", "seconds": 10.0, "epoch": 3.0, "samples": 1000, "images_per_second": 12640.4, "loss": 0.2634,
-            "staleness": 2.81}
-SUMMARY = {"event": "summary", "result": "done", "problems": [], "seconds": 52.0, "epochs": 12.0, "images_per_second": 12640.4,
-           "training_loss": 0.2634, "mean_staleness": 2.81, "accuracy": 0.8921, "folder": "/runs/x"}
+PROGRESS = {"event": "progress", "seconds": 10.0, "epoch": 3.0, "samples": 1000, "images_per_second": 12640.4,
+            "loss": 0.2634, "staleness": 2.81}
+SUMMARY = {"event": "summary", "result": "done", "problems": [], "seconds": 52.0, "epochs": 12.0,
+           "images_per_second": 12640.4, "training_loss": 0.2634, "mean_staleness": 2.81, "accuracy": 0.8921}
 
 
 class Kernel:
@@ -57,8 +57,8 @@ def test_a_run_is_shown_from_its_start_to_its_end(kernel):
         take(PROGRESS)
         assert len(front.shown) == 3  # too soon after the last
         take({"event": "evaluation", "accuracy": 0.8921})
-        assert front.shown[-1] == ("[#####---------------] epoch 3.0 of 12   12,640 images/s   loss 0.263   staleness 2.8   accuracy"
-                                   " 89.2 %   0:30 left\nrun folder /runs/x")
+        assert front.shown[-1] == ("[#####---------------] epoch 3.0 of 12   12,640 images/s   loss 0.263"
+                                   "   staleness 2.8   accuracy 89.2 %   0:30 left\nrun folder /runs/x")
         take({"event": "problem", "sentence": "worker 1 is gone\nits log"})
         assert "\n! worker 1 is gone\n" in front.shown[-1]
         take({**PROGRESS, "epoch": 12})
@@ -96,7 +96,8 @@ def test_nothing_is_shown_outside_of_a_notebook(kernel, monkeypatch):
 
 def test_a_run_as_text_and_as_html(tmp_path):
     text = report.text("TrainingResult", SUMMARY, "/runs/x")
-    assert text.splitlines() == ["TrainingResult: done, 12 epochs in 0:52", "  12,640 images/s, loss 0.263, staleness 2.8, accuracy 89.2 %",
+    assert text.splitlines() == ["TrainingResult: done, 12 epochs in 0:52",
+                                 "  12,640 images/s, loss 0.263, staleness 2.8, accuracy 89.2 %",
                                  "  run folder /runs/x"]
     (tmp_path / "plot.png").write_bytes(b"image")
     told = {**SUMMARY, "result": "incomplete", "problems": ["<b>"], "epochs": 1.0, "accuracy": None}

@@ -10,7 +10,7 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
-from . import report
+from . import partitions, report
 from .errors import DataError, TrainingFailed, WorkerFailed, last_python_error
 from .frames import Columns
 from .local_python import use_this_python
@@ -52,16 +52,20 @@ class TrainingResult(NamedTuple):
 
 def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features", label_col: str = "label",
           weight_col: Optional[str] = None, validation_indicator_col: Optional[str] = None,
-          run_dir: Optional[str] = None, programs: Programs = Programs()) -> TrainingResult:
+          repartition_random_shuffle: bool = False, run_dir: Optional[str] = None,
+          programs: Programs = Programs()) -> TrainingResult:
     """Trains on a DataFrame, one worker for each partition.
 
     Args:
-      df: if its number of partitions is not the job's `workers`, it is repartitioned.
+      df: the rows.
       job: path of the job file.
       features_col: of bytes, one a value, of arrays of numbers or of vectors; or a list of columns of numbers.
       label_col: a class, counted from 0, or where the net's loss takes numbers a number.
       weight_col: how much a row counts, at least 0; a row of weight 2 counts as two. None for all alike.
       validation_indicator_col: a boolean, true for rows that are not trained on but measured after each epoch.
+      repartition_random_shuffle: deal the rows out to the workers as if at random, so that each of them sees what all rows
+        are like, however they are sorted. Otherwise a worker has a partition as it is, and only where there are not as many
+        partitions as the job has `workers` are rows dealt out, in turn.
       run_dir: folder of the run; by default a new one under the job's run.dir.
       programs: the native programs to use.
 
@@ -76,10 +80,10 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
     if _floats_with_the_scale_of_bytes(rows, names.features, checked):
         print("The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set"
               " data: {scale: 1} unless they lie between 0 and 255.")
-    partitions = _partition_count(df)
-    if partitions != checked.workers:
-        _say_repartition(partitions, checked.workers)
-        rows = rows.repartition(checked.workers)
+    if repartition_random_shuffle:
+        rows = partitions.dealt(rows, checked.workers)
+    else:
+        rows = partitions.as_many_as(rows, checked.workers, partitions.count(df))
 
     def start(cluster, rows):
         trained = rows.mapInArrow(dataframe_trainer(cluster, names), RESULT_SCHEMA, barrier=cluster.strong)
@@ -93,15 +97,13 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
 def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Programs = Programs()) -> TrainingResult:
     """Trains on an RDD of pairs (features, label); otherwise as `train`.
 
-    features: bytes, a numpy array of uint8, float32 or float64, or a sequence of floats.
+    features: bytes, a numpy array of uint8, float32 or float64, or a sequence of floats. The rows stay in their partitions,
+    unless these are not as many as the job has workers.
     """
     from pyspark.sql import SparkSession
     spark = SparkSession.builder.getOrCreate()
     checked = check_job(job, programs.run)
-    partitions = rdd.getNumPartitions()
-    if partitions != checked.workers:
-        _say_repartition(partitions, checked.workers)
-        rdd = rdd.repartition(checked.workers)
+    rdd = partitions.as_many_as(rdd, checked.workers, rdd.getNumPartitions())
 
     def start(cluster, rdd):
         source = rdd.barrier() if cluster.strong else rdd
@@ -275,15 +277,3 @@ def _check_slots(spark, job: Job) -> None:
 def _floats_with_the_scale_of_bytes(rows, features_col: str, job: Job) -> bool:
     from pyspark.sql.types import ArrayType
     return isinstance(rows.schema[features_col].dataType, ArrayType) and job.resolved["data"].get("scale") == 1 / 256
-
-
-def _partition_count(df) -> Optional[int]:
-    """The number of partitions; None where it cannot be seen, as through Spark Connect."""
-    from pyspark.sql.utils import is_remote
-    return None if is_remote() else df.rdd.getNumPartitions()
-
-
-def _say_repartition(partitions: Optional[int], workers: int) -> None:
-    print("The data is repartitioned: %s, and the job has %d workers." % (
-        "its number of partitions is not known here" if partitions is None else "it has %d partitions" % partitions,
-        workers))

@@ -47,7 +47,8 @@ class DownpourEstimator(Estimator, DownpourParams, ParamsWritable, ParamsReadabl
             self._check(job)
             result = train(dataset, job.path, features_col=self._features_columns(), label_col=self.getLabelCol(),
                            weight_col=self._column(self.weightCol),
-                           validation_indicator_col=self._column(self.validationIndicatorCol))
+                           validation_indicator_col=self._column(self.validationIndicatorCol),
+                           repartition_random_shuffle=self.getRepartitionRandomShuffle())
         with open(os.path.join(result.run_dir, "model.safetensors"), "rb") as file:
             parameters = file.read()
         with open(os.path.join(result.run_dir, "job.yaml"), encoding="utf-8") as file:

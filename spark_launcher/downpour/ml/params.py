@@ -48,6 +48,13 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
     runDir: "Param[str]" = Param(
         Params._dummy(), "runDir", "folder on the driver in which each fit makes one for its logs, metrics and model.",
         TypeConverters.toString)
+    repartitionRandomShuffle: "Param[bool]" = Param(
+        Params._dummy(), "repartitionRandomShuffle", "deal the rows out to the workers as if at random, however they are"
+        " sorted; where false, partitions stay as they are if they are as many as workers.", TypeConverters.toBoolean)
+
+    def __init__(self):
+        super().__init__()
+        self._setDefault(repartitionRandomShuffle=True)
 
     def setFeaturesCol(self, value: str):
         return self._set(featuresCol=value)
@@ -97,6 +104,9 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
     def setRunDir(self, value: str):
         return self._set(runDir=value)
 
+    def setRepartitionRandomShuffle(self, value: bool):
+        return self._set(repartitionRandomShuffle=value)
+
     def getFeaturesCols(self) -> List[str]:
         return self.getOrDefault(self.featuresCols)
 
@@ -120,6 +130,9 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
 
     def getRunDir(self) -> str:
         return self.getOrDefault(self.runDir)
+
+    def getRepartitionRandomShuffle(self) -> bool:
+        return self.getOrDefault(self.repartitionRandomShuffle)
 
     def _features_columns(self) -> Union[str, List[str]]:
         return self.getFeaturesCols() if self.isSet(self.featuresCols) else self.getFeaturesCol()

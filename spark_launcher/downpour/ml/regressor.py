@@ -30,7 +30,8 @@ class DownpourRegressor(DownpourEstimator):
                  featuresCols: Optional[List[str]] = None, job: Optional[str] = None,
                  layers: Optional[List[int]] = None, numWorkers: Optional[int] = None, syncMode: Optional[str] = None,
                  maxIter: Optional[int] = None, batchSize: Optional[int] = None, stepSize: Optional[float] = None,
-                 seed: Optional[int] = None, settings: Optional[Dict[str, Any]] = None, runDir: Optional[str] = None):
+                 seed: Optional[int] = None, settings: Optional[Dict[str, Any]] = None,
+                 repartitionRandomShuffle: bool = True, runDir: Optional[str] = None):
         super().__init__()
         self._set(**{name: value for name, value in self._input_kwargs.items() if value is not None})
 

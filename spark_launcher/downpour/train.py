@@ -50,7 +50,7 @@ class TrainingResult(NamedTuple):
         return report.html_text("TrainingResult", self.summary, self.run_dir)
 
 
-def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features", label_col: str = "label",
+def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] = "features", label_col: str = "label",
           weight_col: Optional[str] = None, validation_indicator_col: Optional[str] = None,
           repartition_random_shuffle: bool = False, run_dir: Optional[str] = None,
           programs: Programs = Programs()) -> TrainingResult:
@@ -58,7 +58,7 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
 
     Args:
       df: the rows.
-      job: path of the job file.
+      job: path of the job file, or what check_job made of it.
       features_col: of bytes, one a value, of arrays of numbers or of vectors; or a list of columns of numbers.
       label_col: a class, counted from 0, or where the net's loss takes numbers a number.
       weight_col: how much a row counts, at least 0; a row of weight 2 counts as two. None for all alike.
@@ -73,7 +73,7 @@ def train(df, job: str, *, features_col: Union[str, Sequence[str]] = "features",
     TrainingFailed, which both are too, for anything else that kept the job from ending well. Whatever ends it, Ctrl-C
     included, the servers and workers end with it.
     """
-    checked = check_job(job, programs.run)
+    checked = job if isinstance(job, Job) else check_job(job, programs.run)
     names = Columns(features_col if isinstance(features_col, str) else "features", label_col, weight_col,
                     validation_indicator_col)
     rows = df.select(*_expressions(df, features_col, names))

@@ -45,7 +45,7 @@ class DownpourEstimator(Estimator, DownpourParams, ParamsWritable, ParamsReadabl
         with tempfile.TemporaryDirectory(prefix="downpour-") as folder:
             job = self._resolve_job(folder, self._LOSS)
             self._check(job)
-            result = train(dataset, job.path, features_col=self._features_columns(), label_col=self.getLabelCol(),
+            result = train(dataset, job, features_col=self._features_columns(), label_col=self.getLabelCol(),
                            weight_col=self._column(self.weightCol),
                            validation_indicator_col=self._column(self.validationIndicatorCol),
                            repartition_random_shuffle=self.getRepartitionRandomShuffle())

@@ -11,7 +11,8 @@ def dealt(rows, workers: int):
     same rows in the same order, which Spark does not promise after a shuffle.
     """
     from pyspark.sql import functions as F
-    return rows.repartition(workers).sortWithinPartitions(F.xxhash64(*[rows[name] for name in rows.columns]))
+    columns = ["`%s`" % name.replace("`", "``") for name in rows.columns]
+    return rows.repartition(workers).sortWithinPartitions(F.xxhash64(*columns))
 
 
 def as_many_as(data, workers: int, partitions: Optional[int]):

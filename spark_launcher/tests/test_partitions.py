@@ -13,7 +13,7 @@ def rows_of(df):
 
 
 def test_rows_that_are_sorted_are_dealt_to_all_alike(spark):
-    table = spark.range(0, 4000, 1, 8).select(F.col("id").alias("x"), (F.col("id") / 1000).cast("int").alias("label"))
+    table = spark.range(0, 4000, 1, 8).select(F.col("id").alias("x.y"), (F.col("id") / 1000).cast("int").alias("label"))
     for given in (table, table.orderBy("label"), table.coalesce(1)):
         seen = rows_of(partitions.dealt(given, 4))
         assert sorted(seen) == [0, 1, 2, 3]

@@ -336,7 +336,9 @@ void App::Stop(const std::string& reason) {
   }
   // Reading files or the feed can't be interrupted; nothing is lost by leaving it where it is.
   lock.unlock();
-  Fail(ExitStatus::kStopped, absl::CancelledError(reason));
+  const std::unique_lock end(end_, std::try_to_lock);
+  if (!end) return;  // it ends already, and then waits for the thread that calls this
+  std::_Exit(static_cast<int>(Finish({ExitStatus::kStopped, absl::CancelledError(reason)})));
 }
 
 void App::Fail(ExitStatus exit, const absl::Status& status) {

@@ -45,7 +45,7 @@ class App {
   ExitStatus Run();
 
   // Ends the worker with kStopped: a training one in order, after which Run returns; one that still loads its data
-  // at once, without returning.
+  // at once, without returning. Nothing happens where the worker is ending already.
   void Stop(const std::string& reason);
 
   // Ends the process at once, having said why; does not return.

@@ -241,6 +241,25 @@ def test_a_feed_that_stops_while_the_server_dies(place):
     os.close(write_end)
 
 
+def test_a_feed_that_closes_while_the_worker_ends_for_what_came_on_it(place):
+    job = place.job(**one_server(worker="{call_timeout_ms: 3000}"))
+    server, listening = place.serve(job)
+    read_end, write_end = os.pipe()
+    worker = place.start(
+        "ps-worker", "--config", job, "--servers", listening["address"], "--partition", 0,
+        "--feed-fd", read_end, pass_fds=(read_end,),
+    )
+    os.close(read_end)
+    time.sleep(1)
+    server.send_signal(signal.SIGSTOP)  # so that taking leave of it takes a while
+    os.write(write_end, b"?" * 16)
+    while json.loads(worker.stdout.readline())["event"] != "failed":
+        pass
+    os.close(write_end)
+    assert worker.wait(20) == 65
+    server.send_signal(signal.SIGCONT)
+
+
 def test_a_launcher_that_dies_while_the_worker_looks_for_servers(place):
     job = place.job(**one_server(worker="{connect_timeout_ms: 20000}"))
     read_end, write_end = os.pipe()

@@ -91,7 +91,8 @@ def test_a_wrong_flag_is_usage(place):
 
 def test_check_as_json(place):
     good = place.run("ps-run", "--check", "--json", place.job())
-    assert json.loads(good.stdout)["job"]["workers"] == 2
+    answer = json.loads(good.stdout)
+    assert (answer["job"]["workers"], answer["strong"], answer["peers"]) == (2, False, False)
     bad = place.run("ps-run", "--check", "--json", place.job(workers="0"))
     assert bad.returncode == 64 and "workers" in json.loads(bad.stdout)["error"]
 

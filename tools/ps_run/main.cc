@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "proto/job_config.h"
+#include "proto/sync/mode.h"
 #include "tools/ps_run/check.h"
 #include "tools/ps_run/idx_folder.h"
 #include "tools/ps_run/json_text.h"
@@ -84,6 +85,10 @@ int Check(const JobSource& source, bool json) {
       std::string text;
       (void)google::protobuf::util::MessageToJsonString(*job, &text, options);
       answer["job"] = nlohmann::ordered_json::parse(text);
+      if (const auto mode = downpour::FindSyncMode(job->sync().mode()); mode.ok()) {
+        answer["strong"] = downpour::IsStrong(**mode, job->sync());
+        answer["peers"] = (*mode)->peers;
+      }
     } else {
       answer["error"] = std::string(status.message());
     }
@@ -125,6 +130,9 @@ int Main(int argc, char** argv) {
   cli.add_flag("--record", record, "Record all that the servers' shards handle in the run folder, for ps-replay");
   cli.add_option("--launcher", launcher, "local: start the workers here; external: others start and feed them")
       ->check(CLI::IsMember({"local", "external"}));
+  cli.add_flag("--attach", options.attach,
+               "The servers run already, at the job's servers.addresses: start none, and end none. They must be new, for a "
+               "ps-server serves one run");
   cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
   cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the run stops; what was written there before is the reason");
   cli.add_option("--slow-down", slow_downs,

@@ -21,6 +21,7 @@
 #include "proto/sync/mode.h"
 #include "tools/ps_run/json_text.h"
 #include "tools/ps_run/plot.h"
+#include "tools/ps_run/running_servers.h"
 #include "worker/model_file.h"
 
 namespace downpour::run {
@@ -63,7 +64,7 @@ RunExit Supervisor::Run() {
                   {{"event", "failed"}, {"reason", std::string(status.message())}});
     return RunExit::kUsage;
   }
-  status = peers_ ? StartRendezvous() : StartServers();
+  status = peers_ ? StartRendezvous() : options_.attach ? AttachToServers() : StartServers();
   if (status.ok()) status = StartWorkers();
   if (status.ok() && peers_) status = AwaitPeers();
   if (!status.ok()) return Finish(status, RunExit::kServer);
@@ -95,6 +96,12 @@ absl::Status Supervisor::Prepare() {
   if (peers_ && options_.job.run().record()) {
     return absl::InvalidArgumentError("run.record, --record: where the shards live in the workers nothing records them; "
                                       "such a job gives the same bits in each run");
+  }
+  if (options_.attach && peers_) {
+    return absl::InvalidArgumentError("--attach: with this sync.mode there are no servers, the workers hold the parameters");
+  }
+  if (options_.attach && options_.job.run().record()) {
+    return absl::InvalidArgumentError("run.record, --record: servers that run already record where their own --record says");
   }
   if (peers_ && absl::StartsWith(options_.job.servers().addresses(0), "unix:")) {
     return absl::InvalidArgumentError(absl::StrCat("servers.addresses: '", options_.job.servers().addresses(0),
@@ -162,6 +169,23 @@ absl::Status Supervisor::AwaitServers() {
                              "; metrics on ", absl::StrJoin(metrics, ", ")),
                 {{"event", "servers"}, {"addresses", std::vector<std::string>(addresses.begin(), addresses.end())},
                  {"metrics", metrics}});
+  return TakeAddresses({addresses.begin(), addresses.end()});
+}
+
+absl::Status Supervisor::AttachToServers() {
+  const auto deadline = Clock::now() + milliseconds(options_.job.worker().connect_timeout_ms());
+  for (;;) {
+    const absl::Status status = CheckRunningServers(options_.job);
+    if (status.ok()) break;
+    if (!absl::IsUnavailable(status) || Clock::now() > deadline) return status;
+    Turn();
+    if (stop_signal_ != 0 || orphaned_) return absl::CancelledError("stopped");
+  }
+  const auto& addresses = options_.job.servers().addresses();
+  terminal_.Say(absl::StrCat(addresses.size(), addresses.size() == 1 ? " server runs on " : " servers run on ",
+                             absl::StrJoin(addresses, ", ")),
+                {{"event", "servers"}, {"addresses", std::vector<std::string>(addresses.begin(), addresses.end())},
+                 {"metrics", ordered_json::array()}});
   return TakeAddresses({addresses.begin(), addresses.end()});
 }
 
@@ -316,11 +340,11 @@ void Supervisor::WatchWorkers() {
 void Supervisor::ReadStatus() {
   absl::StatusOr<JobStatus> status = reader_->Read();
   if (!status.ok()) {
-    // A server that is merely busy answers the next time; one that ended is noticed as a child, unless it lives in a
-    // worker that somebody else started.
+    // A server that is merely busy answers the next time; one that ended is noticed as a child, unless somebody else
+    // started it, or the worker in which it lives.
     if (++unanswered_ == kUnanswered) {
-      server_lost_ = peers_;
-      Problem(absl::StrCat(status.status().message(), peers_ ? kShareIsGone : ""));
+      server_lost_ = peers_ || options_.attach;
+      Problem(absl::StrCat(status.status().message(), server_lost_ ? kShareIsGone : ""));
     }
     return;
   }

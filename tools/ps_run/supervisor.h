@@ -28,6 +28,7 @@ enum class Launcher {
 struct SupervisorOptions {
   Job job;
   Launcher launcher = Launcher::kLocal;
+  bool attach = false;               // the servers run already, at the job's servers.addresses, and stay
   std::string binaries;              // folder of ps-server and ps-worker
   std::string run_dir;               // empty: a new folder under job.run.dir
   std::string cluster_file;          // where external launchers learn the servers; empty: nowhere
@@ -61,6 +62,8 @@ class Supervisor {
   absl::Status Prepare();
   absl::Status StartServers();
   absl::Status AwaitServers();
+  // In place of starting them, where they run already.
+  absl::Status AttachToServers();
   // Where the shards live in the workers: a place where they meet, in place of servers.
   absl::Status StartRendezvous();
   absl::Status AwaitPeers();

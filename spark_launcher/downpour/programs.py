@@ -4,11 +4,15 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import signal
+import subprocess
 from typing import Optional
 
 WORKER = "ps-worker"
+SERVER = "ps-server"
 RUN = "ps-run"
 PREDICT = "ps-predict"
+WRONG_CPU = "this host's CPU lacks an instruction that the program uses"
 
 
 def find_program(name: str, explicit: Optional[str] = None) -> str:
@@ -47,3 +51,23 @@ def loader_hint(stderr: str) -> str:
     if "GLIBC" in stderr and "not found" in stderr:
         return "this host's C or C++ library is older than the one the program was built with"
     return ""
+
+
+def why_not_running(program: str, timeout_s: float = 30.0) -> str:
+    """One sentence for why a program does not run on this host, found by having it print its help; "" if it runs."""
+    try:
+        ended = subprocess.run([program, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, timeout=timeout_s, check=False)
+    except OSError as error:
+        return why_not_started(program, error)
+    except subprocess.TimeoutExpired:
+        return "%s has not printed its help for %g s" % (program, timeout_s)
+    if ended.returncode == 0:
+        return ""
+    if ended.returncode == -signal.SIGILL:
+        return "%s was killed: %s" % (program, WRONG_CPU)
+    said = ended.stderr.decode("utf-8", "replace").strip()
+    lines = [loader_hint(said)] + said.splitlines()[:1]
+    how = "was killed by signal %d" % -ended.returncode if ended.returncode < 0 else (
+        "ends with status %d" % ended.returncode)
+    return "%s %s%s" % (program, how, "".join(": " + line for line in lines if line))

@@ -28,6 +28,7 @@ class Job(NamedTuple):
     """What the launcher needs of a job file, and all of it as ps-run resolved it.
 
     row_values: of a sample. outputs: values of a sample before the loss. classes: that labels count, 0 where they are numbers.
+    strong: all its workers must run at once. peers: they hold the shards themselves.
     """
     path: str
     workers: int
@@ -35,6 +36,8 @@ class Job(NamedTuple):
     outputs: int
     classes: int
     resolved: Dict[str, Any]
+    strong: bool = False
+    peers: bool = False
 
 
 class RunningJob(NamedTuple):
@@ -72,7 +75,8 @@ def check_job(path: str, program: Optional[str] = None, settings: Mapping[str, A
         raise TrainingFailed(_message(answer.get("error") or ended.stderr.strip() or ended.stdout.strip(),
                                       "%s was refused (status %d)" % (path, ended.returncode)))
     job, net = answer["job"], answer["net"]
-    return Job(path, int(job["workers"]), net["values"], net["outputs"], net["classes"], job)
+    return Job(path, int(job["workers"]), net["values"], net["outputs"], net["classes"], job,
+               bool(answer.get("strong")), bool(answer.get("peers")))
 
 
 class Supervisor:

@@ -16,7 +16,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 from .errors import TAIL_LINES, WorkerFailed
 from .frames import Frame, unwritten
-from .programs import loader_hint, why_not_started
+from .programs import WRONG_CPU, loader_hint, why_not_started
 
 _OPEN_FEED_BYTES = 1 << 20  # the pipe's capacity, where the system allows it
 _LOOK_S = 0.2               # how often a wait looks whether the worker still lives
@@ -37,7 +37,7 @@ _STATUSES = {
 _SIGNALS = {
     signal.SIGKILL: "the host or its container ran out of memory: raise spark.executor.memoryOverhead, or lower the"
                     " job's worker.feed_memory_bytes or training.batch",
-    signal.SIGILL: "this host's CPU lacks an instruction that the program uses",
+    signal.SIGILL: WRONG_CPU,
     signal.SIGSEGV: "an error in the program itself",
     signal.SIGABRT: "an error in the program itself",
 }

@@ -30,8 +30,9 @@ def test_servers_that_run_already_serve_one_run_and_stay(place):
     assert [server.poll() for server, _ in servers] == [None, None]
 
     (place.folder / "run").rename(place.folder / "first")
-    said = refusal(attached(place, job, addresses))
+    said = refusal(attached(place, job, addresses, "--launcher", "external", "--cluster-file", place.folder / "cluster"))
     assert f"server 0 at {addresses[0]}: it holds what an earlier run trained; a ps-server serves one run" in said
+    assert json.loads((place.folder / "cluster").read_text()) == {"error": said}
     for server, _ in servers:
         server.send_signal(signal.SIGTERM)
         assert server.wait(15) == 0

@@ -133,7 +133,7 @@ int Main(int argc, char** argv) {
   cli.add_flag("--attach", options.attach,
                "The servers run already, at the job's servers.addresses: start none, and end none. They must be new, for a "
                "ps-server serves one run");
-  cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen");
+  cli.add_option("--cluster-file", options.cluster_file, "With external: written once the servers listen, or can't be had");
   cli.add_option("--lifeline-fd", options.lifeline_fd, "Descriptor at whose end the run stops; what was written there before is the reason");
   cli.add_option("--slow-down", slow_downs,
                  "PARTITION=FACTOR: each training step of that worker takes so many times as long, 1 to 100; an aid to "

@@ -65,6 +65,9 @@ RunExit Supervisor::Run() {
     return RunExit::kUsage;
   }
   status = peers_ ? StartRendezvous() : options_.attach ? AttachToServers() : StartServers();
+  if (!status.ok() && !options_.cluster_file.empty()) {
+    (void)WriteWhole(options_.cluster_file, JsonText(ordered_json{{"error", std::string(status.message())}}) + "\n");
+  }
   if (status.ok()) status = StartWorkers();
   if (status.ok() && peers_) status = AwaitPeers();
   if (!status.ok()) return Finish(status, RunExit::kServer);

@@ -31,7 +31,7 @@ struct SupervisorOptions {
   bool attach = false;               // the servers run already, at the job's servers.addresses, and stay
   std::string binaries;              // folder of ps-server and ps-worker
   std::string run_dir;               // empty: a new folder under job.run.dir
-  std::string cluster_file;          // where external launchers learn the servers; empty: nowhere
+  std::string cluster_file;          // where external launchers learn the servers, or why there are none; empty: nowhere
   std::map<uint32_t, double> slow_downs;  // by partition, how many times as long its steps take
   std::optional<int> lifeline_fd;    // the run stops when its other end closes; what was written there is the reason
   int signal_fd = -1;                // a signalfd of SIGINT, SIGTERM, SIGHUP and SIGCHLD, which are blocked

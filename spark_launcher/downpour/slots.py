@@ -1,6 +1,7 @@
 """How many tasks Spark runs at once."""
 from __future__ import annotations
 
+import re
 import time
 from typing import Optional
 
@@ -19,9 +20,14 @@ def concurrent_tasks(spark) -> Optional[int]:
 
 def wait_for_tasks(spark, wanted: int, timeout_s: float) -> Optional[int]:
     """As concurrent_tasks, once it is at least `wanted` or the time is over: executors may still be on their way."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + (0.0 if _is_local(spark) else timeout_s)
     while True:
         fit = concurrent_tasks(spark)
         if fit is None or fit >= wanted or time.monotonic() > deadline:
             return fit
         time.sleep(_LOOK_S)
+
+
+def _is_local(spark) -> bool:
+    from pyspark.sql.utils import is_remote
+    return not is_remote() and re.match(r"local(\[|$)", spark.sparkContext.master) is not None

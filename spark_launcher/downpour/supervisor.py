@@ -1,8 +1,9 @@
-"""ps-run as the supervisor of a job whose workers somebody else launches: it starts the servers, shows progress,
-measures accuracy, and ends when the partitions are done or this process is gone."""
+"""ps-run as the supervisor of a job whose workers somebody else launches: it starts the servers or attaches to them, shows
+progress, measures accuracy, and ends when the partitions are done or this process is gone."""
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -59,9 +60,7 @@ def check_job(path: str, program: Optional[str] = None, settings: Mapping[str, A
     Raises TrainingFailed with ps-run's own message.
     """
     path = os.path.abspath(path)
-    command = [_program(program), "--check", "--json", path]
-    for key, value in settings.items():
-        command += ["--set", "%s=%s" % (key, json.dumps(value))]
+    command = [_program(program), "--check", "--json", path, *_flags(settings)]
     try:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, errors="replace", check=False)
@@ -91,6 +90,8 @@ class Supervisor:
       job: path of the job file.
       run_dir: the run's folder; None lets ps-run choose.
       program: path of ps-run; None for the one in the package.
+      settings: in place of the job's own keys of these paths.
+      attach: the servers run already, at the job's servers.addresses; they are neither started nor ended.
       on_event: takes what ps-run says, a dict an event, on a thread of its own; None to let ps-run write to this
         process's standard output.
 
@@ -99,8 +100,12 @@ class Supervisor:
     """
 
     def __init__(self, job: str, run_dir: Optional[str] = None, program: Optional[str] = None,
+                 settings: Mapping[str, Any] = MappingProxyType({}), attach: bool = False,
                  on_event: Optional[Callable[[Dict[str, Any]], None]] = None):
-        self._command = [_program(program), os.path.abspath(job), "--launcher", "external"]
+        self._command = [_program(program), os.path.abspath(job), "--launcher", "external", *_flags(settings)]
+        if attach:
+            self._command.append("--attach")
+        self._no_start = "the run could not begin on its servers" if attach else "the servers did not start"
         if run_dir:
             self._command += ["--run-dir", os.path.abspath(run_dir)]
         self._on_event = on_event
@@ -144,13 +149,15 @@ class Supervisor:
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while not os.path.exists(self._cluster_file):
-            if self._process.poll() is not None:
-                raise self._ended("the servers did not start")
+            if self._process.poll() is not None and not os.path.exists(self._cluster_file):
+                raise self._ended(self._no_start)
             if time.monotonic() > deadline:
-                raise TrainingFailed("the servers did not start within %g s" % START_TIMEOUT_S)
+                raise TrainingFailed("%s within %g s" % (self._no_start, START_TIMEOUT_S))
             time.sleep(_LOOK_S)
         with open(self._cluster_file, encoding="utf-8") as file:
             cluster = json.load(file)
+        if "error" in cluster:
+            raise TrainingFailed("%s: %s" % (self._no_start, cluster["error"]))
         self._run_dir = cluster["run_dir"]
         return RunningJob(tuple(cluster["servers"]), cluster["job_file"], cluster["run_dir"],
                           bool(cluster["strong"]), cluster.get("rendezvous", ""))
@@ -181,7 +188,8 @@ class Supervisor:
             return
         if self._process.poll() is None:
             if reason:
-                os.write(self._lifeline, reason.splitlines()[0].encode("utf-8", "replace")[:_REASON_BYTES])
+                with contextlib.suppress(BrokenPipeError):  # it may be about to end by itself
+                    os.write(self._lifeline, reason.splitlines()[0].encode("utf-8", "replace")[:_REASON_BYTES])
             self._process.send_signal(signal.SIGTERM)
             self._wait(_GRACE_S)
         os.close(self._lifeline)
@@ -232,6 +240,10 @@ class Supervisor:
                 continue
             self._on_event(event)
         self._process.stdout.close()
+
+
+def _flags(settings: Mapping[str, Any]) -> List[str]:
+    return [flag for key, value in settings.items() for flag in ("--set", "%s=%s" % (key, json.dumps(value)))]
 
 
 def _program(explicit: Optional[str]) -> str:

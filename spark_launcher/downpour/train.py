@@ -1,4 +1,4 @@
-"""Trains a job on a Spark DataFrame or RDD: servers on this machine, or none, and one worker for each partition."""
+"""Trains a job on a Spark DataFrame or RDD: servers, if the job wants any, and one worker for each partition."""
 from __future__ import annotations
 
 import functools
@@ -7,15 +7,17 @@ import os
 import re
 import threading
 import time
-import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
 from . import partitions, report
 from .errors import DataError, TrainingFailed, WorkerFailed, last_python_error
 from .frames import Columns
+from .job_tags import JobTag
 from .local_python import use_this_python
 from .memory import ExecutorMemory, executor_memory_of
 from .notebook import shown_progress
+from .placement import DRIVER
+from .servers import servers_of
 from .shim import RESULT_SCHEMA, Cluster, Result, dataframe_trainer, rdd_trainer
 from .supervisor import Job, RunningJob, Supervisor, check_job
 
@@ -32,9 +34,11 @@ _NO_PACKAGE = ("the executors' Python has no package downpour: install the wheel
 
 
 class Programs(NamedTuple):
-    """Paths of the native programs, where those in the package are not wanted. `worker` is one on the executors."""
+    """Paths of the native programs, where those in the package are not wanted. `worker` is one on the executors, and so is
+    `server`, for servers that are tasks."""
     run: Optional[str] = None
     worker: Optional[str] = None
+    server: Optional[str] = None
 
 
 class TrainingResult(NamedTuple):
@@ -52,8 +56,8 @@ class TrainingResult(NamedTuple):
 
 def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] = "features", label_col: str = "label",
           weight_col: Optional[str] = None, validation_indicator_col: Optional[str] = None,
-          repartition_random_shuffle: bool = False, run_dir: Optional[str] = None,
-          programs: Programs = Programs()) -> TrainingResult:
+          repartition_random_shuffle: bool = False, servers: Union[str, Sequence[str]] = DRIVER,
+          run_dir: Optional[str] = None, programs: Programs = Programs()) -> TrainingResult:
     """Trains on a DataFrame, one worker for each partition.
 
     Args:
@@ -66,6 +70,10 @@ def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] =
       repartition_random_shuffle: deal the rows out to the workers as if at random, so that each of them sees what all rows
         are like, however they are sorted. Otherwise a worker has a partition as it is, and only where there are not as many
         partitions as the job has `workers` are rows dealt out, in turn.
+      servers: where the parameters live. "driver": ps-servers that are started on this host for the length of the run.
+        "tasks": as many as the job has servers.addresses, each in a Spark task of its own, which keeps a slot. "running":
+        ps-servers that run at the job's servers.addresses already; or a list of other addresses, as a list or separated by
+        commas. They must have been started from the same job, for this run, and are left running.
       run_dir: folder of the run; by default a new one under the job's run.dir.
       programs: the native programs to use.
 
@@ -91,10 +99,11 @@ def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] =
             trained = trained.repartition(1)
         return [Result.from_event(row.partition, json.loads(row.done)) for row in trained.collect()]
     start = functools.partial(_shuffled_if_need_be, start, rows)
-    return _run(df.sparkSession, checked, run_dir, programs, start)
+    return _run(df.sparkSession, checked, servers, run_dir, programs, start)
 
 
-def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Programs = Programs()) -> TrainingResult:
+def train_on_rdd(rdd, job: str, *, servers: Union[str, Sequence[str]] = DRIVER, run_dir: Optional[str] = None,
+                 programs: Programs = Programs()) -> TrainingResult:
     """Trains on an RDD of pairs (features, label); otherwise as `train`.
 
     features: bytes, a numpy array of uint8, float32 or float64, or a sequence of floats. The rows stay in their partitions,
@@ -112,7 +121,7 @@ def train_on_rdd(rdd, job: str, *, run_dir: Optional[str] = None, programs: Prog
             trained = trained.repartition(1)
         return trained.collect()
     start = functools.partial(_shuffled_if_need_be, start, rdd)
-    return _run(spark, checked, run_dir, programs, start)
+    return _run(spark, checked, servers, run_dir, programs, start)
 
 
 def _shuffled_if_need_be(start: Callable[[Cluster, Any], List[Result]], rows, cluster: Cluster) -> List[Result]:
@@ -140,22 +149,29 @@ def _expressions(df, features_col: Union[str, Sequence[str]], names: Columns) ->
     return found
 
 
-def _run(spark, job: Job, run_dir: Optional[str], programs: Programs,
+def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[str], programs: Programs,
          start: Callable[[Cluster], List[Result]]) -> TrainingResult:
     use_this_python(spark)
     epochs = job.resolved.get("training", {}).get("epochs", 1)
-    with shown_progress(epochs) as on_event, Supervisor(job.path, run_dir, programs.run, on_event) as supervisor:
-        running = supervisor.wait_started()
-        if running.strong:
-            _check_slots(spark, job)
-        cluster = _cluster(running, job, programs, executor_memory_of(spark))
-        try:
-            results = _in_cancellable_job(spark, lambda: start(cluster), supervisor)
-        except Exception as error:
-            raise _cause(error, supervisor, running) from error
-        if not any(result.samples for result in results):
-            raise TrainingFailed("there are no rows to train on")
-        supervisor.wait_finished()
+    with servers_of(spark, job, servers, programs.server) as placed, shown_progress(epochs) as on_event:
+        with Supervisor(job.path, run_dir, programs.run, placed.settings, placed.attach, on_event) as supervisor:
+            running = supervisor.wait_started()
+            if running.strong:
+                _check_slots(spark, job)
+            cluster = _cluster(running, job, programs, executor_memory_of(spark))
+
+            def failure():
+                return placed.failure() or supervisor.failure()
+            try:
+                results = _in_cancellable_job(spark, lambda: start(cluster), failure)
+            except Exception as error:
+                cause = _cause(error, supervisor, running)
+                raise placed.failure(isinstance(cause, WorkerFailed) and cause.follows) or cause from error
+            if not any(result.samples for result in results):
+                raise TrainingFailed("there are no rows to train on")
+            supervisor.wait_finished()
+    if placed.stage:
+        placed.stage.write_logs(os.path.join(running.run_dir, "logs"))
     with open(os.path.join(running.run_dir, "summary.json"), encoding="utf-8") as file:
         summary = json.load(file)
     return TrainingResult(running.run_dir, summary, sorted(results))
@@ -184,53 +200,38 @@ def _cluster(running: RunningJob, job: Job, programs: Programs, memory: Optional
                    rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s, memory=memory)
 
 
-def _in_cancellable_job(spark, action: Callable[[], Any], supervisor: Supervisor) -> Any:
-    """Runs an action; cancels the Spark jobs that it started, and no others, if this thread is interrupted, or if the
-    supervisor fails and the tasks do not say why.
+def _in_cancellable_job(spark, action: Callable[[], Any], failure: Callable[[], Optional[TrainingFailed]]) -> Any:
+    """Runs an action; cancels the Spark jobs that it started, and no others, if this thread is interrupted, or if there
+    is a failure beside it and the tasks do not say why.
 
     The action has a thread of its own: an interrupt within a call to the JVM would leave that connection unusable.
     """
-    tag = "downpour-" + uuid.uuid4().hex
-    add, remove, cancel = _tags(spark)
+    tag = JobTag(spark)
     outcome = []  # one function, which gives the result or raises the error
 
     def run():
-        add(tag)
         try:
-            result = action()
+            with tag.tagged():
+                result = action()
             outcome.append(lambda: result)
         except BaseException as error:
             outcome.append(functools.partial(_raise, error))
-        finally:
-            remove(tag)
 
-    thread = threading.Thread(target=run, name=tag, daemon=True)
+    thread = threading.Thread(target=run, name=tag.name, daemon=True)
     thread.start()
-    failure, failed = None, 0.0
+    failed, failed_at = None, 0.0
     try:
         while thread.is_alive():
             thread.join(_LOOK_S)
-            if failure is None:
-                failure, failed = supervisor.failure(), time.monotonic()
-            elif thread.is_alive() and time.monotonic() - failed > _SPEAK_S:
-                raise failure
+            if failed is None:
+                failed, failed_at = failure(), time.monotonic()
+            elif thread.is_alive() and time.monotonic() - failed_at > _SPEAK_S:
+                raise failed
     except BaseException:
-        cancel(tag)
+        tag.cancel()
         thread.join(_CANCEL_S)
         raise
     return outcome[0]()
-
-
-def _tags(spark):
-    """What adds a tag to the jobs that this thread starts, takes it away again, and cancels the jobs that have it.
-
-    A session's own tags are of no use where there is a context: its jobs do not carry them.
-    """
-    from pyspark.sql.utils import is_remote
-    if is_remote():
-        return spark.addTag, spark.removeTag, spark.interruptTag
-    context = spark.sparkContext
-    return context.addJobTag, context.removeJobTag, context.cancelJobsWithTag
 
 
 def _raise(error: BaseException):

@@ -144,8 +144,8 @@ def test_an_unfitted_classifier_is_saved_too(classifier, tmp_path):
 def test_every_param_can_be_set_and_read_by_its_name(classifier):
     values = {"featuresCol": "f", "featuresCols": ["a", "b"], "labelCol": "l", "predictionCol": "p", "probabilityCol": "q",
               "rawPredictionCol": "r", "maxIter": 3, "stepSize": 0.5, "seed": 7, "job": "name: x\n", "layers": [2, 2],
-              "settings": {"sync.s": 1}, "syncMode": "ssp", "numWorkers": 3, "batchSize": 5, "runDir": "/r",
-              "weightCol": "w", "validationIndicatorCol": "v", "thresholds": [0.5, 0.5],
+              "settings": {"sync.s": 1}, "syncMode": "ssp", "numWorkers": 3, "batchSize": 5, "servers": "tasks",
+              "runDir": "/r", "weightCol": "w", "validationIndicatorCol": "v", "thresholds": [0.5, 0.5],
               "repartitionRandomShuffle": False}
     one = classifier()
     assert {param.name for param in one.params} == set(values)

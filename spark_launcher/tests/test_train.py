@@ -137,6 +137,12 @@ def test_fewer_slots_than_strong_workers(spark, programs, write_job, tmp_path, r
     assert_nothing_runs(tmp_path, running)
 
 
+def test_fewer_slots_than_servers_and_workers(data, programs, write_job):
+    job = write_job(servers={"addresses": ["127.0.0.1:0"] * 2})
+    with pytest.raises(TrainingFailed, match="2 servers and 1 of 2 workers must run at the same time, and Spark has 2 slots"):
+        downpour.train(data, job, servers="tasks", programs=programs)
+
+
 def test_a_column_that_is_not_there(data, programs, write_job):
     with pytest.raises(TrainingFailed, match="no column 'pixels' for the features; the columns are features, label"):
         downpour.train(data, write_job(), features_col="pixels", programs=programs)

@@ -83,11 +83,11 @@ def program(_: Wanted, __: Driver, probes: Sequence[Probe]) -> List[Verdict]:
 
 
 def ports(wanted: Wanted, driver: Driver, probes: Sequence[Probe]) -> List[Verdict]:
-    """Whether each executor reaches each server."""
+    """Whether each executor reaches each server; or the driver, where servers are tasks that report to it."""
     verdicts = [Verdict("ports", "driver", State.FAILS, "%s: %s" % (address, why), "choose another port, 0 for a free one, or"
                         " a host that is this one's, in servers.addresses") for address, why in driver.unopened.items()]
     if wanted.servers == "tasks":
-        return verdicts + [Verdict("ports", "driver", State.UNKNOWN, "the servers' hosts are known once their tasks run")]
+        verdicts.append(Verdict("ports", "driver", State.UNKNOWN, "the servers' own, which are known once their tasks run"))
     if wanted.peers:
         verdicts.append(Verdict("ports", "driver", State.UNKNOWN, "whether workers reach one another, on free ports"))
     if wanted.servers == "running":

@@ -7,7 +7,7 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from ..errors import TrainingFailed, last_python_error
 from ..local_python import use_this_python
-from ..placement import DRIVER, TASKS, driver_host, place
+from ..placement import DRIVER, RUNNING, TASKS, driver_host, join_address, place
 from ..slots import wait_for_tasks
 from ..supervisor import Job, check_job
 from ..version import VERSION
@@ -44,8 +44,8 @@ def examine(spark, job: Optional[str] = None, *, workers: Optional[int] = None,
     slots = wait_for_tasks(spark, wanted.all_tasks, wait_s)
     if slots == 0:
         return Report(checks.slots(wanted, Driver(VERSION, slots=0), []))
-    with listening(wanted.addresses if wanted.servers == DRIVER else ()) as (open_at, unopened):
-        addresses = dict(open_at) if wanted.servers == DRIVER else dict.fromkeys(wanted.addresses, False)
+    with listening(() if wanted.servers == RUNNING else wanted.addresses) as (open_at, unopened):
+        addresses = dict.fromkeys(wanted.addresses, False) if wanted.servers == RUNNING else dict(open_at)
         before = time.time()
         try:
             probes = _probe(spark, wanted, slots, addresses, worker_program)
@@ -57,19 +57,19 @@ def examine(spark, job: Optional[str] = None, *, workers: Optional[int] = None,
 
 
 def _wanted(job: Optional[Job], workers: Optional[int], servers, host: Optional[str]) -> Wanted:
+    own = job.resolved["servers"]["addresses"] if job else ["127.0.0.1:0"]
+    placed = place(servers, own, host, job.peers if job else False)
+    wanted = Wanted(workers=workers or 2, servers=placed.kind, addresses=placed.addresses, server_count=len(own),
+                    memory_bytes=_BESIDE_FEED)
+    if placed.kind == TASKS:  # they say to the driver where they listen
+        wanted = wanted._replace(addresses=(join_address(host or "127.0.0.1", 0),))
     if job is None:
-        placed = place(servers, ["127.0.0.1:0"], host)
-        return Wanted(workers=workers or 2, servers=placed.kind, server_count=len(placed.addresses),
-                      addresses=() if placed.kind == TASKS else placed.addresses, memory_bytes=_BESIDE_FEED)
-    keys = job.resolved
-    placed = place(servers, keys["servers"]["addresses"], host, peers=job.peers)
-    addresses = placed.addresses
+        return wanted
     if job.peers:  # where workers meet
-        addresses = (addresses[0].rpartition(":")[0] + ":0",)
-    return Wanted(workers=job.workers, strong=job.strong, peers=job.peers,
-                  device=keys["worker"]["device"], servers=placed.kind, server_count=len(placed.addresses),
-                  addresses=() if placed.kind == TASKS else addresses,
-                  memory_bytes=int(keys["worker"]["feed_limit_bytes"]) + _BESIDE_FEED)
+        wanted = wanted._replace(addresses=(placed.addresses[0].rpartition(":")[0] + ":0",))
+    worker = job.resolved["worker"]
+    return wanted._replace(workers=job.workers, strong=job.strong, peers=job.peers, device=worker["device"],
+                           memory_bytes=int(worker["feed_limit_bytes"]) + _BESIDE_FEED)
 
 
 def _probe(spark, wanted: Wanted, slots: Optional[int], addresses: Dict[str, bool], program: Optional[str]) -> List[Probe]:

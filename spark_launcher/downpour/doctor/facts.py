@@ -8,8 +8,8 @@ class Wanted(NamedTuple):
     """What the job wants of the cluster.
 
     peers: the shards live in the workers, who meet on the driver's host. servers: "driver", "running" or "tasks", as
-    `downpour.train` takes them. addresses: the servers'; none where these are tasks. server_count: how many there are.
-    memory_bytes: what one worker may take beside Spark.
+    `downpour.train` takes them. addresses: what executors must reach: the servers, or the driver where these are tasks.
+    server_count: how many servers there are. memory_bytes: what one worker may take beside Spark.
     """
     workers: int = 2
     strong: bool = False

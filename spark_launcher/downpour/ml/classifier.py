@@ -61,7 +61,7 @@ class DownpourClassifier(DownpourEstimator, _ClassifierParams):
                  syncMode: Optional[str] = None, maxIter: Optional[int] = None, batchSize: Optional[int] = None,
                  stepSize: Optional[float] = None, seed: Optional[int] = None,
                  settings: Optional[Dict[str, Any]] = None, repartitionRandomShuffle: bool = True,
-                 runDir: Optional[str] = None):
+                 servers: Optional[str] = None, runDir: Optional[str] = None):
         super().__init__()
         self._set(**{name: value for name, value in self._input_kwargs.items() if value is not None})
 

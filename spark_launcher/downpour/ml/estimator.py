@@ -48,7 +48,8 @@ class DownpourEstimator(Estimator, DownpourParams, ParamsWritable, ParamsReadabl
             result = train(dataset, job, features_col=self._features_columns(), label_col=self.getLabelCol(),
                            weight_col=self._column(self.weightCol),
                            validation_indicator_col=self._column(self.validationIndicatorCol),
-                           repartition_random_shuffle=self.getRepartitionRandomShuffle())
+                           repartition_random_shuffle=self.getRepartitionRandomShuffle(),
+                           servers=self.getServers())
         with open(os.path.join(result.run_dir, "model.safetensors"), "rb") as file:
             parameters = file.read()
         with open(os.path.join(result.run_dir, "job.yaml"), encoding="utf-8") as file:

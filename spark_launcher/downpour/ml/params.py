@@ -10,6 +10,7 @@ from pyspark.ml.param.shared import (HasFeaturesCol, HasLabelCol, HasMaxIter, Ha
                                      HasValidationIndicatorCol, HasWeightCol)
 
 from ..errors import DataError
+from ..placement import DRIVER
 from ..supervisor import Job, check_job
 
 # By Param, the job's key that it sets.
@@ -45,6 +46,9 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
         Params._dummy(), "numWorkers", "workers, each for one partition of the data.", TypeConverters.toInt)
     batchSize: "Param[int]" = Param(
         Params._dummy(), "batchSize", "rows in one worker's step.", TypeConverters.toInt)
+    servers: "Param[str]" = Param(
+        Params._dummy(), "servers", "where the parameters live: driver, tasks, running, or the addresses of servers that run,"
+        " separated by commas; as downpour.train takes it.", TypeConverters.toString)
     runDir: "Param[str]" = Param(
         Params._dummy(), "runDir", "folder on the driver in which each fit makes one for its logs, metrics and model.",
         TypeConverters.toString)
@@ -101,6 +105,9 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
     def setBatchSize(self, value: int):
         return self._set(batchSize=value)
 
+    def setServers(self, value: str):
+        return self._set(servers=value)
+
     def setRunDir(self, value: str):
         return self._set(runDir=value)
 
@@ -127,6 +134,10 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
 
     def getBatchSize(self) -> int:
         return self.getOrDefault(self.batchSize)
+
+    def getServers(self) -> str:
+        """"driver" where it is not set."""
+        return self.getOrDefault(self.servers) if self.isDefined(self.servers) else DRIVER
 
     def getRunDir(self) -> str:
         return self.getOrDefault(self.runDir)

@@ -31,7 +31,7 @@ class DownpourRegressor(DownpourEstimator):
                  layers: Optional[List[int]] = None, numWorkers: Optional[int] = None, syncMode: Optional[str] = None,
                  maxIter: Optional[int] = None, batchSize: Optional[int] = None, stepSize: Optional[float] = None,
                  seed: Optional[int] = None, settings: Optional[Dict[str, Any]] = None,
-                 repartitionRandomShuffle: bool = True, runDir: Optional[str] = None):
+                 repartitionRandomShuffle: bool = True, servers: Optional[str] = None, runDir: Optional[str] = None):
         super().__init__()
         self._set(**{name: value for name, value in self._input_kwargs.items() if value is not None})
 

@@ -1,0 +1,181 @@
+"""A run's parameter servers as the tasks of a Spark job of their own, which runs beside the workers'."""
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from typing import Dict, List, NamedTuple, Optional
+
+from .errors import TrainingFailed, last_python_error
+from .job_tags import JobTag
+from .server_task import LINE_LIMIT, RESULT_SCHEMA, ServerPlan, server_task
+
+_START_S = 120.0
+_DRAIN_S = 20.0
+_CANCEL_S = 10.0
+_LOOK_S = 0.05
+
+
+class Listening(NamedTuple):
+    """Where a server and its /metrics listen."""
+    address: str
+    metrics: str
+
+
+class ServerStage:
+    """Starts the servers; a context manager, at whose end they have ended.
+
+        with ServerStage(spark, job_text, 2, "10.0.0.5") as stage:
+            addresses = [server.address for server in stage.wait_started()]
+
+    Args:
+      job_text: the job, as the workers have it.
+      count: number of servers, each a task that keeps a slot.
+      host: an address of this host that executors reach.
+      program: path of ps-server on the executors; None for the one in the package.
+
+    The tasks connect to a port of this host and stay connected. Closing the connections ends them.
+    """
+
+    def __init__(self, spark, job_text: str, count: int, host: str, program: Optional[str] = None):
+        self._spark = spark
+        self._job_text = job_text
+        self._count = count
+        self._host = host
+        self._program = program
+        self._tag = JobTag(spark)
+        self._token = secrets.token_hex(16)
+        self._lock = threading.Lock()
+        self._servers: Dict[int, Listening] = {}     # guarded by _lock, as is what follows
+        self._connections: List[socket.socket] = []
+        self._failure: Optional[TrainingFailed] = None
+        self._ending = False
+        self._logs: Dict[int, bytes] = {}            # of the stage's thread, until it has ended
+
+    def __enter__(self) -> ServerStage:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._listener = socket.create_server((self._host, 0), family=family, backlog=max(64, self._count))
+        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=self._tag.name, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._ending = True
+            connections = list(self._connections)
+        _shut(self._listener)
+        for connection in connections:
+            _shut(connection)
+        self._thread.join(_DRAIN_S)
+        if self._thread.is_alive():
+            self._tag.cancel()
+            self._thread.join(_CANCEL_S)
+
+    def wait_started(self) -> List[Listening]:
+        """Where all servers listen, once they do. Raises TrainingFailed if one does not start within two minutes."""
+        deadline = time.monotonic() + _START_S
+        while True:
+            with self._lock:
+                if self._failure:
+                    raise self._failure
+                if len(self._servers) == self._count:
+                    return [self._servers[index] for index in range(self._count)]
+                missing = self._count - len(self._servers)
+            if time.monotonic() > deadline:
+                raise TrainingFailed("%d of %d servers did not start as tasks within %g s: Spark may have too few slots for"
+                                     " them, or executors do not reach this driver at %s" % (missing, self._count, _START_S,
+                                                                                            self._host))
+            time.sleep(_LOOK_S)
+
+    def failure(self, wait_s: float = 0.0) -> Optional[TrainingFailed]:
+        """Why the servers did not last, as soon as it is known and within `wait_s`."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            with self._lock:
+                if self._failure or time.monotonic() >= deadline:
+                    return self._failure
+            time.sleep(_LOOK_S)
+
+    def write_logs(self, folder: str) -> None:
+        """Leaves the servers' logs in a folder, once they have ended; nothing of those that ended badly."""
+        for index, log in self._logs.items():
+            with open(os.path.join(folder, "server-%d.log" % index), "wb") as file:
+                file.write(log)
+
+    def _run(self) -> None:
+        address = self._listener.getsockname()[:2]
+        plan = ServerPlan((address[0], address[1]), self._token, self._job_text, self._program)
+        try:
+            with self._tag.tagged():
+                rows = self._spark.range(0, self._count, 1, self._count).mapInArrow(
+                    server_task(plan), RESULT_SCHEMA, barrier=True).collect()
+            self._logs = {row.server: bytes(row.log) for row in rows}
+            self._fail("the servers' tasks have ended")
+        except Exception as error:
+            text = str(error)
+            lines = [line for line in text.splitlines() if line.strip()]
+            self._fail("the servers' Spark job failed: " + (last_python_error(text) or (lines or [type(error).__name__])[0]))
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._connections.append(connection)
+                ending = self._ending
+            if ending:
+                _shut(connection)
+            threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
+
+    def _listen(self, connection: socket.socket) -> None:
+        """What a task says, up to its end."""
+        name = None
+        try:
+            with connection, connection.makefile("rb") as lines:
+                while True:
+                    said = self._understood(lines.readline(LINE_LIMIT))
+                    if said is None:
+                        break
+                    name = "server %d on %s" % (said["server"], said["host"])
+                    if "reason" in said:
+                        self._fail("%s failed: %s" % (name, said["reason"]), said.get("log", ()))
+                    else:
+                        with self._lock:
+                            self._servers[said["server"]] = Listening(said["address"], said["metrics"])
+        except OSError:
+            pass
+        if name:
+            self._fail("%s was lost, and its parameters with it: its executor, or its host, is gone; the job has to begin"
+                       " again" % name)
+
+    def _understood(self, line: bytes) -> Optional[dict]:
+        """A line of a task of this run; None for any other."""
+        try:
+            said = json.loads(line)
+            mine = secrets.compare_digest(str(said["token"]), self._token) and 0 <= said["server"] < self._count
+            return said if mine and ("reason" in said or (said["address"] and said["metrics"])) else None
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def _fail(self, sentence: str, log=()) -> None:
+        """Keeps the first failure; after the end has begun there is none."""
+        if log:
+            sentence += "\nits last log lines:\n" + "\n".join("    " + line for line in log)
+        with self._lock:
+            if not self._ending and self._failure is None:
+                self._failure = TrainingFailed(sentence)
+
+
+def _shut(connection: socket.socket) -> None:
+    """Wakes whoever waits on a socket, here and at its other end, and closes it."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    connection.close()

@@ -13,7 +13,7 @@ _DATA = "job string, model binary, num_classes int, num_features int"
 
 
 def _metadata_place(spark):
-    """What DefaultParamsWriter and its reader want: the session, and before Spark 4 its context."""
+    """What DefaultParamsWriter wants: the session, and before Spark 4 its context."""
     import pyspark
     return spark if int(pyspark.__version__.split(".")[0]) >= 4 else spark.sparkContext
 
@@ -80,7 +80,11 @@ class _Reader(MLReader):
 
     def load(self, path: str):
         name = "%s.%s" % (self._cls.__module__, self._cls.__name__)
-        metadata = DefaultParamsReader.loadMetadata(path, _metadata_place(self.sparkSession))
+        # What DefaultParamsReader does itself before Spark 4 wants a context.
+        line = self.sparkSession.read.text(os.path.join(path, "metadata")).first()
+        if line is None:
+            raise ValueError("%s holds no metadata" % path)
+        metadata = DefaultParamsReader._parseMetaData(line.value)
         if metadata["class"] != name:
             raise ValueError("%s holds a %s, not a %s" % (path, metadata["class"], name))
         instance = self._make(path)

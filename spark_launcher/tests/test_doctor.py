@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from downpour.doctor import Report, checks, examine
-from downpour.doctor.checks import State, Verdict, most_at_once, to_bytes
+from downpour.doctor.checks import State, Verdict, most_at_once
 from downpour.doctor.facts import Driver, Probe, Wanted
 from downpour.doctor.listener import listening
 from downpour.doctor.probe import _reach
@@ -14,8 +14,8 @@ from downpour.programs import WRONG_CPU, why_not_running
 
 GOOD, WARNING, FAILS, UNKNOWN = State.GOOD, State.WARNING, State.FAILS, State.UNKNOWN
 GIB = 1 << 30
-YARN = {"spark.executor.memory": "4g"}
-PROBE = Probe("n1", 1, 10.0, 12.0, "1.0", "", {"d:1": ""}, 0.001, (), "/tmp", 100 * GIB)
+YARN = {"spark.master": "yarn", "spark.executor.memory": "4g"}
+PROBE = Probe("n1", 1, 10.0, 12.0, "1.0", "", {"d:1": ""}, 0.001, (), 2, "/tmp", 100 * GIB)
 
 
 def driver(**changes):
@@ -53,14 +53,9 @@ def test_slots(wanted, seen, state):
     (checks.ports, {"servers": "running"}, {}, {"ports": {"d:1": "", "e:2": "refused"}}, FAILS, "e:2: refused"),
     (checks.ports, {}, {"unopened": {"d:1": "in use"}}, {}, FAILS, "d:1: in use"),
     (checks.ports, {"servers": "tasks"}, {}, {}, UNKNOWN, "once their tasks run"),
-    (checks.memory, {}, {}, {}, UNKNOWN, "only YARN"),
-    (checks.memory, {"memory_bytes": 400 << 20}, {"master": "yarn", "conf": YARN}, {}, GOOD, "410 MiB of memoryOverhead"),
-    (checks.memory, {"memory_bytes": 411 << 20}, {"master": "yarn", "conf": YARN}, {}, WARNING, "410 MiB"),
-    (checks.memory, {"memory_bytes": 411 << 20},
-     {"master": "k8s://x", "conf": {**YARN, "spark.executor.memoryOverheadFactor": "0.4"}}, {}, GOOD, "1.6 GiB"),
-    (checks.memory, {"memory_bytes": 300 << 20},
-     {"master": "yarn", "conf": {"spark.executor.memoryOverhead": "512", "spark.executor.cores": "2"}}, {}, WARNING,
-     "2 workers there may take 600 MiB"),
+    (checks.memory, {}, {}, {}, GOOD, "no setting bounds"),
+    (checks.memory, {}, {"conf": YARN}, {}, GOOD, "up to 179 MiB of 410 MiB"),
+    (checks.memory, {"workers": 8}, {"conf": {**YARN, "spark.executor.cores": "2"}}, {}, WARNING, "up to 64 MiB"),
     (checks.clock, {}, {}, {}, GOOD, "0.001 s ahead"),
     (checks.clock, {}, {}, {"ahead": -7.5}, WARNING, "7.500 s behind"),
     (checks.clock, {}, {}, {"ahead": None}, GOOD, "within the 4.0 s"),
@@ -88,13 +83,6 @@ def test_most_at_once():
     spans = [(0, 2), (1, 3), (2, 4), (5, 6)]
     assert most_at_once([PROBE._replace(began=began, ended=ended) for began, ended in spans]) == 2
     assert most_at_once([]) == 0
-
-
-def test_sizes():
-    assert [to_bytes(size) for size in ("512", "2g", "384m", "1GiB", "10kb")] == [
-        512 << 20, 2 << 30, 384 << 20, 1 << 30, 10 << 10]
-    with pytest.raises(ValueError):
-        to_bytes("much")
 
 
 def test_a_report():

@@ -2,16 +2,15 @@
 from __future__ import annotations
 
 import enum
-import re
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
+from ..memory import MIB, executor_memory
 from .facts import Driver, Probe, Wanted
 
-MIB = 1 << 20
 _LEAST_FREE = 256 * MIB    # of temporary space: job file, logs
 _LITTLE_FREE = 2048 * MIB
 _CLOCK_S = 5.0             # beyond this, logs of two hosts can no longer be read side by side
-_MIN_OVERHEAD = 384 * MIB  # Spark's own
+_LITTLE_MEMORY = 128 * MIB
 
 
 class State(enum.Enum):
@@ -61,8 +60,8 @@ def package(_: Wanted, driver: Driver, probes: Sequence[Probe]) -> List[Verdict]
     """Whether the executors' Python has this package, of this version."""
     def judge(probe):
         if probe.version is None:
-            return State.FAILS, "no package downpour", "install the wheel there, or point spark.pyspark.python to a Python" \
-                " that has it"
+            return State.FAILS, "no package downpour", \
+                "install the wheel there, or point spark.pyspark.python to a Python that has it"
         if probe.version != driver.version:
             return State.FAILS, "downpour %s, and %s on the driver" % (probe.version, driver.version), \
                 "install the same wheel on both"
@@ -76,8 +75,8 @@ def program(_: Wanted, __: Driver, probes: Sequence[Probe]) -> List[Verdict]:
         if probe.program is None:
             return State.UNKNOWN, "ps-worker was not tried without this version's package", ""
         if probe.program:
-            return State.FAILS, probe.program, "tools/debian-packages.txt lists what it needs; on another system build" \
-                " the wheel there"
+            return State.FAILS, probe.program, \
+                "tools/debian-packages.txt lists what it needs; on another system build the wheel there"
         return State.GOOD, "ps-worker runs", ""
     return _by_host("program", probes, judge)
 
@@ -104,23 +103,19 @@ def ports(wanted: Wanted, driver: Driver, probes: Sequence[Probe]) -> List[Verdi
     return verdicts + _by_host("ports", probes, judge)
 
 
-def memory(wanted: Wanted, driver: Driver, _: Sequence[Probe]) -> List[Verdict]:
-    """Whether an executor's container has room for its workers beside Spark itself."""
-    if not re.match(r"yarn|k8s", driver.master):
-        return [Verdict("memory", "driver", State.UNKNOWN, "only YARN and Kubernetes bound an executor's memory; a worker may"
-                        " take %s of its host's" % _size(wanted.memory_bytes))]
-    heap = to_bytes(driver.conf.get("spark.executor.memory", "1g"))
-    factor = float(driver.conf.get("spark.executor.memoryOverheadFactor", "0.1"))
-    given = driver.conf.get("spark.executor.memoryOverhead")
-    overhead = to_bytes(given) if given else max(int(heap * factor), _MIN_OVERHEAD)
-    workers = int(driver.conf.get("spark.executor.cores", "1")) // int(driver.conf.get("spark.task.cpus", "1")) or 1
-    need = wanted.memory_bytes * min(workers, wanted.workers)
-    found = "%s of memoryOverhead an executor; %d workers there may take %s" % (_size(overhead),
-                                                                               min(workers, wanted.workers), _size(need))
-    if need <= overhead:
-        return [Verdict("memory", "driver", State.GOOD, found)]
-    return [Verdict("memory", "driver", State.WARNING, found,
-                    "spark.executor.memoryOverhead=%dm, or a lower worker.feed_limit_bytes" % -(-need // MIB))]
+def memory(wanted: Wanted, driver: Driver, probes: Sequence[Probe]) -> List[Verdict]:
+    """What a worker may take of an executor's memory, and whether that is much; the rows beyond it go to disk."""
+    bounds = executor_memory(driver.conf.get)
+    if bounds is None:
+        return [Verdict("memory", "driver", State.GOOD, "no setting bounds what a worker takes beside Spark")]
+
+    def judge(probe):
+        share = bounds.share(wanted.workers, probe.cpus)
+        found = "a worker takes up to %s of %s memoryOverhead" % (_size(share), _size(bounds.overhead))
+        if share >= _LITTLE_MEMORY:
+            return State.GOOD, found, ""
+        return State.WARNING, found, "raise spark.executor.memoryOverhead, or most rows are read from disk each epoch"
+    return _by_host("memory", probes, judge)
 
 
 def clock(_: Wanted, driver: Driver, probes: Sequence[Probe]) -> List[Verdict]:
@@ -128,7 +123,8 @@ def clock(_: Wanted, driver: Driver, probes: Sequence[Probe]) -> List[Verdict]:
     def judge(probe):
         if probe.ahead is None:  # no less than this, or a task began before it was sent
             off = max(driver.before - probe.began, probe.ended - driver.after, 0.0)
-            found = "off by %.1f s or more" % off if off else "within the %.1f s of the probe" % (driver.after - driver.before)
+            window = driver.after - driver.before
+            found = "off by %.1f s or more" % off if off else "within the %.1f s of the probe" % window
         else:
             off = abs(probe.ahead)
             found = "%.3f s %s" % (off, "ahead" if probe.ahead > 0 else "behind")
@@ -175,14 +171,6 @@ def most_at_once(probes: Sequence[Probe]) -> int:
         running += step
         most = max(most, running)
     return most
-
-
-def to_bytes(size: str) -> int:
-    """Bytes of a size as Spark writes it, mebibytes where it has no unit. ValueError for what is none."""
-    found = re.fullmatch(r"(\d+)\s*([kmgtp]?)i?b?", size.strip().lower())
-    if not found:
-        raise ValueError("%r is no size" % size)
-    return int(found.group(1)) << {"": 20, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}[found.group(2)]
 
 
 _Judge = Callable[[Probe], Tuple[State, str, str]]

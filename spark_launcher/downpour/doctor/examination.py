@@ -17,9 +17,13 @@ from .facts import Driver, Probe, Wanted
 from .listener import listening
 from .report import Report
 
+# What the checks go by: Spark Connect gives a setting only to who names it.
+_SETTINGS = ("spark.master", "spark.dynamicAllocation.enabled", "spark.task.cpus", "spark.task.resource.gpu.amount",
+             "spark.executor.cores", "spark.executor.memory", "spark.executor.memoryOverhead",
+             "spark.executor.memoryOverheadFactor", "spark.executor.minMemoryOverhead", "spark.executor.pyspark.memory",
+             "spark.kubernetes.memoryOverheadFactor")
 _HOLD_S = 1.0
 _HOLD_UNSEEN_S = 4.0  # where only the probes can tell how many tasks run at once
-_BESIDE_FEED = 256 * checks.MIB  # what a worker takes beside the rows it keeps
 
 
 def examine(spark, job: Optional[str] = None, *, workers: Optional[int] = None,
@@ -59,17 +63,15 @@ def examine(spark, job: Optional[str] = None, *, workers: Optional[int] = None,
 def _wanted(job: Optional[Job], workers: Optional[int], servers, host: Optional[str]) -> Wanted:
     own = job.resolved["servers"]["addresses"] if job else ["127.0.0.1:0"]
     placed = place(servers, own, host, job.peers if job else False)
-    wanted = Wanted(workers=workers or 2, servers=placed.kind, addresses=placed.addresses, server_count=len(own),
-                    memory_bytes=_BESIDE_FEED)
+    wanted = Wanted(workers=workers or 2, servers=placed.kind, addresses=placed.addresses, server_count=len(own))
     if placed.kind == TASKS:  # they say to the driver where they listen
         wanted = wanted._replace(addresses=(join_address(host or "127.0.0.1", 0),))
     if job is None:
         return wanted
     if job.peers:  # where workers meet
         wanted = wanted._replace(addresses=(placed.addresses[0].rpartition(":")[0] + ":0",))
-    worker = job.resolved["worker"]
-    return wanted._replace(workers=job.workers, strong=job.strong, peers=job.peers, device=worker["device"],
-                           memory_bytes=int(worker["feed_limit_bytes"]) + _BESIDE_FEED)
+    return wanted._replace(workers=job.workers, strong=job.strong, peers=job.peers,
+                           device=job.resolved["worker"]["device"])
 
 
 def _probe(spark, wanted: Wanted, slots: Optional[int], addresses: Dict[str, bool], program: Optional[str]) -> List[Probe]:
@@ -111,9 +113,7 @@ def _conf(spark) -> Dict[str, str]:
     if not is_remote():
         return dict(spark.sparkContext.getConf().getAll())
     seen = {}
-    for key in ("spark.dynamicAllocation.enabled", "spark.executor.memory", "spark.executor.memoryOverhead",
-                "spark.executor.memoryOverheadFactor", "spark.executor.cores", "spark.task.cpus",
-                "spark.task.resource.gpu.amount"):
+    for key in _SETTINGS:
         value = spark.conf.get(key, "")
         if value:
             seen[key] = value

@@ -9,7 +9,7 @@ class Wanted(NamedTuple):
 
     peers: the shards live in the workers, who meet on the driver's host. servers: "driver", "running" or "tasks", as
     `downpour.train` takes them. addresses: what executors must reach: the servers, or the driver where these are tasks.
-    server_count: how many servers there are. memory_bytes: what one worker may take beside Spark.
+    server_count: how many servers there are.
     """
     workers: int = 2
     strong: bool = False
@@ -18,7 +18,6 @@ class Wanted(NamedTuple):
     servers: str = "driver"
     addresses: Tuple[str, ...] = ()
     server_count: int = 1
-    memory_bytes: int = 0
 
     @property
     def all_tasks(self) -> int:
@@ -52,6 +51,7 @@ class Probe(NamedTuple):
     process: which executor's; only to tell two on one host apart. version: the package's, None where there is none.
     program: why ps-worker does not run, "" where it does, None where it was not tried. ports: by address, why it was not
     reached, or "". ahead: seconds by which this clock is ahead of the driver's, None where the driver was not asked.
+    cpus: of the host. temporary: where a worker's files go, with free_bytes of room.
     """
     host: str
     process: int = 0
@@ -62,6 +62,7 @@ class Probe(NamedTuple):
     ports: Mapping[str, str] = {}
     ahead: Optional[float] = None
     gpus: Tuple[str, ...] = ()
+    cpus: int = 1
     temporary: str = ""
     free_bytes: int = 0
 

@@ -27,9 +27,9 @@ def prober(addresses, hold_s, program):
         for address, tells_time in addresses.items():
             ports[address], seen = _reach(address, tells_time)
             ahead = seen if seen is not None else ahead
-        temporary = tempfile.gettempdir()
+        temporary = _temporary()
         facts = {"host": socket.gethostname(), "process": os.getppid(), "version": version, "program": trouble,
-                 "ports": ports, "ahead": ahead, "gpus": _gpus(), "temporary": temporary,
+                 "ports": ports, "ahead": ahead, "gpus": _gpus(), "cpus": os.cpu_count() or 1, "temporary": temporary,
                  "free_bytes": shutil.disk_usage(temporary).free, "began": began}
         time.sleep(max(0.0, began + hold_s - time.time()))
         yield pa.RecordBatch.from_arrays([pa.array([json.dumps({**facts, "ended": time.time()})])], names=["facts"])
@@ -71,3 +71,12 @@ def _gpus():
     from pyspark import TaskContext
     gpu = TaskContext.get().resources().get("gpu")
     return list(gpu.addresses) if gpu else []
+
+
+def _temporary():
+    """Where a worker keeps rows that have no room in memory."""
+    try:
+        from downpour.memory import spool_dir
+    except ImportError:
+        return tempfile.gettempdir()
+    return spool_dir()

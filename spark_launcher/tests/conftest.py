@@ -11,11 +11,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 @pytest.fixture(scope="session")
 def spark():
+    import pyspark
     from pyspark.sql import SparkSession
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    # Before Spark 4 a task may be given the Python worker of one that was killed, whose socket is closed.
+    reuse = int(pyspark.__version__.split(".")[0]) >= 4
     session = (SparkSession.builder.master("local[2]").appName("downpour tests")
                .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
-               .config("spark.log.level", "OFF")
+               .config("spark.log.level", "OFF").config("spark.python.worker.reuse", str(reuse).lower())
                .config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
                .config("spark.sql.execution.arrow.maxRecordsPerBatch", "100")
                .config("spark.executor.memoryOverhead", "1g")

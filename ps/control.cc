@@ -180,16 +180,24 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
                               observer,
                               request.host().substr(0, 256),
                               request.pid()};
-    const auto fence = membership_.Register(candidate, clock_());
-    if (!fence.ok()) return fence.status();
-    reply.set_fence(*fence);
+    auto admission = membership_.Register(candidate, clock_());
+    if (!admission.ok()) return admission.status();
+    if (admission->holder) {
+      if (admission->news) LogTurnedAway(candidate, *admission->holder);
+      *reply.mutable_holder() = *std::move(admission->holder);
+      reply.set_server(server_);
+      return reply;
+    }
+    const uint64_t fence = admission->fence;
+    reply.set_fence(fence);
+    if (admission->earlier) *reply.mutable_earlier() = *std::move(admission->earlier);
     *reply.mutable_map() = map_;
     reply.mutable_changes()->Assign(settings_.changes().begin(), settings_.changes().end());
     // Under the lock, so that all shards see joins in the order of their fences.
     ticket = reports_.Ask(shards_.size());
-    for (Shard* shard : shards_) shard->Post(Join{ticket, request.partition(), *fence, observer, request.attempt().stage()});
-    if (!observer)
-      log_.Info(absl::StrCat(membership_.Describe(request.partition()), " joined, fence ", *fence));
+    const uint32_t generation = request.attempt().stage();
+    for (Shard* shard : shards_) shard->Post(Join{ticket, request.partition(), fence, observer, generation});
+    if (!observer) log_.Info(absl::StrCat(membership_.Describe(request.partition()), " joined, fence ", fence));
   }
   const auto reports = reports_.Wait(ticket, kShardTimeout);
   if (!reports) return absl::UnavailableError("the server's shards are too busy to answer; try again");
@@ -212,6 +220,17 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
     reply.mutable_progress()->set_position(least->position);
   }
   return reply;
+}
+
+void Control::LogTurnedAway(const Candidate& candidate, const WorkerStatus& holder) {
+  ++stats_->registrations_turned_away;
+  const bool live = holder.state() == WorkerStatus::LIVE;
+  const std::string what = absl::StrCat(live ? ") has to wait: " : ") has nothing to do: ",
+                                        membership_.Describe(candidate.partition),
+                                        live ? " holds the partition" : " completed it");
+  log_.Worker(candidate.partition)
+      .Info(absl::StrCat("attempt ", candidate.attempt.stage, ".", candidate.attempt.task, " (", candidate.host,
+                         ", pid ", candidate.pid, what));
 }
 
 absl::StatusOr<HeartbeatReply> Control::Heartbeat(const HeartbeatRequest& request) {
@@ -375,6 +394,7 @@ StatusReply Control::Status() const {
   counters["frames_sent"] = stats_->frames_sent;
   counters["registrations"] = stats_->registrations;
   counters["registrations_refused"] = stats_->registrations_refused;
+  counters["registrations_turned_away"] = stats_->registrations_turned_away;
   counters["leases_lost"] = stats_->leases_lost;
   counters["payload_received_bytes"] = received_bytes;
   counters["payload_sent_bytes"] = sent_bytes;

@@ -80,6 +80,8 @@ class Control {
   // Makes the tables if this is the first worker, or compares with the first one's.
   absl::Status EnsureTable(const TableSpec& spec);
   absl::StatusOr<RegisterReply> RegisterChecked(const RegisterRequest& request);
+  // Of an attempt that gets no lease, for another has the partition.
+  void LogTurnedAway(const Candidate& candidate, const WorkerStatus& holder) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LogLost(const std::vector<std::pair<LostWorker, uint64_t>>& lost);
 
   // Constant after construction.

@@ -19,6 +19,7 @@ struct EdgeStats {
   Count frames_sent{0};
   Count registrations{0};
   Count registrations_refused{0};
+  Count registrations_turned_away{0};  // attempts, however often they ask
   Count leases_lost{0};
   // Frames refused before they reached a shard, by Refusal.
   std::array<Count, kRefusalCount> refused{};

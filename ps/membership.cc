@@ -9,6 +9,7 @@ namespace downpour::ps {
 namespace {
 
 constexpr size_t kMaxObservers = 1024;
+constexpr size_t kMaxEnded = 16;
 
 std::string ToString(const AttemptId& attempt) { return absl::StrCat(attempt.stage, ".", attempt.task); }
 
@@ -24,13 +25,13 @@ std::string Membership::Describe(uint32_t partition) const {
   return partition < workers_.size() ? Describe(workers_[partition]) : absl::StrCat("worker ", partition);
 }
 
-absl::StatusOr<uint64_t> Membership::Register(const Candidate& candidate, int64_t now_ms) {
+absl::StatusOr<Admission> Membership::Register(const Candidate& candidate, int64_t now_ms) {
   if (candidate.observer) {
     if (observers_.size() >= kMaxObservers) {
       return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxObservers, " observers already"));
     }
     observers_[++last_fence_] = {candidate, WorkerStatus::LIVE, last_fence_, now_ms, {}, {}};
-    return last_fence_;
+    return Admission{.fence = last_fence_};
   }
   if (candidate.partition >= workers_.size()) {
     return absl::InvalidArgumentError(
@@ -41,17 +42,50 @@ absl::StatusOr<uint64_t> Membership::Register(const Candidate& candidate, int64_
     return absl::AbortedError(absl::StrCat("attempt ", ToString(candidate.attempt), " of partition ",
                                            candidate.partition, " is superseded by ", Describe(entry)));
   }
+  const bool same_process = candidate.host == entry.holder.host && candidate.pid == entry.holder.pid;
   if (entry.state == WorkerStatus::LIVE && candidate.attempt == entry.holder.attempt) {
-    if (candidate.host != entry.holder.host || candidate.pid != entry.holder.pid) {
+    if (!same_process) {
       return absl::AbortedError(absl::StrFormat(
           "partition %d is held by %s, heard of %.1f s ago; another process needs a later attempt",
           candidate.partition, Describe(entry), static_cast<double>(now_ms - entry.heard_ms) / 1000));
     }
     entry.heard_ms = now_ms;
-    return entry.fence;
+    return Admission{.fence = entry.fence, .earlier = entry.earlier};
   }
-  entry = {candidate, WorkerStatus::LIVE, ++last_fence_, now_ms, {}, {}};
-  return entry.fence;
+  const bool taken = entry.state == WorkerStatus::FINISHED || (entry.state == WorkerStatus::LIVE && !same_process);
+  if (taken && candidate.attempt.stage == entry.holder.attempt.stage && candidate.attempt > entry.holder.attempt) {
+    const bool news = entry.turned_away < candidate.attempt;
+    entry.turned_away = std::max(entry.turned_away, candidate.attempt);
+    return Admission{.holder = StatusOf(entry, now_ms), .news = news};
+  }
+  return Replace(entry, candidate, now_ms);
+}
+
+Admission Membership::Replace(Entry& entry, const Candidate& candidate, int64_t now_ms) {
+  if (entry.state == WorkerStatus::LIVE) {
+    AddEnded(entry, absl::StrCat("attempt ", ToString(candidate.attempt), " came"));
+  }
+  if (entry.report.partition_samples() > 0) entry.earlier = std::move(entry.report);
+  entry.holder = candidate;
+  entry.state = WorkerStatus::LIVE;
+  entry.fence = ++last_fence_;
+  entry.heard_ms = now_ms;
+  entry.report = {};
+  entry.reason.clear();
+  return {.fence = entry.fence, .earlier = entry.earlier};
+}
+
+void Membership::AddEnded(Entry& entry, const std::string& reason) {
+  ++ended_;
+  if (entry.ended.size() >= kMaxEnded) return;
+  EndedAttempt& ended = entry.ended.emplace_back();
+  ended.mutable_attempt()->set_stage(entry.holder.attempt.stage);
+  ended.mutable_attempt()->set_task(entry.holder.attempt.task);
+  ended.set_state(entry.state);
+  ended.set_host(entry.holder.host);
+  ended.set_reason(reason);
+  ended.set_samples(entry.report.samples());
+  ended.set_number(ended_);
 }
 
 absl::Status Membership::Ended(uint32_t partition, uint64_t fence) const {
@@ -99,6 +133,7 @@ absl::Status Membership::Leave(const LeaveRequest& request, int64_t now_ms) {
     case STOPPED: entry.state = WorkerStatus::LEFT; break;
     default: entry.state = WorkerStatus::FINISHED; break;
   }
+  if (entry.state != WorkerStatus::FINISHED) AddEnded(entry, entry.reason);
   return absl::OkStatus();
 }
 
@@ -115,6 +150,7 @@ std::vector<LostWorker> Membership::Expire(int64_t now_ms) {
     if (entry.state != WorkerStatus::LIVE || silent_ms < lease_ms_) return false;
     entry.state = WorkerStatus::LOST;
     entry.reason = absl::StrFormat("silent for %.1f s", static_cast<double>(silent_ms) / 1000);
+    if (!entry.holder.observer) AddEnded(entry, entry.reason);
     lost.push_back({entry.holder.partition, entry.fence, entry.holder.observer, Describe(entry), silent_ms});
     return true;
   };
@@ -125,21 +161,27 @@ std::vector<LostWorker> Membership::Expire(int64_t now_ms) {
   return lost;
 }
 
+WorkerStatus Membership::StatusOf(const Entry& entry, int64_t now_ms) const {
+  WorkerStatus status;
+  status.set_partition(entry.holder.partition);
+  status.set_state(entry.state);
+  status.mutable_attempt()->set_stage(entry.holder.attempt.stage);
+  status.mutable_attempt()->set_task(entry.holder.attempt.task);
+  *status.mutable_report() = entry.report;
+  status.set_host(entry.holder.host);
+  status.set_pid(entry.holder.pid);
+  status.set_reason(entry.reason);
+  status.set_silent_ms(std::max<int64_t>(0, now_ms - entry.heard_ms));
+  status.mutable_ended()->Assign(entry.ended.begin(), entry.ended.end());
+  return status;
+}
+
 std::vector<WorkerStatus> Membership::Status(int64_t now_ms) const {
   std::vector<WorkerStatus> all;
   for (uint32_t partition = 0; partition < workers_.size(); ++partition) {
     const Entry& entry = workers_[partition];
-    WorkerStatus& status = all.emplace_back();
-    status.set_partition(partition);
-    status.set_state(entry.state);
-    if (entry.fence == 0) continue;
-    status.mutable_attempt()->set_stage(entry.holder.attempt.stage);
-    status.mutable_attempt()->set_task(entry.holder.attempt.task);
-    *status.mutable_report() = entry.report;
-    status.set_host(entry.holder.host);
-    status.set_pid(entry.holder.pid);
-    status.set_reason(entry.reason);
-    status.set_silent_ms(std::max<int64_t>(0, now_ms - entry.heard_ms));
+    all.push_back(entry.fence == 0 ? WorkerStatus() : StatusOf(entry, now_ms));
+    all.back().set_partition(partition);
   }
   return all;
 }

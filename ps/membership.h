@@ -1,6 +1,10 @@
 // Who is in the job: one lease for each partition, and observers. Deterministic: time comes in with each
 // call.
 //
+// Attempts at a partition: a later stage attempt takes it from an earlier one at once, for then all have been told to
+// start again. A later task attempt of the same stage attempt may be a speculative duplicate, or the next try of one
+// that failed; nothing tells them apart but whether the holder still keeps its lease. So it waits for that.
+//
 // Not thread safe; whoever owns one guards it.
 #pragma once
 
@@ -41,14 +45,23 @@ struct LostWorker {
   int64_t silent_ms = 0;
 };
 
+// What comes of asking for a lease.
+struct Admission {
+  uint64_t fence = 0;                   // 0: none is given
+  std::optional<WorkerStatus> holder;   // then: who has the partition (LIVE) or has completed it (FINISHED)
+  std::optional<WorkerReport> earlier;  // what earlier attempts last said once they knew their rows
+  bool news = false;                    // the same was not said to this attempt before
+};
+
 class Membership {
  public:
   Membership(uint32_t workers, int64_t lease_ms) : lease_ms_(lease_ms), workers_(workers) {}
 
-  // Gives a lease, or the same one again to the same process. Fences grow, whoever gets them.
+  // Gives a lease, or the same one again to the same process. Fences grow, whoever gets them. None is given, with its
+  // holder, where another process of an earlier task attempt and the same stage attempt is live or finished.
   // Aborted: a newer attempt, or another process of the same one, holds the partition. InvalidArgument: there
   // is no such partition. ResourceExhausted: too many observers.
-  absl::StatusOr<uint64_t> Register(const Candidate& candidate, int64_t now_ms);
+  absl::StatusOr<Admission> Register(const Candidate& candidate, int64_t now_ms);
 
   // Renews. Aborted: the lease was superseded, given back, or has run out.
   absl::Status Heartbeat(uint32_t partition, uint64_t fence, const WorkerReport& report, int64_t now_ms);
@@ -78,13 +91,23 @@ class Membership {
     int64_t heard_ms = 0;
     WorkerReport report;
     std::string reason;
+    // Of all attempts at the partition.
+    std::optional<WorkerReport> earlier = {};
+    std::vector<EndedAttempt> ended = {};
+    AttemptId turned_away = {};  // the newest
   };
 
   static std::string Describe(const Entry& entry);
+  WorkerStatus StatusOf(const Entry& entry, int64_t now_ms) const;
+  // Keeps what an attempt came to that did not complete its partition.
+  void AddEnded(Entry& entry, const std::string& reason);
+  // Gives the partition to a newer attempt.
+  Admission Replace(Entry& entry, const Candidate& candidate, int64_t now_ms);
   absl::Status Ended(uint32_t partition, uint64_t fence) const;
 
   const int64_t lease_ms_;
   uint64_t last_fence_ = 0;
+  uint64_t ended_ = 0;  // attempts
   int64_t last_look_ms_ = -1;
   std::vector<Entry> workers_;
   std::map<uint64_t, Entry> observers_;  // by fence

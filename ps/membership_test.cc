@@ -17,21 +17,27 @@ LeaveRequest LeaveOf(uint32_t partition, uint64_t fence, Outcome outcome = DONE)
   return request;
 }
 
+uint64_t Fence(const absl::StatusOr<Admission>& admission) {
+  REQUIRE(admission.ok());
+  CHECK(admission->holder.has_value() == (admission->fence == 0));
+  return admission->fence;
+}
+
 TEST_CASE("fences grow, and the same attempt keeps its lease") {
   Membership members(2, 1000);
-  const uint64_t a = *members.Register(Worker(0), 0);
-  const uint64_t b = *members.Register(Worker(1), 0);
+  const uint64_t a = Fence(members.Register(Worker(0), 0));
+  const uint64_t b = Fence(members.Register(Worker(1), 0));
   CHECK(a > 0);
   CHECK(b > a);
-  CHECK(*members.Register(Worker(0), 500) == a);
+  CHECK(Fence(members.Register(Worker(0), 500)) == a);
   CHECK(members.Expire(1200).size() == 1);
   CHECK(members.Check(0, a).ok());
 }
 
-TEST_CASE("the newest attempt wins") {
+TEST_CASE("the newest stage attempt wins") {
   Membership members(1, 1000);
-  const uint64_t first = *members.Register(Worker(0, {0, 1}), 0);
-  const uint64_t second = *members.Register(Worker(0, {1, 0}, 101), 0);
+  const uint64_t first = Fence(members.Register(Worker(0, {0, 1}), 0));
+  const uint64_t second = Fence(members.Register(Worker(0, {1, 0}, 101), 0));
   CHECK(second > first);
   const auto old = members.Register(Worker(0, {0, 7}), 0);
   CHECK(old.status().code() == absl::StatusCode::kAborted);
@@ -41,18 +47,107 @@ TEST_CASE("the newest attempt wins") {
   CHECK(members.Heartbeat(0, second, {}, 1).ok());
 }
 
+TEST_CASE("what becomes of a later task attempt goes by its holder") {
+  struct Case {
+    const char* what;
+    std::optional<Outcome> left;  // none: live
+    bool silent;
+    Candidate later;
+    WorkerStatus::State holder;  // ABSENT: the lease is given
+  };
+  const Case cases[] = {
+      {"live", {}, false, Worker(0, {1, 6}, 101), WorkerStatus::LIVE},
+      {"silent", {}, true, Worker(0, {1, 6}, 101), WorkerStatus::ABSENT},
+      {"done", DONE, false, Worker(0, {1, 6}, 101), WorkerStatus::FINISHED},
+      {"failed", FAILED, false, Worker(0, {1, 6}, 101), WorkerStatus::ABSENT},
+      {"stopped", STOPPED, false, Worker(0, {1, 6}, 101), WorkerStatus::ABSENT},
+      {"live, a later stage attempt", {}, false, Worker(0, {2, 0}, 101), WorkerStatus::ABSENT},
+      {"done, a later stage attempt", DONE, false, Worker(0, {2, 0}, 101), WorkerStatus::ABSENT},
+      {"live, but its process is this one", {}, false, Worker(0, {1, 6}), WorkerStatus::ABSENT},
+  };
+  for (const Case& c : cases) {
+    INFO(c.what);
+    Membership members(1, 1000);
+    const uint64_t first = Fence(members.Register(Worker(0, {1, 5}), 0));
+    if (c.left) REQUIRE(members.Leave(LeaveOf(0, first, *c.left), 1).ok());
+    if (c.silent) REQUIRE(members.Expire(1000).size() == 1);
+    const auto later = members.Register(c.later, 1001);
+    REQUIRE(later.ok());
+    CHECK((later->fence > first) == (c.holder == WorkerStatus::ABSENT));
+    REQUIRE(later->holder.has_value() == (c.holder != WorkerStatus::ABSENT));
+    if (!later->holder) continue;
+    CHECK(later->holder->state() == c.holder);
+    CHECK(later->holder->attempt().task() == 5);
+    CHECK(later->news);
+    CHECK_FALSE(members.Register(c.later, 1002)->news);
+    CHECK(members.Register(Worker(0, {1, 7}, 102), 1003)->news);
+    CHECK(members.Register(Worker(0, {1, 4}, 103), 1003).status().code() == absl::StatusCode::kAborted);
+  }
+}
+
+TEST_CASE("who waits does not keep the holder's lease alive") {
+  Membership members(1, 1000);
+  const uint64_t first = Fence(members.Register(Worker(0, {0, 1}), 0));
+  for (int64_t now = 100; now < 1000; now += 100) CHECK(Fence(members.Register(Worker(0, {0, 2}, 101), now)) == 0);
+  CHECK(members.Expire(1000).size() == 1);
+  CHECK(Fence(members.Register(Worker(0, {0, 2}, 101), 1000)) > first);
+}
+
+TEST_CASE("attempts that ended are told of, and what the last one knew of its rows") {
+  Membership members(2, 1000);
+  WorkerReport report;
+  report.set_partition_samples(50);
+  report.set_samples(20);
+  const uint64_t first = Fence(members.Register(Worker(1, {0, 1}), 0));
+  REQUIRE(members.Heartbeat(1, first, report, 10).ok());
+  LeaveRequest leave = LeaveOf(1, first, FAILED);
+  leave.set_reason("the disk is full");
+  *leave.mutable_report() = report;
+  REQUIRE(members.Leave(leave, 20).ok());
+  const auto second = members.Register(Worker(1, {0, 2}), 30);
+  REQUIRE(second->earlier.has_value());
+  CHECK(second->earlier->partition_samples() == 50);
+  REQUIRE(members.Heartbeat(1, second->fence, {}, 40).ok());  // which does not know its rows yet
+  REQUIRE(members.Expire(1040).size() == 1);
+  const auto third = members.Register(Worker(1, {0, 3}), 1050);
+  CHECK(third->earlier->samples() == 20);
+  REQUIRE(members.Register(Worker(1, {4, 0}, 101), 1060).ok());
+  const auto ended = members.Status(1060)[1].ended();
+  REQUIRE(ended.size() == 3);
+  CHECK(ended[0].attempt().task() == 1);
+  CHECK(ended[0].state() == WorkerStatus::BROKEN);
+  CHECK(ended[0].reason() == "the disk is full");
+  CHECK(ended[0].samples() == 20);
+  CHECK(ended[1].state() == WorkerStatus::LOST);
+  CHECK(ended[2].state() == WorkerStatus::LIVE);
+  CHECK(ended[2].reason() == "attempt 4.0 came");
+  CHECK(ended[2].number() == 3);
+  CHECK(members.Status(1060)[0].ended().empty());
+  CHECK_FALSE(members.Register(Worker(0), 1060)->earlier.has_value());
+}
+
+TEST_CASE("of many attempts that ended the first are kept") {
+  Membership members(1, 1000);
+  for (uint32_t task = 0; task < 40; ++task) {
+    REQUIRE(members.Leave(LeaveOf(0, Fence(members.Register(Worker(0, {0, task}), 0)), FAILED), 0).ok());
+  }
+  const auto ended = members.Status(0)[0].ended();
+  REQUIRE(ended.size() == 16);
+  CHECK(ended[15].attempt().task() == 15);
+}
+
 TEST_CASE("another process may not claim the same attempt while it lives") {
   Membership members(1, 1000);
-  const uint64_t fence = *members.Register(Worker(0), 0);
+  const uint64_t fence = Fence(members.Register(Worker(0), 0));
   CHECK(members.Register(Worker(0, {}, 101), 10).status().code() == absl::StatusCode::kAborted);
   CHECK(members.Check(0, fence).ok());
   CHECK(members.Expire(1000).size() == 1);
-  CHECK(*members.Register(Worker(0, {}, 101), 1001) > fence);
+  CHECK(Fence(members.Register(Worker(0, {}, 101), 1001)) > fence);
 }
 
 TEST_CASE("a silent worker is lost, once, and may come back with a new fence") {
   Membership members(2, 1000);
-  const uint64_t fence = *members.Register(Worker(1), 0);
+  const uint64_t fence = Fence(members.Register(Worker(1), 0));
   WorkerReport report;
   report.set_step(7);
   CHECK(members.Heartbeat(1, fence, report, 900).ok());
@@ -72,7 +167,7 @@ TEST_CASE("a silent worker is lost, once, and may come back with a new fence") {
   CHECK(status[0].state() == WorkerStatus::ABSENT);
   CHECK(status[1].state() == WorkerStatus::LOST);
   CHECK(status[1].report().step() == 7);
-  CHECK(*members.Register(Worker(1), 5001) > fence);
+  CHECK(Fence(members.Register(Worker(1), 5001)) > fence);
   CHECK(members.Status(5001)[1].state() == WorkerStatus::LIVE);
 }
 
@@ -91,7 +186,7 @@ TEST_CASE("each way to leave is told apart") {
   const std::pair<Outcome, WorkerStatus::State> ways[] = {
       {DONE, WorkerStatus::FINISHED}, {FAILED, WorkerStatus::BROKEN}, {STOPPED, WorkerStatus::LEFT}};
   for (uint32_t p = 0; p < 3; ++p) {
-    const uint64_t fence = *members.Register(Worker(p), 0);
+    const uint64_t fence = Fence(members.Register(Worker(p), 0));
     CHECK(members.Leave(LeaveOf(p, fence, ways[p].first), 1).ok());
     CHECK(members.Status(2)[p].state() == ways[p].second);
     CHECK(members.Leave(LeaveOf(p, fence), 1).code() == absl::StatusCode::kAborted);
@@ -101,10 +196,10 @@ TEST_CASE("each way to leave is told apart") {
 
 TEST_CASE("an observer has a fence and is no member") {
   Membership members(1, 1000);
-  const uint64_t worker = *members.Register(Worker(0), 0);
+  const uint64_t worker = Fence(members.Register(Worker(0), 0));
   Candidate candidate = Worker(0);
   candidate.observer = true;
-  const uint64_t fence = *members.Register(candidate, 0);
+  const uint64_t fence = Fence(members.Register(candidate, 0));
   CHECK(fence > worker);
   CHECK(members.Check(0, fence).ok());
   CHECK(members.Check(0, worker).ok());
@@ -114,7 +209,7 @@ TEST_CASE("an observer has a fence and is no member") {
   REQUIRE(lost.size() == 1);
   CHECK(lost[0].observer);
   CHECK(members.observers() == 0);
-  const uint64_t again = *members.Register(candidate, 1000);
+  const uint64_t again = Fence(members.Register(candidate, 1000));
   CHECK(members.Leave(LeaveOf(0, again), 1000).ok());
   CHECK(members.observers() == 0);
 }

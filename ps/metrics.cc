@@ -167,6 +167,8 @@ std::vector<MetricFamily> Metrics::Collect() const {
       static_cast<double>(stats_->registrations));
   one("downpour_registrations_refused_total", "Calls to take a lease that were refused.", kCounter,
       static_cast<double>(stats_->registrations_refused));
+  one("downpour_registrations_turned_away_total", "Attempts at a partition that another held or had completed.",
+      kCounter, static_cast<double>(stats_->registrations_turned_away));
   one("downpour_leases_lost_total", "Leases of workers that ran out.", kCounter,
       static_cast<double>(stats_->leases_lost));
   all.push_back(Family("downpour_build_info", "Constant 1, with what was built.", kGauge)

@@ -594,7 +594,7 @@ TEST_CASE("a worker that is superseded is told so") {
   REQUIRE(old.Register(RegisterOf(job, 0)).ok());
   old.Greet();
   RegisterRequest request = RegisterOf(job, 0);
-  request.mutable_attempt()->set_task(1);
+  request.mutable_attempt()->set_stage(1);
   Client young(*server);
   REQUIRE(young.Register(request).ok());
   CHECK(old.SendValues(FrameKind::kPush, 0, 1, 1));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -18,6 +19,7 @@
 #include "worker/data/feed.h"
 #include "worker/data/format.h"
 #include "worker/data/hangup_watch.h"
+#include "worker/epoch_history.h"
 #include "worker/memory.h"
 #include "worker/replica.h"
 #include "worker/trainer.h"
@@ -26,6 +28,8 @@ namespace downpour::worker {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kTellWaiting{2};
 
 ExitStatus ExitOf(const absl::Status& status) {
   switch (status.code()) {
@@ -86,6 +90,33 @@ class Repeater {
   std::thread thread_;
 };
 
+void Set(const Evaluation& evaluation, bool classes, Measured* to) {
+  to->set_loss_sum(evaluation.loss_sum);
+  if (classes) to->set_correct(evaluation.correct);
+  to->set_weight(evaluation.weight);
+}
+
+// What a worker says of itself that is done; what it has not seen, as an earlier attempt said it.
+WorkerReport LastReport(WorkerReport report, double loss, std::span<const EpochResult> epochs, bool classes,
+                        const std::optional<WorkerReport>& earlier) {
+  if (earlier) *report.mutable_epochs() = earlier->epochs();
+  for (size_t i = 0; i < epochs.size(); ++i) {
+    EpochReport* const epoch = i < static_cast<size_t>(report.epochs_size()) ? report.mutable_epochs(static_cast<int>(i))
+                                                                             : report.add_epochs();
+    if (epochs[i].train.weight > 0) Set(epochs[i].train, classes, epoch->mutable_train());
+    if (epochs[i].held_out.weight > 0) Set(epochs[i].held_out, classes, epoch->mutable_held_out());
+  }
+  if (report.loss_steps() > 0) return report;
+  if (!std::isnan(loss)) {
+    report.set_loss(loss);
+    report.set_loss_steps(1);
+  } else if (earlier) {
+    report.set_loss(earlier->loss());
+    report.set_loss_steps(earlier->loss_steps());
+  }
+  return report;
+}
+
 }  // namespace
 
 App::App(AppOptions options) : options_(std::move(options)), events_(options_.partition) {}
@@ -125,6 +156,11 @@ App::Failure App::RunSteps() {
     if (Failure failure = Host(&job); !failure.status.ok()) return failure;
   }
   if (Failure failure = Register(job, net->get()); !failure.status.ok()) return failure;
+  if (completed_) {
+    spdlog::info("nothing to do: another attempt has completed the partition");
+    events_.Done(*completed_);
+    return {ExitStatus::kDone, absl::OkStatus()};
+  }
 
   // The lease is kept until training reports by itself.
   std::optional<Repeater> waiting;
@@ -148,6 +184,7 @@ App::Failure App::RunSteps() {
     return {launcher_gone ? ExitStatus::kStopped : ExitStatus::kData, samples.status()};
   }
   TellLoaded(*samples, memory);
+  if (absl::Status status = CheckRows(samples->train.size()); !status.ok()) return {ExitStatus::kData, status};
   if (client_->needs_initial()) {
     kernels::AlignedBuffer initial(client_->elements());
     const std::span<float> values(initial.data(), initial.size());
@@ -198,8 +235,16 @@ App::Failure App::Host(Job* job) {
 App::Failure App::Register(const Job& job, Net* net) {
   const auto table = TableOf(job, *net);
   if (!table.ok()) return {ExitStatus::kUsage, table.status()};
-  auto client = PsClient::Connect(job, {.partition = options_.partition, .attempt = options_.attempt}, *table,
-                                  [](const std::string& what) { spdlog::warn("{}", what); });
+  const Identity identity{.partition = options_.partition, .attempt = options_.attempt};
+  const auto registration = downpour::worker::Register(
+      job, identity, *table,
+      {.on_wait = [](const std::string& what) { spdlog::warn("{}", what); },
+       .on_held = [this](const WorkerStatus& holder) { TellWaiting(holder); }});
+  if (!registration.ok()) return {ExitOf(registration.status()), registration.status()};
+  earlier_ = registration->earlier;
+  completed_ = registration->completed;
+  if (completed_) return {ExitStatus::kDone, absl::OkStatus()};
+  auto client = PsClient::Open(job, identity, *table, *registration);
   if (!client.ok()) return {ExitOf(client.status()), client.status()};
   {
     std::lock_guard lock(mutex_);
@@ -208,6 +253,19 @@ App::Failure App::Register(const Job& job, Net* net) {
   spdlog::info("registered with {} servers; {} parameters; earlier attempts completed {} samples",
                job.servers().addresses_size(), net->parameter_count(), client_->progress().position());
   return {ExitStatus::kDone, absl::OkStatus()};
+}
+
+void App::TellWaiting(const WorkerStatus& holder) {
+  const auto now = Clock::now();
+  const bool first = told_waiting_ == Clock::time_point();
+  if (!first && now - told_waiting_ < kTellWaiting) return;
+  told_waiting_ = now;
+  events_.Waiting(holder);
+  if (first) {
+    spdlog::info("attempt {}.{} waits: attempt {}.{} ({}, pid {}) holds the partition", options_.attempt.stage(),
+                 options_.attempt.task(), holder.attempt().stage(), holder.attempt().task(), holder.host(),
+                 holder.pid());
+  }
 }
 
 bool App::Stopping() {
@@ -267,6 +325,16 @@ void App::TellLoaded(const PartitionSamples& samples, const MemoryPlan& memory) 
                memory.resident, memory.training, memory.rows);
 }
 
+absl::Status App::CheckRows(uint64_t rows) const {
+  const uint64_t position = client_->progress().position();
+  if (!earlier_ || position == 0 || earlier_->partition_samples() == rows) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "partition ", options_.partition, " has ", rows, " rows, and had ", earlier_->partition_samples(),
+      " for an earlier attempt, which got to ", position,
+      " samples: going on there would leave out rows and repeat others. A partition has to have the same rows in the "
+      "same order each time that it is read; write the data down first"));
+}
+
 App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* net) {
   Batcher batcher(samples.train, {.batch_size = static_cast<int>(job.training().batch()),
                           .epochs = job.training().epochs(),
@@ -283,7 +351,6 @@ App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* ne
     std::lock_guard lock(mutex_);
     training_ = true;
   }
-  const auto begun = Clock::now();
   double loss = std::nan("");  // where there was nothing to do
   const auto report = [&] {
     const WorkerReport taken = (*trainer)->TakeReport();
@@ -292,6 +359,8 @@ App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* ne
     last_report_ = taken;
   };
   absl::Status status;
+  report();
+  client_->Heartbeat(last_report_);  // how many rows there are: before anything is pushed
   {
     const Repeater reporting(std::chrono::milliseconds(job.worker().heartbeat_ms()), [&] {
       report();
@@ -302,12 +371,11 @@ App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* ne
   }
   report();
   if (!status.ok()) return {ExitOf(status), status};
-  if (status = client_->Leave(DONE, "", last_report_); !status.ok()) return {ExitOf(status), status};
-  const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
-  events_.Done(last_report_, loss, seconds, (*trainer)->epochs(), net->classes() > 0);
+  const WorkerReport done = LastReport(last_report_, loss, (*trainer)->epochs(), net->classes() > 0, earlier_);
+  if (status = client_->Leave(DONE, "", done); !status.ok()) return {ExitOf(status), status};
+  events_.Done(done);
   if (std::isnan(loss)) spdlog::info("nothing was left to do: earlier attempts, or no rows");
-  spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", last_report_.step(), last_report_.samples(), loss,
-               seconds);
+  spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", done.step(), done.samples(), loss, done.seconds());
   return {ExitStatus::kDone, absl::OkStatus()};
 }
 

@@ -1,6 +1,7 @@
 // The worker process: from its flags to its exit status.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -61,9 +62,13 @@ class App {
   // The steps of a run, with what each needs of the one before.
   Failure RunSteps();
   Failure Host(Job* job);
+  // Waits while another attempt holds the partition. There is no client where one has completed it.
   Failure Register(const Job& job, Net* net);
+  void TellWaiting(const WorkerStatus& holder);
   absl::StatusOr<PartitionSamples> Load(const Net& net, uint64_t memory_bytes);
   void TellLoaded(const PartitionSamples& samples, const MemoryPlan& memory);
+  // Whether an earlier attempt had as many rows to train on.
+  absl::Status CheckRows(uint64_t rows) const;
   Failure Train(const Job& job, const PartitionSamples& samples, Net* net);
   // Keeps this worker's shards up for as long as somebody may need them.
   void Linger();
@@ -81,6 +86,11 @@ class App {
   bool training_ = false;
   bool stopping_ = false;
   WorkerReport last_report_;
+
+  // The main thread's.
+  std::optional<WorkerReport> earlier_;    // of attempts before this one
+  std::optional<WorkerReport> completed_;  // of the one that did all
+  std::chrono::steady_clock::time_point told_waiting_;
 
   // The main thread's; they outlive the client. Null where servers hold the parameters.
   std::unique_ptr<ParameterHost> host_;

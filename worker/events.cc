@@ -19,11 +19,11 @@ constexpr size_t kMaxReason = 2000;
 // JSON has no NaN and no infinity.
 json Number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
-json Result(const Evaluation& evaluation, bool classes) {
-  if (evaluation.weight == 0) return nullptr;
-  return {{"loss", Number(evaluation.loss())},
-          {"accuracy", classes ? Number(evaluation.accuracy()) : json(nullptr)},
-          {"weight", evaluation.weight}};
+json Result(const Measured& measured) {
+  if (measured.weight() == 0) return nullptr;
+  return {{"loss", Number(measured.loss_sum() / measured.weight())},
+          {"accuracy", measured.has_correct() ? Number(measured.correct() / measured.weight()) : json(nullptr)},
+          {"weight", measured.weight()}};
 }
 
 std::string Line(const json& object) {
@@ -38,6 +38,16 @@ void Events::Started(const std::vector<std::string>& servers) {
 
 void Events::Listening(const std::string& address, const std::string& metrics) {
   Write(Line({{"event", "listening"}, {"partition", partition_}, {"address", address}, {"metrics", metrics}}), kPatience);
+}
+
+void Events::Waiting(const WorkerStatus& holder) {
+  Write(Line({{"event", "waiting"},
+              {"partition", partition_},
+              {"attempt", std::to_string(holder.attempt().stage()) + "." + std::to_string(holder.attempt().task())},
+              {"host", holder.host()},
+              {"pid", holder.pid()},
+              {"silent_ms", holder.silent_ms()}}),
+        std::chrono::milliseconds(0));
 }
 
 void Events::Loaded(const LoadedRows& rows) {
@@ -64,19 +74,18 @@ void Events::Progress(const WorkerReport& report) {
         std::chrono::milliseconds(0));
 }
 
-void Events::Done(const WorkerReport& report, double loss, double seconds, std::span<const EpochResult> epochs,
-                  bool classes) {
-  json list = json::array();
-  for (const EpochResult& epoch : epochs) {
-    list.push_back({{"train", Result(epoch.train, classes)}, {"held_out", Result(epoch.held_out, classes)}});
+void Events::Done(const WorkerReport& report) {
+  json epochs = json::array();
+  for (const EpochReport& epoch : report.epochs()) {
+    epochs.push_back({{"train", Result(epoch.train())}, {"held_out", Result(epoch.held_out())}});
   }
   Write(Line({{"event", "done"},
               {"partition", partition_},
               {"steps", report.step()},
               {"samples", report.samples()},
-              {"loss", Number(loss)},
-              {"seconds", Number(seconds)},
-              {"epochs", list}}),
+              {"loss", report.loss_steps() > 0 ? Number(report.loss()) : json(nullptr)},
+              {"seconds", Number(report.seconds())},
+              {"epochs", epochs}}),
         kPatience);
 }
 

@@ -4,12 +4,10 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "proto/service.pb.h"
-#include "worker/epoch_history.h"
 
 namespace downpour::worker {
 
@@ -31,10 +29,11 @@ class Events {
 
   void Started(const std::vector<std::string>& servers);
   void Listening(const std::string& address, const std::string& metrics);
+  // Another attempt holds the partition.
+  void Waiting(const WorkerStatus& holder);
   void Loaded(const LoadedRows& rows);
   void Progress(const WorkerReport& report);
-  // `classes`: whether labels are, so that there is an accuracy.
-  void Done(const WorkerReport& report, double loss, double seconds, std::span<const EpochResult> epochs, bool classes);
+  void Done(const WorkerReport& report);
   void Failed(const std::string& reason, const std::string& hint);
 
  private:

@@ -52,12 +52,19 @@ TEST_CASE("each event is one line of JSON with the contract's members") {
   const json loaded = json::parse(Captured([&] { events.Loaded({5, 2, 60, 40, 20, 900}); }));
   CHECK(loaded == json{{"event", "loaded"}, {"partition", 3}, {"samples", 5}, {"held_out", 2}, {"bytes", 60},
                        {"memory_bytes", 40}, {"spooled_bytes", 20}, {"bound_bytes", 900}});
+  WorkerStatus holder;
+  holder.mutable_attempt()->set_task(7);
+  holder.set_host("node");
+  const json waiting = json::parse(Captured([&] { events.Waiting(holder); }));
+  CHECK(waiting == json{{"event", "waiting"}, {"partition", 3}, {"attempt", "0.7"}, {"host", "node"}, {"pid", 0},
+                        {"silent_ms", 0}});
 }
 
 TEST_CASE("what is not finite is null, for JSON has no NaN") {
   Events events(0);
-  const json done =
-      json::parse(Captured([&] { events.Done({}, std::nan(""), std::numeric_limits<double>::infinity(), {}, true); }));
+  WorkerReport report;
+  report.set_seconds(std::numeric_limits<double>::infinity());
+  const json done = json::parse(Captured([&] { events.Done(report); }));
   CHECK(done["loss"].is_null());
   CHECK(done["seconds"].is_null());
   CHECK(json::parse(Captured([&] { events.Progress({}); }))["loss"].is_null());
@@ -65,14 +72,19 @@ TEST_CASE("what is not finite is null, for JSON has no NaN") {
 
 TEST_CASE("each epoch is told with loss, accuracy and weight, and what nobody saw as null") {
   Events events(0);
-  const std::vector<EpochResult> epochs = {{}, {{.loss_sum = 6, .correct = 3, .weight = 4}, {.loss_sum = 1, .weight = 2}}};
-  const json done = json::parse(Captured([&] { events.Done({}, 1, 1, epochs, true); }));
+  WorkerReport report;
+  report.add_epochs();
+  EpochReport* const second = report.add_epochs();
+  second->mutable_train()->set_loss_sum(6);
+  second->mutable_train()->set_correct(3);
+  second->mutable_train()->set_weight(4);
+  second->mutable_held_out()->set_loss_sum(1);
+  second->mutable_held_out()->set_weight(2);
+  const json done = json::parse(Captured([&] { events.Done(report); }));
   REQUIRE(done["epochs"].size() == 2);
   CHECK(done["epochs"][0] == json{{"train", nullptr}, {"held_out", nullptr}});
   CHECK(done["epochs"][1]["train"] == json{{"loss", 1.5}, {"accuracy", 0.75}, {"weight", 4.0}});
-  CHECK(done["epochs"][1]["held_out"]["accuracy"] == 0);
-  const json numbers = json::parse(Captured([&] { events.Done({}, 1, 1, epochs, false); }));
-  CHECK(numbers["epochs"][1]["train"]["accuracy"].is_null());
+  CHECK(done["epochs"][1]["held_out"] == json{{"loss", 0.5}, {"accuracy", nullptr}, {"weight", 2.0}});
 }
 
 TEST_CASE("lines of several threads do not mix") {

@@ -98,14 +98,20 @@ PsClient::~PsClient() {
 }
 
 absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Connect(const Job& job, const Identity& identity,
-                                                            const TableSpec& table,
-                                                            std::function<void(const std::string&)> on_wait) {
-  absl::StatusOr<Registration> registration = Register(job, identity, table, on_wait);
+                                                            const TableSpec& table, const RegistrationWatch& watch) {
+  const absl::StatusOr<Registration> registration = Register(job, identity, table, watch);
   if (!registration.ok()) return registration.status();
+  if (registration->completed) {
+    return absl::AlreadyExistsError(absl::StrCat("another attempt has completed partition ", identity.partition));
+  }
+  return Open(job, identity, table, *registration);
+}
+
+absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Open(const Job& job, const Identity& identity,
+                                                         const TableSpec& table, const Registration& registration) {
   auto settings = SettingsHistory::Create(job);
   if (!settings.ok()) return settings.status();
-  std::unique_ptr<PsClient> client(
-      new PsClient(job, *std::move(settings), identity, table.elements(), *registration));
+  std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration));
   client->OpenStreams();
   return client;
 }

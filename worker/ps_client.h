@@ -42,10 +42,13 @@ struct GradientBuffer {
 // One compute thread calls everything but Heartbeat, Leave and Cancel, which any thread may call.
 class PsClient {
  public:
-  // Registers with every server (registration.h has the errors) and opens the streams.
+  // Registers with every server (registration.h has the errors) and opens the streams. AlreadyExists where another
+  // attempt has completed the partition.
   static absl::StatusOr<std::unique_ptr<PsClient>> Connect(const Job& job, const Identity& identity,
-                                                           const TableSpec& table,
-                                                           std::function<void(const std::string&)> on_wait);
+                                                           const TableSpec& table, const RegistrationWatch& watch);
+  // Opens the streams of a registration that has leases.
+  static absl::StatusOr<std::unique_ptr<PsClient>> Open(const Job& job, const Identity& identity,
+                                                        const TableSpec& table, const Registration& registration);
   // Closes the streams. Leave() before, or the lease has to run out.
   ~PsClient();
 

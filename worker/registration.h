@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,13 +40,24 @@ struct Registration {
   std::vector<uint32_t> unset_parts;      // that have no values yet
   // By server, the changes of settings that it knows.
   std::vector<google::protobuf::RepeatedPtrField<SettingsChange>> changes;
+  // What earlier attempts at the partition last said once they knew their rows.
+  std::optional<WorkerReport> earlier;
+  // Another attempt has completed the partition: what it reported. There is no lease then, and nothing to do.
+  std::optional<WorkerReport> completed;
 };
 
-// Looks for the servers in `job.servers.addresses` for worker.connect_timeout_ms, and calls `on_wait` now and then with a
-// sentence that says which one it waits for; no lease begins before all are found. Errors: Unavailable (names the server
-// that could not be found, and for how long it was tried), Aborted (a newer attempt holds the partition),
-// FailedPrecondition (job and server disagree: names the keys). Blocks; any thread.
+// What Register calls, on its own thread, while it waits. Both may be empty.
+struct RegistrationWatch {
+  std::function<void(const std::string&)> on_wait;      // a sentence: which server it looks for
+  std::function<void(const WorkerStatus&)> on_held;     // who holds the partition, each time it has asked again
+};
+
+// Looks for the servers in `job.servers.addresses` for worker.connect_timeout_ms; no lease begins before all are found.
+// Where another attempt of the same stage attempt holds the partition, asks again until that one has ended or its lease
+// has run out, however long that takes. Errors: Unavailable (names the server that could not be found, and for how long
+// it was tried), Aborted (a newer attempt holds the partition), FailedPrecondition (job and server disagree: names the
+// keys). Blocks; any thread.
 absl::StatusOr<Registration> Register(const Job& job, const Identity& identity, const TableSpec& table,
-                                      const std::function<void(const std::string&)>& on_wait);
+                                      const RegistrationWatch& watch);
 
 }  // namespace downpour::worker

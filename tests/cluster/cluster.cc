@@ -130,7 +130,7 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
   identity.attempt.set_task(attempt.task_attempt);
   const auto table = worker::TableOf(job, *on.net);
   if (!table.ok()) return table.status();
-  auto client = worker::PsClient::Connect(job, identity, *table, nullptr);
+  auto client = worker::PsClient::Connect(job, identity, *table, {});
   if (!client.ok()) return client.status();
   if ((*client)->needs_initial()) {
     std::vector<float> initial(table->elements());
@@ -165,7 +165,7 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
 
 std::unique_ptr<worker::PsClient> Cluster::Connect(uint32_t partition) {
   NetOnDevice on(job_);
-  auto client = worker::PsClient::Connect(job_, {.partition = partition}, *worker::TableOf(job_, *on.net), nullptr);
+  auto client = worker::PsClient::Connect(job_, {.partition = partition}, *worker::TableOf(job_, *on.net), {});
   INFO(client.status().message());
   REQUIRE(client.ok());
   return *std::move(client);
@@ -179,7 +179,7 @@ std::vector<float> Cluster::Parameters() {
 
 std::vector<float> Cluster::FlatParameters() {
   NetOnDevice on(job_);
-  auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, *worker::TableOf(job_, *on.net), nullptr);
+  auto client = worker::PsClient::Connect(job_, {.role = OBSERVER}, *worker::TableOf(job_, *on.net), {});
   REQUIRE(client.ok());
   (*client)->StartFetch({});
   REQUIRE((*client)->Install().ok());

@@ -198,13 +198,65 @@ def test_an_older_attempt_is_superseded(place):
     flags = ["--config", job, "--servers", listening["address"], "--partition", 0]
     old = place.start("ps-worker", *flags)
     place.wait_for_event(old, "progress")
-    new = place.start("ps-worker", *flags, "--task-attempt", 1)
+    new = place.start("ps-worker", *flags, "--stage-attempt", 1)
     place.wait_for_event(new, "progress")
     out, _ = old.communicate(timeout=30)
     assert old.returncode == 76, out
     new.send_signal(signal.SIGTERM)
     new.communicate(timeout=30)
     assert new.returncode == 75
+
+
+def test_a_duplicate_waits_for_the_first_attempt_and_says_what_that_one_did(place):
+    job = place.job(**one_server(training="{batch: 64, epochs: 3}"))
+    _, listening = place.serve(job)
+    flags = ["--config", job, "--servers", listening["address"], "--partition", 0]
+    first = place.start("ps-worker", *flags, "--task-attempt", 3, "--slow-down", 50)
+    place.wait_for_event(first, "progress")
+    duplicate = place.start("ps-worker", *flags, "--task-attempt", 4)
+    waiting = place.wait_for_event(duplicate, "waiting")
+    assert (waiting["attempt"], waiting["pid"]) == ("0.3", first.pid)
+    done = [place.wait_for_event(worker, "done") for worker in (first, duplicate)]
+    assert done[0] == done[1] and done[0]["samples"] == 3 * 4000
+    assert [epoch["train"]["weight"] for epoch in done[0]["epochs"]] == [4000.0] * 3
+    assert [worker.wait(15) for worker in (first, duplicate)] == [0, 0]
+    # One that comes when all is done has nothing to do either.
+    late = place.run("ps-worker", *flags, "--task-attempt", 5)
+    assert late.returncode == 0 and json.loads(late.stdout.splitlines()[-1]) == done[0]
+
+
+def test_a_duplicate_goes_on_where_a_lost_attempt_got_to(place):
+    job = place.job(**one_server(training=LONG, worker="{heartbeat_ms: 50, lease_ms: 2000}"))
+    _, listening = place.serve(job)
+    flags = ["--config", job, "--servers", listening["address"], "--partition", 0]
+    first = place.start("ps-worker", *flags)
+    place.wait_for_event(first, "progress")
+    second, third = (place.start("ps-worker", *flags, "--task-attempt", attempt) for attempt in (1, 2))
+    for worker in (second, third):
+        place.wait_for_event(worker, "waiting")
+    third.send_signal(signal.SIGTERM)
+    assert third.wait(15) == 75
+    before = place.wait_for_event(first, "progress")["samples"]
+    first.kill()
+    assert place.wait_for_event(second, "progress")["samples"] >= before
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(15) == 75
+
+
+def test_other_rows_than_an_earlier_attempt_had_are_refused(place):
+    job = place.job(**one_server(training=LONG))
+    _, listening = place.serve(job)
+    flags = ["--servers", listening["address"], "--partition", 0]
+    first = place.start("ps-worker", "--config", job, *flags)
+    place.wait_for_event(first, "progress")
+    place.wait_for_event(first, "progress")
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(15) == 75
+    other = place.folder / "other.yaml"
+    other.write_text(job.read_text().replace("limit: 4000", "limit: 3900"))
+    second = place.run("ps-worker", "--config", other, *flags, "--task-attempt", 1)
+    assert second.returncode == 65
+    assert "partition 0 has 3900 rows, and had 4000 for an earlier attempt" in failure(second)
 
 
 def test_a_launcher_that_does_not_read_what_the_worker_says(place):

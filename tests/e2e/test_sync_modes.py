@@ -99,9 +99,9 @@ class Cluster:
         self.workers[partition].kill()
         return self.workers[partition].progress()[-1]
 
-    def bring_back(self, partition):
-        """The worker's first word after it has come again."""
-        worker = self.workers[partition] = self.start(partition, "--task-attempt", 1)
+    def bring_back(self, partition, flag="--task-attempt"):
+        """The worker's first word after it has come again. A later stage attempt waits for no lease to run out."""
+        worker = self.workers[partition] = self.start(partition, flag, 1)
         until("it is there again", lambda: worker.step > 0)
         go_on(worker)
         return worker.progress()[0]
@@ -129,7 +129,7 @@ def test_who_waits_for_nobody_does_not_notice_a_worker_that_vanishes(place, sync
     go_on(cluster.workers[0], cluster.workers[2], steps=300)
     # The servers had not noticed either.
     assert cluster.members("live") == 3 and cluster.count("downpour_leases_lost_total") == 0
-    back = cluster.bring_back(1)
+    back = cluster.bring_back(1, "--stage-attempt")
     assert back["samples"] >= before["samples"] - UNDER_WAY
     go_on(*cluster.workers)
     assert cluster.members("live") == 3
@@ -168,7 +168,7 @@ def test_rounds_wait_for_a_worker_whose_lease_runs_and_go_on_with_its_next_attem
         return state[-1][1] > 0 and len(state) > 10 and len(set(state[-10:])) == 1
 
     until("the others wait", waiting)
-    cluster.bring_back(1)
+    cluster.bring_back(1, "--stage-attempt")
     go_on(*cluster.workers)
     assert cluster.pushes_an_update() == 3
     assert cluster.count("downpour_leases_lost_total") == 0

@@ -81,7 +81,7 @@ absl::StatusOr<Measured> Evaluator::Measure() {
 absl::StatusOr<std::vector<float>> Evaluator::Fetch() {
   const auto table = worker::TableOf(job_, *net_);
   if (!table.ok()) return table.status();
-  auto connected = worker::PsClient::Connect(job_, {.role = OBSERVER}, *table, nullptr);
+  auto connected = worker::PsClient::Connect(job_, {.role = OBSERVER}, *table, {});
   if (!connected.ok()) return connected.status();
   worker::PsClient* const client = connected->get();
   {

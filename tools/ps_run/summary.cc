@@ -35,6 +35,36 @@ ordered_json FinishedAt(const RunOutcome& outcome, uint32_t partition) {
   return *outcome.finished[partition];
 }
 
+// Attempts that did not complete their partition.
+ordered_json EndedOf(const WorkerStatus& worker) {
+  ordered_json all = ordered_json::array();
+  for (const EndedAttempt& ended : worker.ended()) {
+    all.push_back({{"attempt", absl::StrCat(ended.attempt().stage(), ".", ended.attempt().task())},
+                   {"host", ended.host()},
+                   {"state", Lower(WorkerStatus::State_Name(ended.state()))},
+                   {"reason", ended.reason()},
+                   {"samples", ended.samples()},
+                   {"number", ended.number()}});
+  }
+  return all;
+}
+
+ordered_json Result(const Measured& measured) {
+  if (measured.weight() == 0) return nullptr;
+  return {{"loss", measured.loss_sum() / measured.weight()},
+          {"accuracy", measured.has_correct() ? ordered_json(measured.correct() / measured.weight()) : ordered_json(nullptr)},
+          {"weight", measured.weight()}};
+}
+
+// As a worker's `done` event has them (worker/CONTRACT.md).
+ordered_json EpochsOf(const WorkerStatus& worker) {
+  ordered_json all = ordered_json::array();
+  for (const EpochReport& epoch : worker.report().epochs()) {
+    all.push_back({{"train", Result(epoch.train())}, {"held_out", Result(epoch.held_out())}});
+  }
+  return all;
+}
+
 }  // namespace
 
 ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOutcome& outcome) {
@@ -67,8 +97,12 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
                                   {"steps", worker.report().step()},
                                   {"samples", worker.report().samples()},
                                   {"seconds", FinishedAt(outcome, worker.partition())},
+                                  {"loss", worker.report().loss_steps() > 0 ? ordered_json(worker.report().loss())
+                                                                            : ordered_json(nullptr)},
+                                  {"epochs", EpochsOf(worker)},
                                   {"bad_gradients", worker.report().bad_gradients()},
-                                  {"reason", worker.reason()}});
+                                  {"reason", worker.reason()},
+                                  {"ended", EndedOf(worker)}});
   }
   summary["files"] = {{"folder", folder},
                       {"job", absl::StrCat(folder, "/job.yaml")},

@@ -36,10 +36,6 @@ constexpr milliseconds kStopGrace{5000};
 constexpr int kUnanswered = 10;  // reads in a row that failed before it is told
 constexpr char kShareIsGone[] = "; its share of the parameters is gone with it, so the job has to begin again";
 
-bool WillGoOn(const WorkerStatus& worker) {
-  return worker.state() == WorkerStatus::ABSENT || worker.state() == WorkerStatus::LIVE;
-}
-
 // Never less than `before`: a fetch of the evaluator's may be counted by a server before it is by the evaluator.
 Traffic TrafficOf(const JobStatus& status, uint64_t evaluators, const Traffic& before) {
   return {.to_servers = status.received_bytes,
@@ -119,6 +115,7 @@ absl::Status Supervisor::Prepare() {
   folder_.emplace(*std::move(folder));
   reasons_.resize(options_.job.workers());
   told_.resize(options_.job.workers());
+  ended_told_.resize(options_.job.workers());
   outcome_.finished.resize(options_.job.workers());
   terminal_.Say(absl::StrCat("run folder ", folder_->path()), {{"event", "folder"}, {"path", folder_->path()}});
   return folder_->WriteJob(options_.job);
@@ -357,13 +354,13 @@ void Supervisor::ReadStatus() {
   TellChanges();
   for (const WorkerStatus& worker : outcome_.status.workers) {
     const uint32_t partition = worker.partition();
-    if (options_.launcher == Launcher::kLocal || partition >= told_.size()) continue;
-    const bool gone = !WillGoOn(worker) && worker.state() != WorkerStatus::FINISHED;
-    if (gone && !told_[partition]) {
+    if (options_.launcher == Launcher::kLocal || partition >= ended_told_.size()) continue;
+    for (int& i = ended_told_[partition]; i < worker.ended_size(); ++i) {
+      const EndedAttempt& ended = worker.ended(i);
       server_lost_ = server_lost_ || peers_;
-      Problem(absl::StrCat("worker ", partition, " is gone: ", worker.reason(), peers_ ? kShareIsGone : ""));
+      Problem(absl::StrCat("worker ", partition, " (attempt ", ended.attempt().stage(), ".", ended.attempt().task(),
+                           " on ", ended.host(), ") is gone: ", ended.reason(), peers_ ? kShareIsGone : ""));
     }
-    told_[partition] = gone;
   }
   if (advance_.samples == 0) return;
   if (!training_began_) {

@@ -115,6 +115,7 @@ class Supervisor {
   std::vector<float> values_;          // the parameters measured last
   std::vector<std::string> reasons_;   // by worker, what it said when it failed
   std::vector<bool> told_;             // by worker, whether its end was told
+  std::vector<int> ended_told_;        // by worker that somebody else started, attempts whose end was told
   Evaluation evaluation_;              // the one under way, as far as it is known
   uint32_t evaluations_started_ = 0;
   size_t changes_told_ = 0;

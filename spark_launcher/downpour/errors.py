@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Optional, Sequence
+from typing import Iterable, NamedTuple, Optional, Sequence
 
 MARK = "downpour-failure: "
 TAIL_LINES = 50
 _MAX_LINE = 300
+_MAX_OTHERS = 20
 # Exit statuses, as worker/CONTRACT.md has them.
 _LOST_ANOTHER = 69
 _WRONG = (64, 65, 78)  # the job, its flags or its data
@@ -21,12 +22,31 @@ class TrainingFailed(RuntimeError):
     """A training job that did not end well; the message says why."""
 
 
+class PartitionFailed(TrainingFailed):
+    """A partition whose rows could not be computed."""
+
+
+class SparkFailed(TrainingFailed):
+    """A Spark job that failed for what is not the worker's doing, such as a lost executor."""
+
+
 class DataError(TrainingFailed, ValueError):
     """Rows or columns that cannot be trained on; the message names the column, and the row where there is one."""
 
 
+class FailedAttempt(NamedTuple):
+    """A try at a partition that failed; attempt is "stage.task", as the servers know it."""
+    partition: int
+    attempt: str
+    host: str
+    reason: str
+
+    def __str__(self):
+        return "partition %d, attempt %s on %s: %s" % self
+
+
 class WorkerFailed(TrainingFailed):
-    """A partition's worker that failed.
+    """A partition's worker that failed: the first try of it that did.
 
     Attributes:
       partition: which one.
@@ -36,10 +56,11 @@ class WorkerFailed(TrainingFailed):
       reason: one sentence.
       hint: the likely cause or what to try, or "".
       log_tail: the last lines of its log.
+      others: the other attempts of the job that failed, as FailedAttempt, the first 20.
     """
 
     def __init__(self, partition: int, attempt: str, host: str, status: Optional[int], reason: str, hint: str = "",
-                 log_tail: Sequence[str] = ()):
+                 log_tail: Sequence[str] = (), others: Sequence[FailedAttempt] = ()):
         self.partition = partition
         self.attempt = attempt
         self.host = host
@@ -47,7 +68,8 @@ class WorkerFailed(TrainingFailed):
         self.reason = reason
         self.hint = hint
         self.log_tail = tuple(line[:_MAX_LINE] for line in log_tail[-TAIL_LINES:])
-        super().__init__(partition, attempt, host, status, reason, hint, self.log_tail)
+        self.others = tuple(FailedAttempt(*other) for other in others[:_MAX_OTHERS])
+        super().__init__(partition, attempt, host, status, reason, hint, self.log_tail, self.others)
 
     def __str__(self):
         how = "" if self.status is None else (
@@ -56,6 +78,9 @@ class WorkerFailed(TrainingFailed):
                  % (self.partition, self.host, self.attempt, self.reason, how)]
         if self.hint:
             lines.append("likely cause: " + self.hint)
+        if self.others:
+            lines.append("other attempts that failed:")
+            lines += ["    %s" % (other,) for other in self.others]
         if self.log_tail:
             lines.append("its last log lines:")
             lines += ["    " + line for line in self.log_tail]
@@ -73,8 +98,15 @@ class WorkerFailed(TrainingFailed):
 
     def with_hint(self, hint: str) -> WorkerFailed:
         """The same failure with one more hint."""
-        hints = "; ".join(filter(None, (self.hint, hint)))
-        return WorkerFailed(self.partition, self.attempt, self.host, self.status, self.reason, hints, self.log_tail)
+        return WorkerFailed(*self.args[:5], "; ".join(filter(None, (self.hint, hint))), self.log_tail, self.others)
+
+    def with_others(self, others: Iterable[WorkerFailed], log_tail: Sequence[str] = ()) -> WorkerFailed:
+        """The same failure with the others of its job, and with log lines where it has none."""
+        return WorkerFailed(*self.args[:6], self.log_tail or log_tail, [other.as_attempt() for other in others])
+
+    def as_attempt(self) -> FailedAttempt:
+        """It on one line."""
+        return FailedAttempt(self.partition, self.attempt, self.host, self.reason)
 
     def to_line(self) -> str:
         """All of it on one line, for from_text."""

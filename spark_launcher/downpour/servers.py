@@ -8,10 +8,9 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Union
 from .errors import TrainingFailed
 from .placement import RUNNING, TASKS, driver_host, place
 from .server_stage import ServerStage
-from .slots import wait_for_tasks
+from .slots import EXECUTORS_S, wait_for_tasks
 from .supervisor import Job
 
-_SLOTS_S = 30.0  # how long executors may take to come
 _NOTICE_S = 5.0  # how long after a worker's loss of a server that one's own end may take to be known
 
 
@@ -63,7 +62,7 @@ def _check_room(spark, job: Job, servers: int) -> None:
         raise TrainingFailed("servers='tasks' needs a barrier stage, which dynamic allocation refuses: set"
                              " spark.dynamicAllocation.enabled=false, or let the servers run elsewhere")
     workers = job.workers if job.strong else 1
-    fit = wait_for_tasks(spark, servers + workers, _SLOTS_S)
+    fit = wait_for_tasks(spark, servers + workers, EXECUTORS_S)
     if fit is not None and fit < servers + workers:
         raise TrainingFailed("servers='tasks': %d servers and %d of %d workers must run at the same time, and Spark has %d"
                              " slots: give it more cores, or the job fewer workers or servers.addresses"

@@ -28,8 +28,8 @@ _LOOK_S = 0.02
 class Job(NamedTuple):
     """What the launcher needs of a job file, and all of it as ps-run resolved it.
 
-    row_values: of a sample. outputs: values of a sample before the loss. classes: that labels count, 0 where they are numbers.
-    strong: all its workers must run at once. peers: they hold the shards themselves.
+    row_values: of a sample. outputs: values of a sample before the loss. classes: that labels count, 0 where they are
+    numbers. strong: all its workers must run at once. peers: they hold the shards themselves.
     """
     path: str
     workers: int
@@ -179,6 +179,21 @@ class Supervisor:
         """Why ps-run has ended, if it has, and not well."""
         return self._ended("the job's supervisor ended") if self._process.poll() else None
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def is_done(self) -> bool:
+        """Whether ps-run has ended well: all partitions were trained on, and the model is written."""
+        return self._process.poll() == 0
+
+    def summary(self) -> Dict[str, Any]:
+        """The run's summary.json; empty as long as there is none."""
+        try:
+            with open(os.path.join(self._run_dir or "", "summary.json"), encoding="utf-8") as file:
+                return json.load(file)
+        except (OSError, ValueError):
+            return {}
+
     def stop(self, reason: str = "") -> None:
         """Ends ps-run and its servers, if they run: by SIGTERM, then by the lifeline, then by SIGKILL.
 
@@ -209,18 +224,10 @@ class Supervisor:
         for reader in self._readers:
             reader.join(1.0)
         status = self._process.returncode
-        errors = "\n".join(self._errors) or "; ".join(self._problems())
+        errors = "\n".join(self._errors) or "; ".join(self.summary().get("problems", ()))
         hint = loader_hint(errors)
         return TrainingFailed(_message(errors + ("\nlikely cause: " + hint if hint else ""),
                                        "%s: ps-run ended with status %d" % (what, status)))
-
-    def _problems(self) -> List[str]:
-        """What ps-run's summary says went wrong; nothing where there is no summary."""
-        try:
-            with open(os.path.join(self._run_dir or "", "summary.json"), encoding="utf-8") as file:
-                return list(json.load(file).get("problems", ()))
-        except (OSError, ValueError):
-            return []
 
     def _pass_errors_on(self) -> None:
         out = sys.__stderr__

@@ -5,29 +5,30 @@ import functools
 import json
 import os
 import re
-import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
 from . import partitions, report
-from .errors import DataError, TrainingFailed, WorkerFailed, last_python_error
+from .attempts import failed_attempts, first_failure, partition_of
+from .errors import (DataError, FailedAttempt, PartitionFailed, SparkFailed, TrainingFailed, WorkerFailed,
+                     last_python_error)
 from .frames import Columns
-from .job_tags import JobTag
 from .local_python import use_this_python
 from .memory import ExecutorMemory, executor_memory_of
 from .notebook import shown_progress
 from .placement import DRIVER
-from .servers import servers_of
+from .servers import Servers, servers_of
 from .shim import RESULT_SCHEMA, Cluster, Result, dataframe_trainer, rdd_trainer
+from .slots import DYNAMIC, TOO_FEW, check_slots
+from .spark_job import SparkJob
 from .supervisor import Job, RunningJob, Supervisor, check_job
 
 
 _LOOK_S = 0.1     # how often a wait lets a signal through
-_CANCEL_S = 10.0  # how long cancelled Spark tasks may take to end
 _SPEAK_S = 15.0   # how long the tasks have to say why, once ps-run has failed
+_BRING_S = 60.0   # how long Spark may take to bring the results, once ps-run has ended well
 _STALL_S = 300.0  # how long a worker that is not waiting for others may take no data
-_TOO_FEW_SLOTS = ("the job's sync mode is strong, so all partitions run at once, and Spark has fewer slots than the job"
-                  " has workers: give it more cores, or the job fewer workers")
+_SPARK_SAYS = {"SPARK-24819": TOO_FEW, "SPARK-24942": DYNAMIC}
 _BEGIN_AGAIN = "where the shards live in the workers, a lost one takes its share along: the job has to begin again"
 _NO_PACKAGE = ("the executors' Python has no package downpour: install the wheel there, or point PYSPARK_PYTHON to a Python"
                " that has it")
@@ -42,10 +43,12 @@ class Programs(NamedTuple):
 
 
 class TrainingResult(NamedTuple):
-    """What a training run left: its folder, its summary.json, and what each partition's worker did."""
+    """What a training run left: its folder, its summary.json, what each partition's worker did, and the tries that
+    failed before others went on where they had got to."""
     run_dir: str
     summary: Dict[str, Any]
     partitions: List[Result]
+    retries: List[FailedAttempt] = []
 
     def __repr__(self) -> str:
         return report.text("TrainingResult", self.summary, self.run_dir)
@@ -152,29 +155,31 @@ def _expressions(df, features_col: Union[str, Sequence[str]], names: Columns) ->
 def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[str], programs: Programs,
          start: Callable[[Cluster], List[Result]]) -> TrainingResult:
     use_this_python(spark)
+    if job.strong:
+        check_slots(spark, job.workers)
     epochs = job.resolved.get("training", {}).get("epochs", 1)
     with servers_of(spark, job, servers, programs.server) as placed, shown_progress(epochs) as on_event:
         with Supervisor(job.path, run_dir, programs.run, placed.settings, placed.attach, on_event) as supervisor:
             running = supervisor.wait_started()
-            if running.strong:
-                _check_slots(spark, job)
             cluster = _cluster(running, job, programs, executor_memory_of(spark))
-
-            def failure():
-                return placed.failure() or supervisor.failure()
+            spark_job = SparkJob(spark, lambda: start(cluster))
             try:
-                results = _in_cancellable_job(spark, lambda: start(cluster), failure)
+                results = _watched(spark_job, supervisor, placed)
             except Exception as error:
-                cause = _cause(error, supervisor, running)
-                raise placed.failure(isinstance(cause, WorkerFailed) and cause.follows) or cause from error
-            if not any(result.samples for result in results):
+                if not supervisor.is_done():  # where it is, only the way back to here has failed
+                    cause = _cause(error, spark_job, supervisor, running)
+                    raise placed.failure(isinstance(cause, WorkerFailed) and cause.follows) or cause from error
+                results = []
+            if results and not any(result.samples for result in results):
                 raise TrainingFailed("there are no rows to train on")
             supervisor.wait_finished()
     if placed.stage:
         placed.stage.write_logs(os.path.join(running.run_dir, "logs"))
-    with open(os.path.join(running.run_dir, "summary.json"), encoding="utf-8") as file:
-        summary = json.load(file)
-    return TrainingResult(running.run_dir, summary, sorted(results))
+    summary = supervisor.summary()
+    retries = [failure.as_attempt() for failure in failed_attempts(spark_job.failed_tasks(), summary, running.strong)]
+    for retry in retries:
+        print("An attempt failed, and another went on where it had got to: %s" % (retry,))
+    return TrainingResult(running.run_dir, summary, _complete(results, summary), retries)
 
 
 def _may_be_tried_again(spark, cluster: Cluster) -> bool:
@@ -200,50 +205,48 @@ def _cluster(running: RunningJob, job: Job, programs: Programs, memory: Optional
                    rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s, memory=memory)
 
 
-def _in_cancellable_job(spark, action: Callable[[], Any], failure: Callable[[], Optional[TrainingFailed]]) -> Any:
-    """Runs an action; cancels the Spark jobs that it started, and no others, if this thread is interrupted, or if there
-    is a failure beside it and the tasks do not say why.
+def _watched(job: SparkJob, supervisor: Supervisor, placed: Servers) -> List[Result]:
+    """The workers' results; none where Spark does not bring them, though ps-run says that all has been done.
 
-    The action has a thread of its own: an interrupt within a call to the JVM would leave that connection unusable.
+    Cancels the job if this thread is interrupted, or if ps-run or a server that is a task fails and the workers do not say
+    why.
     """
-    tag = JobTag(spark)
-    outcome = []  # one function, which gives the result or raises the error
-
-    def run():
-        try:
-            with tag.tagged():
-                result = action()
-            outcome.append(lambda: result)
-        except BaseException as error:
-            outcome.append(functools.partial(_raise, error))
-
-    thread = threading.Thread(target=run, name=tag.name, daemon=True)
-    thread.start()
-    failed, failed_at = None, 0.0
+    ended = failure = None
     try:
-        while thread.is_alive():
-            thread.join(_LOOK_S)
-            if failed is None:
-                failed, failed_at = failure(), time.monotonic()
-            elif thread.is_alive() and time.monotonic() - failed_at > _SPEAK_S:
-                raise failed
+        while not job.wait(_LOOK_S):
+            failure = failure or placed.failure() or supervisor.failure()
+            if ended is None and (failure is not None or supervisor.has_ended()):
+                ended = time.monotonic()
+            waited = 0.0 if ended is None else time.monotonic() - ended
+            if failure is not None and waited > _SPEAK_S:
+                raise failure
+            if failure is None and waited > _BRING_S:
+                job.cancel()
+                return []
     except BaseException:
-        tag.cancel()
-        thread.join(_CANCEL_S)
+        job.cancel()
         raise
-    return outcome[0]()
+    return job.result()
 
 
-def _raise(error: BaseException):
-    raise error
-
-
-def _cause(error: Exception, supervisor: Supervisor, running: RunningJob) -> TrainingFailed:
+def _cause(error: Exception, job: SparkJob, supervisor: Supervisor, running: RunningJob) -> TrainingFailed:
     """The root of a failed Spark job, out of a stack trace of a hundred lines."""
     text = str(error)
+    last = _last_failure(error, text, supervisor)
+    supervisor.stop(str(last))  # whose summary then says what the servers know
+    attempts = failed_attempts(job.failed_tasks(), supervisor.summary(), running.strong)
+    partition = last.partition if isinstance(last, WorkerFailed) else partition_of(text)
+    failure = first_failure(last, attempts, partition, running.strong, os.path.join(running.run_dir, "logs"))
+    if running.rendezvous and isinstance(failure, WorkerFailed) and failure.avoidable:
+        return failure.with_hint(_BEGIN_AGAIN)
+    return failure
+
+
+def _last_failure(error: Exception, text: str, supervisor: Supervisor) -> TrainingFailed:
+    """What Spark gave up for."""
     failure = WorkerFailed.from_text(text)
     if failure is not None:
-        return failure.with_hint(_BEGIN_AGAIN) if running.rendezvous and failure.avoidable else failure
+        return failure
     if isinstance(error, TrainingFailed):
         return error
     ended = supervisor.failure()
@@ -253,26 +256,20 @@ def _cause(error: Exception, supervisor: Supervisor, running: RunningJob) -> Tra
     if python_error and "No module named 'downpour'" in python_error:
         return TrainingFailed(_NO_PACKAGE)
     if python_error:
-        return TrainingFailed("a partition could not be computed: " + python_error)
-    if "SPARK-24819" in text:
-        return TrainingFailed(_TOO_FEW_SLOTS)
+        return PartitionFailed("a partition could not be computed: " + python_error)
+    for code, sentence in _SPARK_SAYS.items():
+        if code in text:
+            return TrainingFailed(sentence)
     lines = [line for line in text.splitlines() if line.strip()]
-    return TrainingFailed("the Spark job failed: " + (lines[0] if lines else type(error).__name__))
+    return SparkFailed("the Spark job failed: " + (lines[0] if lines else type(error).__name__))
 
 
-def _check_slots(spark, job: Job) -> None:
-    """Refuses a strong job that a local Spark can never run; Spark itself says so only after ten minutes.
-
-    On a cluster more executors may be on their way, so there it is left to Spark.
-    """
-    from pyspark.sql.utils import is_remote
-    if is_remote():
-        return
-    context = spark.sparkContext
-    configured = context.getConf()
-    if re.match(r"local(\[|$)", context.master) and not configured.contains("spark.default.parallelism"):
-        if context.defaultParallelism // int(configured.get("spark.task.cpus", "1")) < job.workers:
-            raise TrainingFailed(_TOO_FEW_SLOTS)
+def _complete(results: List[Result], summary: Dict[str, Any]) -> List[Result]:
+    """What all workers did: of those that Spark has no result of, as the servers know it."""
+    known = {result.partition for result in results}
+    missing = [Result.from_event(worker["partition"], {**worker, "seconds": worker["seconds"] or 0.0})
+               for worker in summary.get("workers", ()) if worker["partition"] not in known]
+    return sorted(results + missing)
 
 
 def _floats_with_the_scale_of_bytes(rows, features_col: str, job: Job) -> bool:

@@ -84,7 +84,8 @@ class WorkerProcess:
       spool_dir: folder for rows that have no room in memory, where the job names none; None for the worker's choice.
       log_file: where the worker writes its log; None for its standard error.
       on_event: called with each event, a dict, on a thread of its own.
-      stall_timeout_s: a worker that takes no byte of the feed for so long, while it could, has failed.
+      stall_timeout_s: a worker that takes no byte of the feed for so long, while it could, has failed. One that says
+        that it waits for another attempt at its partition could not.
       grace_s: how long a worker that is told to end may take before it is killed.
 
     Everything but on_event happens on the calling thread. Failures are raised as WorkerFailed.
@@ -115,6 +116,7 @@ class WorkerProcess:
         self._readers: List[threading.Thread] = []
         self._noise = collections.deque(maxlen=TAIL_LINES)  # standard error, and lines of output that are no events
         self._ending: Dict[str, Dict] = {}                  # the events `done` and `failed`
+        self._waited = float("-inf")                        # when it last said that it waits
 
     def __enter__(self) -> WorkerProcess:
         read_end, write_end = os.pipe()
@@ -186,7 +188,7 @@ class WorkerProcess:
                 if self._process.poll() is not None:
                     self._outcome()
                     return False
-                if time.monotonic() - moved > self._stall_timeout_s:
+                if time.monotonic() - max(moved, self._waited) > self._stall_timeout_s:
                     raise self._stop("it has taken no data for %g s" % self._stall_timeout_s,
                                      "it hangs, or waits for a server that does not answer") from None
                 continue
@@ -230,7 +232,7 @@ class WorkerProcess:
         return self._failure(None, reason, hint)
 
     def _failure(self, status: Optional[int], reason: str, hint: str = "") -> WorkerFailed:
-        tail = _tail(self._log_file) + list(self._noise)
+        tail = tail_of(self._log_file) + list(self._noise)
         attempt = "%d.%d" % (self._identity.stage_attempt, self._identity.task_attempt)
         return WorkerFailed(self._identity.partition, attempt, socket.gethostname(), status, reason, hint, tail)
 
@@ -245,6 +247,8 @@ class WorkerProcess:
                 continue
             if name in ("done", "failed"):
                 self._ending[name] = event
+            elif name == "waiting":
+                self._waited = time.monotonic()
             if self._on_event:
                 self._on_event(event)
 
@@ -282,7 +286,7 @@ def _enlarge(pipe: int) -> None:
         pass
 
 
-def _tail(path: Optional[str]) -> List[str]:
+def tail_of(path: Optional[str]) -> List[str]:
     """The last lines of a file; none if it cannot be read."""
     if not path:
         return []

@@ -75,6 +75,13 @@ def main():
         sys.exit(127)
     if behaviour == "is slow":
         time.sleep(0.5)
+    if behaviour in ("waits", "waits for nothing"):
+        for _ in range(12):
+            say("waiting", partition=partition, attempt="0.3", host="node3", pid=1, silent_ms=10)
+            time.sleep(0.1)
+        if behaviour == "waits for nothing":
+            say("done", partition=partition, steps=7, samples=70, loss=0.25, seconds=3.0, epochs=[])
+            sys.exit(0)
     if behaviour == "prints garbage":
         os.write(1, b"\xff\xfe garbage\n[1, 2]\n{\"event\": \"unheard of\"}\n\n")
 
@@ -105,6 +112,11 @@ def main():
         say("done", partition=partition, steps=rows // 10, samples=rows, loss=0.5 if rows else None, seconds=0.1)
     with open(os.path.join(folder, "done-%d" % partition), "w"):
         pass
+    if behaviour == "fails when all is done":
+        time.sleep(3)
+        sys.exit(70)
+    if behaviour == "stays when all is done":
+        stay_until(feed, lambda: not os.path.exists(folder))
     if options.rendezvous and behaviour != "says nothing":
         stay_until(feed, lambda: os.path.exists(os.path.join(folder, "released")))
 

@@ -49,6 +49,12 @@ seen["loaded"] = accuracy(DownpourClassificationModel.load(path))
 seen["layer"] = len(model.extractFeatures(df, ["relu1"]).first().relu1)
 seen["label"] = refused(lambda: classifier.fit(df.withColumn("label", df.label + 7)))
 seen["column"] = refused(lambda: classifier.copy().setFeaturesCol("x").fit(df))
+if sys.argv[1] == "bsp":
+    slots = sys.modules["downpour.slots"]
+    seen["slots"] = refused(lambda: classifier.copy({classifier.numWorkers: 3}).fit(df))
+    slots._probe(spark, 2)
+    slots._PROBE_S = 1.0
+    seen["probe"] = refused(lambda: slots._probe(spark, 3))
 print(json.dumps(seen))
 """
 
@@ -108,3 +114,6 @@ def test_fit_transform_save_and_load(tmp_path, remote, mode):
     kinds = ("WorkerFailed: ",) if int(pyspark.__version__.split(".")[0]) >= 4 else ("WorkerFailed: ", "TrainingFailed: ")
     assert seen["label"].startswith(kinds) and "the net has 3 classes" in seen["label"]
     assert "there is no column 'x'" in seen["column"]
+    if mode == "bsp":
+        assert "fewer slots than the job has workers" in seen["slots"]
+        assert "a stage of 3 tasks that do nothing did not get to run at once within 1 s" in seen["probe"]

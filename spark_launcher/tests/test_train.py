@@ -207,6 +207,24 @@ def test_a_supervisor_that_dies_ends_the_tasks(spark, data, programs, write_job,
     assert_nothing_runs(tmp_path, running)
 
 
+@pytest.mark.parametrize("behaviour", ["fails when all is done", "stays when all is done"])
+def test_what_all_workers_did_is_known_without_spark(data, programs, write_job, tmp_path, running, behaviour, monkeypatch):
+    monkeypatch.setattr(sys.modules["downpour.train"], "_BRING_S", 1.0)
+    epochs = [{"train": {"loss": 0.5, "accuracy": 0.75, "weight": 70.0}, "held_out": None}]
+    workers = [{"partition": i, "steps": 7, "samples": 70, "loss": 0.5, "seconds": None, "epochs": epochs, "ended": []}
+               for i in range(2)]
+    result = downpour.train(data, write_job(worker={"1": behaviour}, summary={"workers": workers}), programs=programs)
+    assert [(one.partition, one.steps, one.epochs[0].train.loss) for one in result.partitions] == [(0, 7, 0.5), (1, 7, 0.5)]
+    assert_nothing_runs(tmp_path, running)
+
+
+def test_attempts_that_failed_on_the_way_are_told_of(data, programs, write_job, capsys):
+    ended = [{"attempt": "0.3", "host": "node3", "state": "lost", "reason": "silent for 2.0 s", "samples": 5, "number": 1}]
+    result = downpour.train(data, write_job(summary={"workers": [{"partition": 1, "ended": ended}]}), programs=programs)
+    assert [tuple(retry) for retry in result.retries] == [(1, "0.3", "node3", "silent for 2.0 s")]
+    assert "partition 1, attempt 0.3 on node3: silent for 2.0 s" in capsys.readouterr().out
+
+
 def test_a_supervisor_ends_with_its_context(fake_run, write_job, tmp_path, running):
     with Supervisor(write_job(), None, fake_run) as supervisor:
         started = supervisor.wait_started()

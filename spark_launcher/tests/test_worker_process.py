@@ -131,6 +131,17 @@ def test_a_worker_that_takes_no_data(fake_worker, write_job, tmp_path, running):
     assert not running(int((tmp_path / "pid-0").read_text()))
 
 
+def test_a_worker_that_waits_for_another_attempt_does_not_stall(fake_worker, write_job):
+    job = write_job(worker={"0": "waits"})
+    assert run(launch(fake_worker, job, stall_timeout_s=0.6), batches(500, 10000, 4), 10000)["samples"] == 2000
+
+
+def test_a_worker_whose_partition_another_attempt_completed(fake_worker, write_job):
+    job = write_job(worker={"0": "waits for nothing"})
+    done = run(launch(fake_worker, job, stall_timeout_s=0.6), batches(500, 10000, 4), 10000)
+    assert (done["steps"], done["seconds"]) == (7, 3.0)
+
+
 def test_a_worker_that_closes_the_feed_and_stays(fake_worker, write_job, tmp_path, running):
     error = failure(fake_worker, write_job(worker={"0": "closes the feed"}), batches(500, 10000, 4), 10000, grace_s=0.3)
     assert error.reason == "it closed the feed but did not end"

@@ -15,8 +15,8 @@ _START_S = 60
 class Standalone:
     """A context manager, at whose end no process of it is left.
 
-    url: for a session's master. folder: where drivers run. Each of `workers` has `cores` and takes executors of `memory`
-    megabytes.
+    url: for a session's master. folder: where drivers run. Each of `workers` has `cores` and takes executors of
+    `memory` megabytes; each has a host of its own, 127.0.0.1, 127.0.0.2, ..., for Spark duplicates no task on the same.
     """
 
     def __init__(self, folder: pathlib.Path, workers: int = 2, cores: int = 1, memory: int = 1024):
@@ -45,22 +45,29 @@ class Standalone:
 
     def add_worker(self, index: int, cores: int = 1, memory: int = 1024):
         work = self._folder / ("work-%d" % index)
-        log = self._start("worker-%d" % index, "org.apache.spark.deploy.worker.Worker", "--host", "127.0.0.1", "--port", "0",
-                          "--webui-port", "0", "--cores", str(cores), "--memory", "%dm" % memory, "--work-dir", str(work),
-                          self.url)
+        host = "127.0.0.%d" % (index + 1)
+        log = self._start("worker-%d" % index, "org.apache.spark.deploy.worker.Worker", "--host", host, "--port", "0",
+                          "--webui-port", "0", "--cores", str(cores), "--memory", "%dm" % memory,
+                          "--work-dir", str(work), self.url, host=host)
         self._await(log, "Successfully registered with master")
 
     def executors(self):
         """Pids of the executors that run now."""
-        found = []
+        return sorted(pid for pid, command in self._processes_here() if "CoarseGrainedExecutorBackend" in command)
+
+    def programs(self):
+        """Command lines of Downpour's programs that run now, for drivers of this folder or on executors."""
+        return {pid: command for pid, command in self._processes_here()
+                if re.match(r"\S*/ps-(run|server|worker) ", command)}
+
+    def _processes_here(self):
+        ours = (str(self._folder), str(self.folder))
         for entry in pathlib.Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(str(self._folder)):
-                    if b"CoarseGrainedExecutorBackend" in (entry / "cmdline").read_bytes():
-                        found.append(int(entry.name))
+                if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(ours):
+                    yield int(entry.name), (entry / "cmdline").read_text(errors="replace").replace("\0", " ")
             except OSError:
                 pass
-        return sorted(found)
 
     def run(self, script: str, *arguments: str, timeout: float = 180, **environment: str) -> subprocess.CompletedProcess:
         """Runs a driver program, which finds the master's URL in MASTER; its output is text."""
@@ -80,17 +87,17 @@ class Standalone:
                                 stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=self.folder,
                                 env={**self._environment(), **environment, "MASTER": self.url})
 
-    def _environment(self):
-        return {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable,
+    def _environment(self, host: str = "127.0.0.1"):
+        return {**os.environ, "SPARK_LOCAL_IP": host, "PYSPARK_PYTHON": sys.executable,
                 "SPARK_LOCAL_DIRS": str(self._folder / "local"), "SPARK_NO_DAEMONIZE": "1"}
 
-    def _start(self, name: str, *command: str) -> pathlib.Path:
+    def _start(self, name: str, *command: str, host: str = "127.0.0.1") -> pathlib.Path:
         spark_class = pathlib.Path(pyspark.__file__).parent / "bin" / "spark-class"
         log = self._folder / (name + ".log")
         with open(log, "wb") as out:
             self._processes.append(subprocess.Popen(
                 [str(spark_class), *command], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                start_new_session=True, env={**self._environment(), "SPARK_DAEMON_MEMORY": "256m"}))
+                start_new_session=True, env={**self._environment(host), "SPARK_DAEMON_MEMORY": "256m"}))
         return log
 
     def _await(self, log: pathlib.Path, pattern: str):

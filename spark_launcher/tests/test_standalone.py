@@ -112,6 +112,8 @@ def test_an_executor_that_is_killed_costs_nothing_but_time(cluster, mode):
     # Neither lost nor repeated: each row once an epoch, each gradient once.
     assert totals["samples"] == 40 * 2000
     assert sum(worker["samples"] for worker in totals["workers"]) == 40 * 2000
+    # The attempts that were lost on the way are told of.
+    assert any(worker["ended"] for worker in totals["workers"])
     joined = re.findall(r"worker (\d) .*attempt (\d+)\.\d+\) joined", (run / "logs" / "server-0.log").read_text())
     assert len(joined) > 2
     if mode == "bsp":  # all start again, and nobody without the others

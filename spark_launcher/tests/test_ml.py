@@ -141,6 +141,16 @@ def test_an_unfitted_classifier_is_saved_too(classifier, tmp_path):
     assert (other.uid, other.getSyncMode(), other.getSettings()) == (one.uid, "ssp", one.getSettings())
 
 
+def test_what_the_first_versions_saved_is_loaded(classifier, spark, tmp_path):
+    one = classifier()
+    one.save(str(tmp_path / "now"))
+    metadata = spark.read.text(str(tmp_path / "now" / "metadata")).first().value
+    assert '"class":"downpour.ml.DownpourClassifier"' in metadata
+    earlier = metadata.replace("downpour.ml.", "downpour.ml.classifier.")
+    spark.createDataFrame([(earlier,)], "value string").coalesce(1).write.text(str(tmp_path / "then" / "metadata"))
+    assert DownpourClassifier.load(str(tmp_path / "then")).uid == one.uid
+
+
 def test_every_param_can_be_set_and_read_by_its_name(classifier):
     values = {"featuresCol": "f", "featuresCols": ["a", "b"], "labelCol": "l", "predictionCol": "p", "probabilityCol": "q",
               "rawPredictionCol": "r", "maxIter": 3, "stepSize": 0.5, "seed": 7, "job": "name: x\n", "layers": [2, 2],

@@ -50,6 +50,7 @@ class DownpourClassifier(DownpourEstimator, _ClassifierParams):
     `job`. Raises DataError for data that cannot be trained on, TrainingFailed or WorkerFailed for what else may go wrong.
     """
 
+    __module__ = "downpour.ml"  # as users import it; saved metadata say so, and Scala's class has the same name
     _LOSS, _CLASSES, _INSTEAD = "softmax_loss", True, "DownpourRegressor"
 
     @keyword_only
@@ -75,6 +76,8 @@ class DownpourClassifier(DownpourEstimator, _ClassifierParams):
 
 class DownpourClassificationModel(DownpourModel, _ClassifierParams):
     """A trained net for classes. Made by DownpourClassifier.fit, or DownpourClassificationModel.load."""
+
+    __module__ = "downpour.ml"
 
     @property
     def numClasses(self) -> int:

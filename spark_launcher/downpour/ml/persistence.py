@@ -85,7 +85,7 @@ class _Reader(MLReader):
         if line is None:
             raise ValueError("%s holds no metadata" % path)
         metadata = DefaultParamsReader._parseMetaData(line.value)
-        if metadata["class"] != name:
+        if metadata["class"] not in (name, name.replace(".ml.", ".ml.classifier.")):  # the first versions' name of it
             raise ValueError("%s holds a %s, not a %s" % (path, metadata["class"], name))
         instance = self._make(path)
         instance._resetUid(metadata["uid"])

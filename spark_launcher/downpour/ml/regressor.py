@@ -22,6 +22,7 @@ class DownpourRegressor(DownpourEstimator):
     Minimises half the squared error. Labels far from 0 and 1 are best scaled first. All else as in DownpourClassifier.
     """
 
+    __module__ = "downpour.ml"
     _LOSS, _CLASSES, _INSTEAD = "euclidean_loss", False, "DownpourClassifier"
 
     @keyword_only
@@ -41,6 +42,8 @@ class DownpourRegressor(DownpourEstimator):
 
 class DownpourRegressionModel(DownpourModel):
     """A trained net for numbers. Made by DownpourRegressor.fit, or DownpourRegressionModel.load."""
+
+    __module__ = "downpour.ml"
 
     def predict(self, value: Vector) -> float:
         return float(self._outputs(value)[0])

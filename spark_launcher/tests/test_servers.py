@@ -118,7 +118,7 @@ def last_line(ended):
 
 
 def test_servers_as_tasks(cluster):
-    seen = last_line(cluster.run(PRELUDE + TASKS, str(cluster.place)))
+    seen = last_line(cluster.run(PRELUDE + TASKS, str(cluster.place), timeout=400))
     assert seen["doctor"]["ok"] and seen["doctor"]["checks"][0]["found"] == "4 slots for 2 workers and 2 servers"
     assert seen["fit"]["result"] == "done" and seen["fit"]["losses"][-1] < seen["fit"]["losses"][0]
     assert seen["fit"]["logs"] == ["server-0.log", "server-1.log", "worker-0.log", "worker-1.log"]
@@ -132,7 +132,7 @@ def test_servers_that_run_already(cluster):
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for index in range(2)]
     try:
         addresses = [json.loads(server.stdout.readline())["address"] for server in servers]
-        seen = last_line(cluster.run(PRELUDE + RUNNING, ",".join(addresses)))
+        seen = last_line(cluster.run(PRELUDE + RUNNING, ",".join(addresses), timeout=400))
         assert seen["fit"]["result"] == "done" and seen["fit"]["losses"][-1] < seen["fit"]["losses"][0]
         assert seen["fit"]["logs"] == ["worker-0.log", "worker-1.log"]
         assert f"server 0 at {addresses[0]}: it holds what an earlier run trained" in seen["again"]

@@ -1,6 +1,7 @@
 """Arrow record batches as frames of the feed (worker/CONTRACT.md), without a Python loop over rows.
 
-Values are not copied: a frame is a list of buffers, the columns' own memory among them, ready for os.writev.
+Values are not copied: a frame is a list of buffers, the columns' own memory among them, ready for os.writev or
+a PipeWriter.
 """
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 from .errors import TAIL_LINES, WorkerFailed
 from .frames import Frame, unwritten
+from .pipe import PipeWriter
 from .programs import WRONG_CPU, loader_hint, why_not_started
 
 _OPEN_FEED_BYTES = 1 << 20  # the pipe's capacity, where the system allows it
@@ -140,6 +141,7 @@ class WorkerProcess:
         # Also ends the child where the interpreter exits without leaving the context.
         self._end = weakref.finalize(self, _end_child, self._process, write_end, self._grace_s)
         self._feed_fd = write_end
+        self._feed = PipeWriter(write_end)
         self._readers = [threading.Thread(target=read, args=(stream,), daemon=True) for read, stream in (
             (self._read_events, self._process.stdout), (self._read_noise, self._process.stderr))]
         for reader in self._readers:
@@ -159,7 +161,8 @@ class WorkerProcess:
         return self._process.pid
 
     def feed(self, frames: Iterable[Frame]) -> None:
-        """Writes frames, and takes the next from `frames` as the worker accepts them."""
+        """Writes frames, and takes the next from `frames` as the worker accepts them. Their memory must not change any
+        more; it is kept until the worker has read it."""
         for frame in frames:
             if not self._write(frame):
                 return
@@ -181,7 +184,7 @@ class WorkerProcess:
         moved = time.monotonic()
         while left:
             try:
-                written = os.writev(self._feed_fd, left)
+                written = self._feed.write(left)
             except BlockingIOError:
                 if poller.poll(_LOOK_S * 1000):
                     continue

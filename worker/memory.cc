@@ -23,7 +23,8 @@ std::uint64_t OptimizerSlots(const Job& job) {
 
 }  // namespace
 
-MemoryPlan PlanMemory(const Job& job, const SyncMode& mode, const MemoryNeeds& needs, std::optional<std::uint64_t> granted) {
+MemoryPlan PlanMemory(const Job& job, const SyncMode& mode, const MemoryNeeds& needs,
+                      std::optional<std::uint64_t> granted) {
   const std::uint64_t slots = OptimizerSlots(job);
   // Gradients: those that are not acknowledged, one that accrues, one that the transport still holds; a step's own.
   std::uint64_t vectors = std::max<std::uint64_t>(job.sync().max_pushes_in_flight(), 1) + 3;
@@ -36,9 +37,11 @@ MemoryPlan PlanMemory(const Job& job, const SyncMode& mode, const MemoryNeeds& n
     // Its share of the parameters, with slots, a sum, a snapshot and its copy; and what all workers have pushed to it.
     elements += (4 + slots) * needs.elements / std::max<std::uint64_t>(job.workers(), 1) + needs.elements;
   }
+  // Batches to train on, and of rows that are held out.
+  const std::uint64_t batches =
+      2 * Batcher::BufferBytes(needs.sample_size, static_cast<int>(job.training().batch()));
   MemoryPlan plan{.resident = needs.resident,
-                  .training = elements * sizeof(float) +
-                              Batcher::BufferBytes(needs.sample_size, static_cast<int>(job.training().batch())) + kAllowance,
+                  .training = elements * sizeof(float) + batches + kAllowance,
                   .rows = job.worker().feed_memory_bytes()};
   if (granted) plan.rows = std::max(*granted - std::min(*granted, plan.resident + plan.training), kLeastRows);
   return plan;

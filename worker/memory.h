@@ -28,7 +28,8 @@ struct MemoryNeeds {
 
 // `granted` is what the launcher lets the whole process have: rows get what the rest leaves of it, or the least that
 // there must be. Without it they get worker.feed_memory_bytes.
-MemoryPlan PlanMemory(const Job& job, const SyncMode& mode, const MemoryNeeds& needs, std::optional<std::uint64_t> granted);
+MemoryPlan PlanMemory(const Job& job, const SyncMode& mode, const MemoryNeeds& needs,
+                      std::optional<std::uint64_t> granted);
 
 // Memory of this process that is in use now; 0 where /proc does not say.
 std::uint64_t ResidentBytes();

@@ -21,7 +21,7 @@ Job SmallJob() {
 
 // Vectors of the parameters' size that training adds.
 std::uint64_t Vectors(const Job& job, const SyncMode& mode) {
-  const std::uint64_t batches = 3 * 100 * (1000 * sizeof(float) + 2 * sizeof(float));
+  const std::uint64_t batches = 2 * 3 * 100 * (1000 * sizeof(float) + 2 * sizeof(float));
   const std::uint64_t rest = PlanMemory(job, mode, kNeeds, std::nullopt).training - batches - 32 * kMiB;
   REQUIRE(rest % (kElements * sizeof(float)) == 0);
   return rest / (kElements * sizeof(float));

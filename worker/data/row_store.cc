@@ -11,7 +11,8 @@ namespace downpour::worker {
 namespace {
 
 constexpr std::size_t kChunkBytes = std::size_t{4} << 20;
-constexpr std::size_t kPageBytes = std::size_t{2} << 20;  // large pages: a page fault for each 4 KiB costs more than the copy
+// Large pages: a page fault for each 4 KiB costs more than the copy.
+constexpr std::size_t kPageBytes = std::size_t{2} << 20;
 
 }  // namespace
 
@@ -64,7 +65,8 @@ absl::StatusOr<std::unique_ptr<std::byte, RowStore::Free>> RowStore::Spill() {
     if (!made.ok()) return failed(made.status());
     spool_ = *std::move(made);
   }
-  const auto last = std::find_if(chunks_.rbegin(), chunks_.rend(), [](const Chunk& chunk) { return chunk.memory != nullptr; });
+  const auto last =
+      std::find_if(chunks_.rbegin(), chunks_.rend(), [](const Chunk& chunk) { return chunk.memory != nullptr; });
   last->offset = spool_->size();
   const absl::Status status = spool_->Append({last->memory.get(), chunk_rows_ * row_bytes_});
   if (!status.ok()) return failed(status);

@@ -19,9 +19,12 @@ namespace downpour::worker {
 
 // How much a worker keeps of its samples, and where.
 struct StoreLimits {
-  std::uint64_t total_bytes = std::numeric_limits<std::uint64_t>::max();   // in memory and spool: worker.feed_limit_bytes
-  std::uint64_t memory_bytes = std::numeric_limits<std::uint64_t>::max();  // of these in memory: worker.feed_memory_bytes
-  std::string spool_dir = {};  // the folder of the spool file, which is made when it is needed: worker.spool_dir
+  // In memory and spool file together: worker.feed_limit_bytes.
+  std::uint64_t total_bytes = std::numeric_limits<std::uint64_t>::max();
+  // Of these in memory: worker.feed_memory_bytes, or what a launcher grants.
+  std::uint64_t memory_bytes = std::numeric_limits<std::uint64_t>::max();
+  // The folder of the spool file, which is made when it is needed.
+  std::string spool_dir = {};
 };
 
 // Owns its rows, in the order in which they came, in chunks of some MiB that never move: growing copies nothing, and a
@@ -38,8 +41,8 @@ class RowStore {
   // `limits.total_bytes` is the owner's to watch.
   RowStore(std::size_t row_bytes, const StoreLimits& limits);
 
-  // Adds rows: at least one, at most `rows`, whose bytes the caller writes before the next call. What the owner keeps in
-  // memory beside the rows, `beside_bytes`, counts as theirs. Fails with kResourceExhausted where there is no memory or
+  // Adds rows: at least one, at most `rows`, whose bytes the caller writes before the next call. What the owner keeps
+  // in memory beside the rows, `beside_bytes`, counts as theirs. Fails with kResourceExhausted where there is no memory or
   // the disk is full, kFailedPrecondition where there can be no spool file, kDataLoss where it can't be written.
   absl::StatusOr<Run> Add(std::size_t rows, std::uint64_t beside_bytes);
 

@@ -84,10 +84,10 @@ private final class Driver(spark: SparkSession, folder: Path) {
       .setSettings(Map("optimizer" -> Map("name" -> "adam", "learning_rate" -> 0.01))).fit(data)
     model.write.save(path("scala-numbers"))
     DownpourRegressionModel.load(path("scala-numbers")).transform(df).write.parquet(path("scored-numbers"))
-    Map("history" -> model.summary.objectiveHistory, "other estimator" -> said(classifier().setJob(
-      "name: x\ndata: {shape: [6]}\nnet: [{name: ip1, type: inner_product, outputs: 1}, " +
-        "{name: l, type: euclidean_loss}]")
-      .clear(classifier().layers).fit(df)))
+    val job = "name: x\ndata: {shape: [6]}\nnet: [{name: ip1, type: inner_product, outputs: 1}," +
+      " {name: loss, type: euclidean_loss}]"
+    Map("history" -> model.summary.objectiveHistory,
+        "other estimator" -> said(new DownpourClassifier().setJob(job).fit(df)))
   }
 
   private def scored(model: DownpourClassificationModel, name: String): Unit =

@@ -37,6 +37,7 @@ private[downpour] final class Predictor(jobText: String, model: Array[Byte], lay
   override def close(): Unit = if (!closed) {
     closed = true
     writer.interrupt()
+    process.destroyForcibly() // or a write that it does not take would keep its standard input from being closed
     Child.end(process, GraceSeconds)
     Folder.remove(folder)
   }

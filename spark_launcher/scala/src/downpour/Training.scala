@@ -105,9 +105,7 @@ private[downpour] object Training {
   private def mayBeTriedAgain(context: SparkContext, running: RunningJob): Boolean =
     running.strong && running.rendezvous.isEmpty && !context.master.matches("""local(\[[^,]*\])?""")
 
-  /** All results; cancels the Spark job if this thread is interrupted, or if the supervisor fails and no task says why.
-    * 
-    */
+  /** All results; cancels the Spark job if this thread is interrupted, or if ps-run fails and no task says why. */
   private def collect(trained: RDD[PartitionResult], supervisor: Supervisor,
                       running: RunningJob): Seq[PartitionResult] = {
     val action = trained.collectAsync()

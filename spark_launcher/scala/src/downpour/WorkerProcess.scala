@@ -27,8 +27,8 @@ private[downpour] object Meeting {
     val host = rendezvous.take(colon).stripPrefix("[").stripSuffix("]")
     socket.connect(new InetSocketAddress(host, rendezvous.drop(colon + 1).toInt), TimeoutMs)
     val own = socket.getLocalAddress
-    val isSix = own.isInstanceOf[Inet6Address]
-    Meeting(rendezvous, if (isSix) s"[${own.getHostAddress}]:0" else s"${own.getHostAddress}:0")
+    val listenHost = if (own.isInstanceOf[Inet6Address]) s"[${own.getHostAddress}]" else own.getHostAddress
+    Meeting(rendezvous, s"$listenHost:0")
   }
 }
 

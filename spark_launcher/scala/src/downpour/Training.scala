@@ -10,6 +10,7 @@ import scala.util.{Failure, Success}
 import org.apache.spark.{FutureAction, SparkContext, SparkException}
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.functions.xxhash64
 import org.apache.spark.sql.types.ArrayType
 import org.apache.spark.sql.{DataFrame, Dataset}
 
@@ -29,19 +30,28 @@ private[downpour] object Training {
   private val BeginAgain =
     "where the shards live in the workers, a lost one takes its share along: the job has to begin again"
 
-  /** Trains; if the number of partitions is not the job's `workers`, the rows are repartitioned.
+  /** Trains. If the rows are not to be dealt out, a worker has a partition as it is, unless these are not as many as the
+    * job's `workers`.
     *
     * Throws DataError for columns that cannot be trained on, WorkerFailed for the first worker that failed, and
     * TrainingFailed, which both are too, for anything else that kept the job from ending well. Whatever ends it, an
     * interrupt of the calling thread included, the servers and workers end with it.
     */
-  def train(data: Dataset[_], job: Job, columns: TrainingColumns): TrainingResult = {
+  def train(data: Dataset[_], job: Job, columns: TrainingColumns, dealOut: Boolean): TrainingResult = {
     val rows = columns.select(data)
     if (areFloatsWithTheScaleOfBytes(rows, job)) println(
       "The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set data:" +
         " {scale: 1} unless they lie between 0 and 255.")
-    run(data.sparkSession.sparkContext, job, partitioned(rows, job.workers), columns.layout(rows.schema))
+    val partitions = if (dealOut) dealt(rows, job.workers) else partitioned(rows, job.workers)
+    run(data.sparkSession.sparkContext, job, partitions, columns.layout(rows.schema))
   }
+
+  /** The rows in as many partitions as workers, each with rows like all of them, however they were sorted before. Each is
+    * sorted by a hash, so that a task that is tried again is given the same rows in the same order.
+    */
+  private def dealt(rows: DataFrame, workers: Int): RDD[InternalRow] =
+    rows.repartition(workers).sortWithinPartitions(xxhash64(rows.columns.map(Columns.quoted).toSeq: _*))
+      .queryExecution.toRdd
 
   /** The rows as Spark has them inside, in so many partitions. */
   private def partitioned(rows: DataFrame, workers: Int): RDD[InternalRow] = {

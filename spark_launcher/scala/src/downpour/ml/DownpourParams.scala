@@ -45,6 +45,11 @@ trait DownpourParams extends Params with HasFeaturesCol with HasLabelCol with Ha
 
   final val batchSize: IntParam = new IntParam(this, "batchSize", "rows in one worker's step.")
 
+  final val repartitionRandomShuffle: BooleanParam = new BooleanParam(
+    this, "repartitionRandomShuffle", "deal the rows out to the workers as if at random, however they are sorted, and" +
+      " not by the partitions they are in.")
+  setDefault(repartitionRandomShuffle, true)
+
   final val runDir: Param[String] = new Param(
     this, "runDir", "folder on the driver in which each fit makes one for its logs, metrics and model.")
 
@@ -55,6 +60,7 @@ trait DownpourParams extends Params with HasFeaturesCol with HasLabelCol with Ha
   def getSyncMode: String = $(syncMode)
   def getNumWorkers: Int = $(numWorkers)
   def getBatchSize: Int = $(batchSize)
+  def getRepartitionRandomShuffle: Boolean = $(repartitionRandomShuffle)
   def getRunDir: String = $(runDir)
 
   /** One column of features, or a list of columns of numbers. */

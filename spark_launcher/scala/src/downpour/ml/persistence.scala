@@ -3,6 +3,7 @@ package downpour.ml
 import java.util.Collections
 
 import org.apache.hadoop.fs.Path
+import org.apache.spark.ml.Model
 import org.apache.spark.ml.param.{Param, Params}
 import org.apache.spark.ml.util.{MLReader, MLWriter}
 import org.apache.spark.sql.types._
@@ -47,9 +48,13 @@ private[ml] final class ParamsReader[T <: Params](className: String, make: (Spar
     if (found != className && found != className.replace(".ml.", ".ml.classifier."))
       throw new IllegalArgumentException(s"$path holds a $found, not a $className")
     val instance = make(sparkSession, path, metadata("uid").toString)
-    Json.asObject(metadata("paramMap")).get.foreach { case (name, value) =>
-      val param = instance.getParam(name).asInstanceOf[Param[Any]]
-      instance.set(param, param.jsonDecode(Json.write(value)))
+    Json.asObject(metadata("paramMap")).get.foreach {
+      case (name, value) if instance.hasParam(name) =>
+        val param = instance.getParam(name).asInstanceOf[Param[Any]]
+        instance.set(param, param.jsonDecode(Json.write(value)))
+      // How a model was trained makes no difference to what it does.
+      case (name, _) => if (!instance.isInstanceOf[Model[_]]) throw new IllegalArgumentException(
+        s"$path sets the param $name, which only Python's $className has")
     }
     instance
   }

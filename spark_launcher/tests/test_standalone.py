@@ -118,6 +118,6 @@ def test_an_executor_that_is_killed_costs_nothing_but_time(cluster, mode):
     assert len(joined) > 2
     if mode == "bsp":  # all start again, and nobody without the others
         assert [partition for partition, _ in joined[2:]] in (["0", "1"], ["1", "0"])
-        assert len({stage for _, stage in joined[2:]}) == 1 and joined[2][1] > joined[0][1]
+        assert len({stage for _, stage in joined[2:]}) == 1 and int(joined[2][1]) > int(joined[0][1])
         log = (run / "logs" / "server-0.log").read_text()
         assert log.index("left: DONE") > log.rindex("joined")

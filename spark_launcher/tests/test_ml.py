@@ -93,6 +93,13 @@ def test_the_summary_tells_how_it_went(model):
     assert os.path.exists(os.path.join(summary.run_dir, "model.safetensors"))
 
 
+def test_rows_of_a_file_are_scored_with_all_their_columns(model, df, tmp_path, spark):
+    df.write.parquet(str(tmp_path / "rows"))
+    read = spark.read.parquet(str(tmp_path / "rows"))
+    assert model.transform(read).orderBy("id").collect() == model.transform(df).orderBy("id").collect()
+    assert model.extractFeatures(read, ["ip2"]).filter("label = 1").count() == df.filter("label = 1").count()
+
+
 def test_features_of_each_kind_are_the_same_to_the_net(model, df, rows, spark):
     def predictions(scored):
         return [row.prediction for row in scored.orderBy("id").select("prediction").collect()]

@@ -75,6 +75,7 @@ class DownpourModel(Model, DownpourParams, DownpourModelWritable, DownpourModelR
 
         A column without a name is left out, as in pyspark.ml.
         """
+        dataset = columns.by_rows(dataset)
         scored = columns.free_name(dataset, "downpour")
         result = dataset.withColumn(scored, udf(columns.features(dataset, self._features_columns())))
         for name, (field, shape) in fields.items():

@@ -5,6 +5,7 @@ import java.nio.file.{Files, Path}
 import scala.concurrent.Await
 import scala.concurrent.TimeoutException
 import scala.concurrent.duration._
+import scala.util.control.NonFatal
 import scala.util.{Failure, Success}
 
 import org.apache.spark.{FutureAction, SparkContext, SparkException}
@@ -42,7 +43,9 @@ private[downpour] object Training {
     if (areFloatsWithTheScaleOfBytes(rows, job)) println(
       "The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set data:" +
         " {scale: 1} unless they lie between 0 and 255.")
-    val partitions = if (dealOut) dealt(rows, job.workers) else partitioned(rows, job.workers)
+    // Where there is a shuffle, Spark may run the stages before it as soon as it is asked for the rows.
+    val partitions = try { if (dealOut) dealt(rows, job.workers) else partitioned(rows, job.workers) }
+                     catch { case NonFatal(error) => throw sparkFailure(error) }
     run(data.sparkSession.sparkContext, job, partitions, columns.layout(rows.schema))
   }
 
@@ -149,16 +152,18 @@ private[downpour] object Training {
     worker.map(_.withCause(error)).map { failure =>
       if (running.rendezvous.nonEmpty && failure.avoidable) failure.withHint(BeginAgain) else failure
     }.orElse(supervisor.failure()).getOrElse {
-      if (text.contains("SPARK-24819")) new TrainingFailed(TooFewSlots, error)
-      else roots.last match {
-        // Spark's own word for a job that it gave up.
-        case root: SparkException if root eq error =>
-          new TrainingFailed("the Spark job failed: " + text.linesIterator.find(_.trim.nonEmpty).getOrElse(error),
-                             error)
-        case root => new TrainingFailed(s"a partition could not be computed: $root", error)
-      }
+      if (text.contains("SPARK-24819")) new TrainingFailed(TooFewSlots, error) else sparkFailure(error)
     }
   }
+
+  /** What Spark says of a job that it gave up, by the root of its error. */
+  private def sparkFailure(error: Throwable): TrainingFailed =
+    Iterator.iterate(error)(_.getCause).takeWhile(_ != null).take(20).toSeq.last match {
+      case root: SparkException if root eq error =>
+        val lines = String.valueOf(error.getMessage).linesIterator
+        new TrainingFailed("the Spark job failed: " + lines.find(_.trim.nonEmpty).getOrElse(error), error)
+      case root => new TrainingFailed(s"a partition could not be computed: $root", error)
+    }
 
   /** Refuses a strong job that a local Spark can never run; Spark itself says so only after ten minutes.
     *

@@ -9,6 +9,21 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", default=False, help="also the tests that are marked long")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes too long for every run; tools/test --long has it")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes long; tools/test --long has it"))
+
+
 @pytest.fixture(scope="session")
 def spark():
     import pyspark

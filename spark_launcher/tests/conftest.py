@@ -1,6 +1,7 @@
 """Fixtures: a local Spark, and stand-ins for the native programs."""
 import json
 import os
+import signal
 import stat
 import sys
 
@@ -63,14 +64,19 @@ def fake_run(tmp_path):
 
 @pytest.fixture
 def write_job(tmp_path):
-    """Writes a job file for the stand-ins: JSON, which is YAML too."""
+    """Writes a job file for the stand-ins: JSON, which is YAML too. A stand-in that a failed test has left behind is ended:
+    its task would keep a slot from the tests that follow."""
     def write(workers=2, mode="downpour", shape=(1, 2, 2), **behaviour):
         job = {"workers": workers, "sync": {"mode": mode}, "data": {"shape": list(shape)},
                "folder": str(tmp_path), **behaviour}
         path = tmp_path / "job.yaml"
         path.write_text(json.dumps(job))
         return str(path)
-    return write
+    yield write
+    for file in tmp_path.glob("pid-*"):
+        pid = int(file.read_text() or 0)
+        if pid and is_running(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 def is_running(pid):

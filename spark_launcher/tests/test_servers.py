@@ -143,6 +143,7 @@ def test_servers_that_run_already(cluster):
         assert [server.wait(15) for server in servers] == [0, 0]
 
 
+@pytest.mark.long
 def test_the_doctor_finds_what_will_fail(cluster):
     broken = cluster.folder / "ps-worker"
     broken.write_text("#!/bin/sh\necho 'error while loading shared libraries: libdnnl.so.2' >&2\nexit 127\n")

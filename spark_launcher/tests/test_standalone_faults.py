@@ -276,6 +276,7 @@ def test_too_few_slots_are_told_before_anything_starts(faults):
     assert seen["runs"] == 0
 
 
+@pytest.mark.long
 def test_dynamic_allocation_with_an_executor_that_joins_late(_cluster, tmp_path):
     _cluster.folder = tmp_path
     seen = last_line(_cluster.run(PRELUDE + DYNAMIC))

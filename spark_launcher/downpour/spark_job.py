@@ -40,20 +40,22 @@ class SparkJob:
                 self._outcome.append(lambda: result)
             except BaseException as error:
                 self._outcome.append(functools.partial(_raise, error))
+            finally:
+                self._ended.set()
 
-        self._thread = threading.Thread(target=run, name=self._tag.name, daemon=True)
-        self._thread.start()
+        # Not the thread's own word: a join that is interrupted takes it for ended (in Python before 3.13).
+        self._ended = threading.Event()
+        threading.Thread(target=run, name=self._tag.name, daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, waiting for so long at most."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._ended.wait(seconds)
 
     def cancel(self) -> None:
         """Cancels what still runs of it, and waits until its tasks have ended, for 10 s at most."""
-        if self._thread.is_alive():
+        if not self._ended.is_set():
             self._tag.cancel()
-            self._thread.join(_CANCEL_S)
+            self._ended.wait(_CANCEL_S)
 
     def result(self) -> Any:
         """What the action gave, or raises what it raised; once wait has said that it has ended."""

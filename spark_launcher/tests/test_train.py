@@ -169,10 +169,15 @@ def test_an_interrupt_ends_everything(data, programs, write_job, tmp_path, runni
         while len(list(tmp_path.glob("feed-*"))) < 2:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
+    # PySpark's own handler cancels all jobs, whoever's they are.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        downpour.train(data, write_job(mode=mode, worker={"0": "does not end", "1": "does not end"}), programs=programs)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            downpour.train(data, write_job(mode=mode, worker={"0": "does not end", "1": "does not end"}), programs=programs)
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert_nothing_runs(tmp_path, running)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import time
@@ -86,10 +87,11 @@ class Stopwatch:
 
 
 def by_ps_run(job_file, run_dir):
-    watch = Stopwatch()
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(f"{run_dir}.log", "wb") as log:
         ended = subprocess.run([PS_RUN, job_file, "--run-dir", run_dir], stdout=log, stderr=subprocess.STDOUT)
-    seconds, cpu_seconds = watch.read()
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if ended.returncode != 0:
         sys.exit(f"ps-run failed:\n{pathlib.Path(log.name).read_text()[-2000:]}")
     return Seen(seconds, cpu_seconds, json.loads((pathlib.Path(run_dir) / "summary.json").read_text()))

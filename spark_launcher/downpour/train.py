@@ -169,8 +169,8 @@ def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[
                 if not supervisor.is_done():  # where it is, only the way back to here has failed
                     cause = _cause(error, spark_job, supervisor, running)
                     raise placed.failure(isinstance(cause, WorkerFailed) and cause.follows) or cause from error
-                results = []
-            if results and not any(result.samples for result in results):
+                results = None
+            if results is not None and not any(result.samples for result in results):
                 raise TrainingFailed("there are no rows to train on")
             supervisor.wait_finished()
     if placed.stage:
@@ -179,7 +179,7 @@ def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[
     retries = [failure.as_attempt() for failure in failed_attempts(spark_job.failed_tasks(), summary, running.strong)]
     for retry in retries:
         print("An attempt failed, and another went on where it had got to: %s" % (retry,))
-    return TrainingResult(running.run_dir, summary, _complete(results, summary), retries)
+    return TrainingResult(running.run_dir, summary, _complete(results or [], summary), retries)
 
 
 def _may_be_tried_again(spark, cluster: Cluster) -> bool:
@@ -205,8 +205,8 @@ def _cluster(running: RunningJob, job: Job, programs: Programs, memory: Optional
                    rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s, memory=memory)
 
 
-def _watched(job: SparkJob, supervisor: Supervisor, placed: Servers) -> List[Result]:
-    """The workers' results; none where Spark does not bring them, though ps-run says that all has been done.
+def _watched(job: SparkJob, supervisor: Supervisor, placed: Servers) -> Optional[List[Result]]:
+    """The workers' results; None where Spark does not bring them, though ps-run says that all has been done.
 
     Cancels the job if this thread is interrupted, or if ps-run or a server that is a task fails and the workers do not say
     why.
@@ -222,7 +222,7 @@ def _watched(job: SparkJob, supervisor: Supervisor, placed: Servers) -> List[Res
                 raise failure
             if failure is None and waited > _BRING_S:
                 job.cancel()
-                return []
+                return None
     except BaseException:
         job.cancel()
         raise

@@ -185,10 +185,13 @@ def test_the_run_folder_knows_why_too(spark, job_file, tmp_path):
     assert "worker of partition 0" in problem and "column 'features', row 3 of the partition, is null" in problem
 
 
-@pytest.mark.parametrize("mode", ["downpour", "bsp"])
-def test_no_rows_at_all_are_said_to_be_none(spark, job_file, mode):
+@pytest.mark.parametrize("mode, less", [("downpour", "where"), ("bsp", "where"), ("bsp", "limit")])
+def test_no_rows_at_all_are_said_to_be_none(spark, job_file, mode, less):
+    frame = fashion(spark, rows=100)
+    # Of limit(0) Spark knows that it is empty, and starts no task.
+    frame = frame.where("label > 9") if less == "where" else frame.limit(0)
     with pytest.raises(TrainingFailed, match="there are no rows to train on"):
-        downpour.train(fashion(spark, rows=100).where("label > 9"), job_file(sync={"mode": mode}))
+        downpour.train(frame, job_file(sync={"mode": mode}), repartition_random_shuffle=True)
 
 
 def test_floats_scaled_as_bytes_are_remarked_on(spark, job_file, capfd):

@@ -54,13 +54,14 @@ class ServerStage:
         self._failure: Optional[TrainingFailed] = None
         self._ending = False
         self._logs: Dict[int, bytes] = {}            # of the stage's thread, until it has ended
+        # Not the thread's own word: a join that is interrupted takes it for ended (in Python before 3.13).
+        self._ended = threading.Event()
 
     def __enter__(self) -> ServerStage:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server((self._host, 0), family=family, backlog=max(64, self._count))
         threading.Thread(target=self._accept, daemon=True).start()
-        self._thread = threading.Thread(target=self._run, name=self._tag.name, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name=self._tag.name, daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -70,10 +71,9 @@ class ServerStage:
         _shut(self._listener)
         for connection in connections:
             _shut(connection)
-        self._thread.join(_DRAIN_S)
-        if self._thread.is_alive():
+        if not self._ended.wait(_DRAIN_S):
             self._tag.cancel()
-            self._thread.join(_CANCEL_S)
+            self._ended.wait(_CANCEL_S)
 
     def wait_started(self) -> List[Listening]:
         """Where all servers listen, once they do. Raises TrainingFailed if one does not start within two minutes."""
@@ -118,7 +118,10 @@ class ServerStage:
         except Exception as error:
             text = str(error)
             lines = [line for line in text.splitlines() if line.strip()]
-            self._fail("the servers' Spark job failed: " + (last_python_error(text) or (lines or [type(error).__name__])[0]))
+            self._fail("the servers' Spark job failed: "
+                       + (last_python_error(text) or (lines or [type(error).__name__])[0]))
+        finally:
+            self._ended.set()
 
     def _accept(self) -> None:
         while True:

@@ -142,7 +142,7 @@ def shrinks(partition, tries, size):
 once_it_trains("shrinks", lambda: kill_worker("shrinks", 0))
 seen["shrinks"] = train("shrinks", [400], "asp", epochs, shrinks)
 
-sys.modules["downpour.slots"]._EXECUTORS_S = 1.0
+sys.modules["downpour.slots"].EXECUTORS_S = 1.0
 seen["slots"] = train("slots", [20] * 5, "bsp", 1)
 print(json.dumps(seen))
 """
@@ -289,10 +289,12 @@ def test_a_driver_that_is_killed_leaves_nothing(_cluster, tmp_path):
     _cluster.folder = tmp_path
     driver = _cluster.start(PRELUDE + ENDLESS)
     deadline = time.monotonic() + 120
-    while not any('"progress"' in path.read_text() for path in tmp_path.glob("runs/*/metrics.jsonl")):
+    # ps-run, two servers and two workers, one of which may be well ahead of the other.
+    while len(_cluster.programs()) < 1 + 2 + 2 or not any(
+        '"progress"' in path.read_text() for path in tmp_path.glob("runs/*/metrics.jsonl")
+    ):
         assert driver.poll() is None and time.monotonic() < deadline, driver.communicate()
         time.sleep(0.05)
-    assert len(_cluster.programs()) == 1 + 2 + 2
     os.killpg(driver.pid, signal.SIGKILL)  # with its JVM; ps-run has a session of its own
     killed = time.monotonic()
     while _cluster.programs() or _cluster.executors():

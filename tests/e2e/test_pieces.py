@@ -225,6 +225,18 @@ def test_a_duplicate_waits_for_the_first_attempt_and_says_what_that_one_did(plac
     assert late.returncode == 0 and json.loads(late.stdout.splitlines()[-1]) == done[0]
 
 
+# max_pushes_in_flight and the one that accrues, of n_push batches each: what a lost attempt may have done in vain.
+UNACKNOWLEDGED = 3 * 5 * 64
+
+
+def go_beyond_what_is_unacknowledged(place, worker):
+    """Until the server has surely recorded a position; returns how many samples the worker has had by then."""
+    samples = 0
+    while samples <= 2 * UNACKNOWLEDGED:
+        samples = place.wait_for_event(worker, "progress")["samples"]
+    return samples
+
+
 def test_a_duplicate_goes_on_where_a_lost_attempt_got_to(place):
     job = place.job(**one_server(training=LONG, worker="{heartbeat_ms: 50, lease_ms: 2000}"))
     _, listening = place.serve(job)
@@ -236,12 +248,9 @@ def test_a_duplicate_goes_on_where_a_lost_attempt_got_to(place):
         place.wait_for_event(worker, "waiting")
     third.send_signal(signal.SIGTERM)
     assert third.wait(15) == 75
-    unacknowledged = 3 * 5 * 64  # max_pushes_in_flight and the one that accrues, of n_push batches each
-    before = 0
-    while before <= 2 * unacknowledged:
-        before = place.wait_for_event(first, "progress")["samples"]
+    before = go_beyond_what_is_unacknowledged(place, first)
     first.kill()
-    assert place.wait_for_event(second, "progress")["samples"] >= before - unacknowledged
+    assert place.wait_for_event(second, "progress")["samples"] >= before - UNACKNOWLEDGED
     second.send_signal(signal.SIGTERM)
     assert second.wait(15) == 75
 
@@ -251,8 +260,7 @@ def test_other_rows_than_an_earlier_attempt_had_are_refused(place):
     _, listening = place.serve(job)
     flags = ["--servers", listening["address"], "--partition", 0]
     first = place.start("ps-worker", "--config", job, *flags)
-    place.wait_for_event(first, "progress")
-    place.wait_for_event(first, "progress")
+    go_beyond_what_is_unacknowledged(place, first)
     first.send_signal(signal.SIGTERM)
     assert first.wait(15) == 75
     other = place.folder / "other.yaml"

@@ -13,8 +13,10 @@ import pyspark
 import pytest
 from pyspark.ml.linalg import Vectors
 
+from downpour.errors import TrainingFailed
 from downpour.frames import Columns, FrameEncoder
 from downpour.ml import DownpourClassificationModel, DownpourClassifier, DownpourRegressionModel
+from downpour.placement import place
 
 _spec = importlib.util.spec_from_file_location("standalone", pathlib.Path(__file__).with_name("standalone.py"))
 _standalone = importlib.util.module_from_spec(_spec)
@@ -89,15 +91,23 @@ def cluster(folder):
 
 
 @pytest.fixture(scope="module")
-def driver_jar(folder):
-    """The driver program of ../scala/tests, compiled against the jar, as is what a Java user writes."""
-    jars, classes, jar = SPARK / "jars", folder / "classes", folder / "driver.jar"
+def compiling(folder):
+    """The compiler at work on the driver program of ../scala/tests, against the jar, as a user's would be."""
+    jars, classes = SPARK / "jars", folder / "classes"
     classes.mkdir()
     compiler = [str(next(jars.glob("scala-%s-2.*.jar" % part))) for part in ("compiler", "reflect", "library")]
-    path, sources = "%s:%s/*" % (JAR, jars), ROOT / "spark_launcher" / "scala" / "tests"
-    subprocess.run(["java", "-XX:TieredStopAtLevel=1", "-cp", ":".join(compiler), "scala.tools.nsc.Main",
-                    "-classpath", path, "-d", str(classes), "-Werror", str(sources / "Driver.scala")], check=True)
-    subprocess.run(["javac", "-cp", path, "-d", str(classes), str(sources / "JavaUser.java")], check=True)
+    return subprocess.Popen(
+        ["java", "-XX:TieredStopAtLevel=1", "-cp", ":".join(compiler), "scala.tools.nsc.Main", "-classpath",
+         "%s:%s/*" % (JAR, jars), "-d", str(classes), "-Werror", str(ROOT / "spark_launcher/scala/tests/Driver.scala")])
+
+
+@pytest.fixture(scope="module")
+def driver_jar(compiling, folder):
+    """The driver program, and what a Java user writes."""
+    classes, jar = folder / "classes", folder / "driver.jar"
+    subprocess.run(["javac", "-cp", "%s:%s/jars/*" % (JAR, SPARK), "-d", str(classes),
+                    str(ROOT / "spark_launcher/scala/tests/JavaUser.java")], check=True)
+    assert compiling.wait() == 0
     subprocess.run(["jar", "--create", "--file", str(jar), "-C", str(classes), "."], check=True)
     return jar
 
@@ -107,14 +117,14 @@ def submit(master, *arguments, timeout=500):
     environment = {name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"}
     return subprocess.run(
         [str(SPARK / "bin" / "spark-submit"), "--master", master, "--conf", "spark.ui.enabled=false", "--conf",
-         "spark.driver.host=127.0.0.1", "--conf", "spark.executor.memory=512m", "--conf", "spark.task.maxFailures=1",
+         "spark.driver.host=127.0.0.1", "--conf", "spark.executor.memory=512m", "--conf", "spark.task.maxFailures=2",
          "--conf", "spark.ui.showConsoleProgress=false", *map(str, arguments)],
         env={**environment, "SPARK_LOCAL_IP": "127.0.0.1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, timeout=timeout)
 
 
 @pytest.fixture(scope="module")
-def seen(cluster, driver_jar, left_by_python, folder):
+def seen(compiling, cluster, left_by_python, driver_jar, folder):
     """What the driver program saw; it runs once for all tests."""
     ended = submit(cluster.url, "--class", "downpour.Driver", "--jars", JAR, driver_jar, folder)
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-6000:]
@@ -230,7 +240,7 @@ def test_in_a_pipeline_with_text_labels(seen):
     ("width", "WorkerFailed: .*column 'features', row 0 .* has 6 values: the job's data.shape makes it 5"),
     ("classes", "WorkerFailed: .*the net has 2 classes, counted from 0.*its last log lines:"),
     ("no rows", "TrainingFailed: there are no rows to train on"),
-    ("a failing source", "TrainingFailed: a partition could not be computed: .*the source is gone"),
+    ("a failing source", "PartitionFailed: a partition could not be computed: .*the source is gone"),
     ("nan scored", "row 0 of the partition, has a value that is not finite"),
     ("layer", "the net has no layer ip9 with values; it has ip1, relu1, ip2"),
     ("layer column", "IllegalArgumentException: there is a column 'label' already"),
@@ -250,11 +260,33 @@ def test_bad_input_is_said(seen, what, message):
     assert re.search(message, seen["refused"][what], re.DOTALL)
 
 
-def test_a_killed_worker_is_the_one_error(seen):
+def test_an_attempt_that_fails_is_made_up_for_and_told_of(seen):
+    assert seen["retried"] == {"result": "done", "retries": ["it was killed"]}
+
+
+def test_the_first_failed_attempt_is_the_one_error_and_the_others_are_listed(seen):
     told = seen["killed"]
-    assert (told.get("status"), told["reason"]) == (-9, "it was killed")
+    assert (told.get("status"), told["reason"], told["partition"]) == (-9, "it was killed", 0)
     assert "out of memory" in told["hint"] and 0 < told["lines"] <= 50
     assert "at org.apache" not in told["message"] and told["cause"] == "org.apache.spark.SparkException"
+    ((partition, attempt, reason),) = told["others"]
+    assert partition == 0 and int(attempt.split(".")[1]) > int(told["attempt"].split(".")[1])
+    assert "attempt %s on " % attempt in told["message"]
+
+
+def test_servers_as_tasks(seen):
+    told = seen["tasks"]
+    assert told["result"] == "done" and told["logs"] == ["server-0.log", "worker-0.log"]
+    assert "TrainingFailed: server 0 on " in told["lost"] and "failed: it was killed by signal 9" in told["lost"]
+
+
+def test_servers_are_where_python_has_them(seen):
+    for servers, addresses, host, peers, theirs in seen["places"]:
+        try:
+            ours = list(place(servers, addresses, host or None, peers).addresses)
+        except TrainingFailed as error:
+            ours = str(error)
+        assert ours == theirs, (servers, addresses, host, peers)
 
 
 def test_an_interrupt_ends_the_workers(seen, folder):
@@ -280,7 +312,9 @@ def left_in(folder):
     return found
 
 
-def test_a_whole_job_by_spark_submit(tmp_path):
+@pytest.fixture
+def submitted(tmp_path):
+    """A job file, and what spark-submit of it comes to on a local Spark of so many threads."""
     job = {"name": "submitted", "workers": 2, "sync": {"mode": "easgd"},
            "optimizer": {"name": "sgd", "learning_rate": 0.1},
            "training": {"batch": 50, "epochs": 2}, "run": {"dir": str(tmp_path / "runs"), "evaluations": 1},
@@ -289,15 +323,31 @@ def test_a_whole_job_by_spark_submit(tmp_path):
                     "test": {"images": str(FASHION / "t10k-images-idx3-ubyte.gz"),
                              "labels": str(FASHION / "t10k-labels-idx1-ubyte.gz")}},
            "net": [{"name": "ip1", "type": "inner_product", "outputs": 10}, {"name": "loss", "type": "softmax_loss"}]}
-    (tmp_path / "job.yaml").write_text(json.dumps(job))
-    ended = submit("local[2]", "--class", "downpour.Main", JAR, tmp_path / "job.yaml", "--model", tmp_path / "model")
+
+    def run(threads, mode, *flags):
+        job["sync"]["mode"] = mode
+        (tmp_path / "job.yaml").write_text(json.dumps(job))
+        return submit("local[%d]" % threads, "--class", "downpour.Main", JAR, tmp_path / "job.yaml", *flags)
+    return run
+
+
+def test_a_whole_job_by_spark_submit(submitted, tmp_path):
+    ended = submitted(2, "easgd", "--model", tmp_path / "model")
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     assert len(re.search(r"loss of each epoch: (.*)", ended.stdout).group(1).split(", ")) == 2
     assert float(re.search(r"accuracy on held-out rows: ([\d.]+) %", ended.stdout).group(1)) > 50
     assert (tmp_path / "model" / "metadata").is_dir() and (tmp_path / "model" / "data").is_dir()
 
 
-def test_a_job_that_fails_says_why_in_one_line(tmp_path):
-    ended = submit("local[2]", "--class", "downpour.Main", JAR, tmp_path / "none.yaml")
+def test_a_job_that_fails_says_why_in_one_line(submitted):
+    ended = submitted(1, "bsp")
+    assert ended.returncode == 1
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("downpour: ")]
+    assert "Spark has fewer slots than the job has workers" in line and line.endswith("(1 slots, 2 workers)")
+
+
+def test_a_job_that_is_not_there(tmp_path):
+    ended = subprocess.run(["java", "-cp", "%s:%s/*" % (JAR, SPARK / "jars"), "downpour.Main", tmp_path / "none.yaml"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 1
     assert "downpour: there is no job file %s" % (tmp_path / "none.yaml") in ended.stderr.splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from .. import report
+from ..errors import FailedAttempt
 from ..shim import Epoch, Measure, Result
 from ..train import TrainingResult
 
@@ -14,6 +15,7 @@ class TrainingSummary(NamedTuple):
     objectiveHistory: mean loss over all workers' rows. accuracyHistory: share of them that was right; None for numbers.
     validationObjectiveHistory, validationAccuracyHistory: the same of rows that are held out; empty where there are none.
     run_dir: the run's folder on the driver, with logs, plot and metrics. totals: what ps-run's summary.json says.
+    failedAttempts: the tries at a partition that failed before others went on where they had got to.
     """
     objectiveHistory: List[Optional[float]]
     accuracyHistory: List[Optional[float]]
@@ -21,6 +23,7 @@ class TrainingSummary(NamedTuple):
     validationAccuracyHistory: List[Optional[float]]
     run_dir: str
     totals: Dict[str, Any]
+    failedAttempts: List[FailedAttempt] = []
 
     @classmethod
     def of(cls, result: TrainingResult) -> TrainingSummary:
@@ -30,7 +33,7 @@ class TrainingSummary(NamedTuple):
             held_out = []
         histories = [[getattr(measure, field) if measure else None for measure in measures]
                      for measures in (train, held_out) for field in ("loss", "accuracy")]
-        return cls(*histories, result.run_dir, result.summary)
+        return cls(*histories, result.run_dir, result.summary, result.retries)
 
     @property
     def totalIterations(self) -> int:

@@ -2,6 +2,7 @@ package downpour
 
 import java.io.ByteArrayOutputStream
 import java.nio.file.{Files, Path, Paths}
+import java.util.UUID
 
 import scala.jdk.CollectionConverters._
 import scala.util.Try
@@ -37,8 +38,8 @@ private final class Driver(spark: SparkSession, folder: Path) {
     "frames" -> frames(),
     "downpour" -> fits("downpour"), "bsp" -> fits("bsp"), "peer" -> fits("peer"), "measured" -> measured(),
     "numbers" -> numbers(),
-    "python" -> fromPython(), "pipeline" -> pipeline(), "refused" -> refusals(), "killed" -> killed(),
-    "interrupted" -> interrupted())
+    "python" -> fromPython(), "pipeline" -> pipeline(), "refused" -> refusals(), "retried" -> retried(),
+    "killed" -> killed(), "interrupted" -> interrupted(), "tasks" -> serversAsTasks(), "places" -> places())
 
   private def path(name: String): String = folder.resolve(name).toString
 
@@ -151,31 +152,87 @@ private final class Driver(spark: SparkSession, folder: Path) {
     "null label" -> ("binary('1234')", "cast(null as int)"))
 
   /** A fit that takes so long that something can be done to it. */
-  private def long(name: String): DownpourClassifier =
-    classifier("asp").setMaxIter(2000).setLayers(Array(6, 400, 400, 3)).setRunDir(path(name))
+  private def long(name: String, epochs: Int = 2000): DownpourClassifier =
+    classifier("asp").setMaxIter(epochs).setLayers(Array(6, 400, 400, 3)).setRunDir(path(name))
+
+  /** The programs of such a fit that run now, by their command lines. */
+  private def running(program: String, name: String): Map[Long, Seq[String]] =
+    ProcessHandle.allProcesses.iterator.asScala.map(_.pid).map(pid =>
+      pid -> Try(Files.readString(Paths.get(s"/proc/$pid/cmdline"))).getOrElse("").split('\u0000').toSeq
+    ).filter { case (_, command) =>
+      command.headOption.exists(_.endsWith("/" + program)) && command.exists(_.contains(name))
+    }.toMap
+
+  private def eventually[R](look: => Option[R]): R =
+    Iterator.continually { Thread.sleep(50); look }.flatten.next()
 
   /** The process ids of the workers of such a fit, once all have begun. */
-  private def workers(name: String): Seq[Long] = {
-    def found = ProcessHandle.allProcesses.iterator.asScala.filter { process =>
-      val command = Try(Files.readString(Paths.get(s"/proc/${process.pid}/cmdline"))).getOrElse("")
-      command.contains("ps-worker") && command.contains(path(name)) &&
-        Try(Files.readString(Paths.get(command.split('\u0000').dropWhile(_ != "--log-file")(1)))).getOrElse("")
-          .contains("samples")
-    }.map(_.pid).toSeq
-    Iterator.continually { Thread.sleep(50); found }.find(_.size == 2).get
+  private def workers(name: String): Seq[Long] = eventually {
+    val found = running("ps-worker", path(name)).filter { case (_, command) =>
+      Try(Files.readString(Paths.get(command.dropWhile(_ != "--log-file")(1)))).getOrElse("").contains("samples")
+    }
+    Option.when(found.size == 2)(found.keys.toSeq)
   }
 
+  private def kill(pid: Long): Unit = ProcessHandle.of(pid).ifPresent(_.destroyForcibly())
+
+  private def retried(): Map[String, Any] = {
+    Child.onThread("killer")(kill(workers("retried").head))
+    val summary = long("retried", 80).fit(df).summary
+    Map("result" -> summary.totals("result"), "retries" -> summary.failedAttempts.map(_.reason))
+  }
+
+  /** Each try at partition 0 is killed. */
   private def killed(): Map[String, Any] = {
-    val killer = Child.onThread("killer")(ProcessHandle.of(workers("killed").head).get.destroyForcibly())
+    val fit = Thread.currentThread
+    val killer = Child.onThread("killer") {
+      workers("killed")
+      while (fit.isAlive && !Thread.interrupted()) {
+        running("ps-worker", path("killed")).foreach { case (pid, command) =>
+          if (command.dropWhile(_ != "--partition")(1) == "0") kill(pid)
+        }
+        Try(Thread.sleep(20)).failed.foreach(_ => Thread.currentThread.interrupt())
+      }
+    }
     val failure = Try(long("killed").fit(df)).failed.get
+    killer.interrupt()
     killer.join()
     failure match {
       case failed: WorkerFailed =>
         Map("status" -> failed.status.get, "reason" -> failed.reason, "hint" -> failed.hint, "host" -> failed.host,
-            "lines" -> failed.logTail.size, "message" -> failed.getMessage, "cause" -> failed.getCause.getClass.getName)
+            "lines" -> failed.logTail.size, "message" -> failed.getMessage, "cause" -> failed.getCause.getClass.getName,
+            "partition" -> failed.partition, "attempt" -> failed.attempt,
+            "others" -> failed.others.map(other => Seq(other.partition, other.attempt, other.reason)))
       case other => Map("reason" -> other.toString)
     }
   }
+
+  /** A fit whose servers are tasks, and one that loses such a server. */
+  private def serversAsTasks(): Map[String, Any] = {
+    def logs(model: DownpourClassificationModel) = Paths.get(model.summary.runDir, "logs").toFile.list.sorted.toSeq
+    val settings = Map[String, Any]("servers.addresses" -> Seq("127.0.0.1:0"))
+    val model = classifier("downpour").setServers("tasks").setNumWorkers(1).setMaxIter(2).setSettings(settings).fit(df)
+    val token = UUID.randomUUID.toString // what its server's job has, and no other
+    Child.onThread("killer") {
+      eventually(Option(Paths.get(path("lost")).toFile.list).filter(_.nonEmpty))
+      kill(eventually(running("ps-server", "downpour-").find { case (_, command) =>
+        Try(Files.readString(Paths.get(command.dropWhile(_ != "--config")(1)))).getOrElse("").contains(token)
+      })._1)
+    }
+    val lost = said(long("lost").setServers("tasks").setNumWorkers(1).setSettings(settings + ("name" -> token)).fit(df))
+    Map("logs" -> logs(model), "result" -> model.summary.totals("result"), "lost" -> lost)
+  }
+
+  /** Where servers run, by what is asked for, the job's addresses and the driver's host. */
+  private def places(): Seq[Any] = for {
+    servers <- Seq("driver", "running", "tasks", "node1:7100, node2:7101", "node1:0", "nowhere")
+    (addresses, host) <- Seq(Seq("127.0.0.1:0", "[::1]:7", "10.0.0.3:0") -> "10.0.0.5", Seq("localhost:1") -> "fe80::1",
+                             Seq("localhost:1", "127.1.2.3:0") -> "")
+    peers <- Seq(false, true)
+  } yield Seq(servers, addresses, host, peers,
+              Try(Placement.of(servers, addresses, Option(host).filter(_.nonEmpty), peers).addresses: Any).recover {
+                case error: TrainingFailed => error.getMessage
+              }.get)
 
   private def interrupted(): String = {
     val fit = Thread.currentThread

@@ -28,6 +28,9 @@ object Main {
       |  --model PATH           where the model is saved, in place of what is there: anywhere that Spark can write;
       |                         downpour.ml.DownpourClassificationModel or DownpourRegressionModel loads it, here and
       |                         in Python
+      |  --servers WHERE        driver: on this host, for the length of the run (default); tasks: each in a Spark task of
+      |                         its own; running: at the job's servers.addresses already; or other addresses,
+      |                         separated by commas
       |  --run-dir PATH         folder on the driver in which the run's own folder is made (default: the job's run.dir)
       |  --help                 this text
       |
@@ -38,7 +41,7 @@ object Main {
                                    readOptions: Map[String, String] = Map.empty, featuresCol: String = "features",
                                    labelCol: String = "label", weightCol: Option[String] = None,
                                    heldOutCol: Option[String] = None, model: Option[String] = None,
-                                   runDir: Option[String] = None)
+                                   runDir: Option[String] = None, servers: Option[String] = None)
 
   private final class WrongFlags(message: String) extends RuntimeException(message)
 
@@ -71,6 +74,7 @@ object Main {
     case "--validation-indicator-col" :: value :: rest => parse(rest, options.copy(heldOutCol = Some(value)))
     case "--model" :: value :: rest => parse(rest, options.copy(model = Some(value)))
     case "--run-dir" :: value :: rest => parse(rest, options.copy(runDir = Some(value)))
+    case "--servers" :: value :: rest => parse(rest, options.copy(servers = Some(value)))
     case flag :: _ if flag.startsWith("-") => throw new WrongFlags(s"$flag is no flag, or lacks its value")
     case job :: rest if options.job.isEmpty => parse(rest, options.copy(job = job))
     case more :: _ => throw new WrongFlags(s"there is one job file: ${options.job}, or $more?")
@@ -95,6 +99,7 @@ object Main {
     options.weightCol.foreach(one.setWeightCol(_))
     options.heldOutCol.foreach(one.setValidationIndicatorCol(_))
     options.runDir.foreach(one.setRunDir(_))
+    options.servers.foreach(one.setServers(_))
     options.featuresCol.split(',') match {
       case Array(name) => one.setFeaturesCol(name)
       case names => one.setFeaturesCols(names)

@@ -17,6 +17,7 @@ import org.apache.spark.{SparkEnv, SparkFiles}
   */
 private[downpour] object Programs {
   val Worker = "ps-worker"
+  val Server = "ps-server"
   val Run = "ps-run"
   val Predict = "ps-predict"
 

@@ -1,7 +1,7 @@
 package downpour
 
 import java.io.IOException
-import java.net.{Inet6Address, InetSocketAddress, Socket}
+import java.net.{InetSocketAddress, Socket}
 import java.nio.file.Path
 import java.util.concurrent.ConcurrentHashMap
 
@@ -26,9 +26,7 @@ private[downpour] object Meeting {
     val colon = rendezvous.lastIndexOf(':')
     val host = rendezvous.take(colon).stripPrefix("[").stripSuffix("]")
     socket.connect(new InetSocketAddress(host, rendezvous.drop(colon + 1).toInt), TimeoutMs)
-    val own = socket.getLocalAddress
-    val listenHost = if (own.isInstanceOf[Inet6Address]) s"[${own.getHostAddress}]" else own.getHostAddress
-    Meeting(rendezvous, s"$listenHost:0")
+    Meeting(rendezvous, Placement.anyPortAt(socket))
   }
 }
 

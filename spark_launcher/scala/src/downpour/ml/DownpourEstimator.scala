@@ -35,6 +35,7 @@ abstract class DownpourEstimator[Self <: DownpourEstimator[Self, M], M <: Model[
   def setSyncMode(value: String): Self = set(syncMode, value)
   def setNumWorkers(value: Int): Self = set(numWorkers, value)
   def setBatchSize(value: Int): Self = set(batchSize, value)
+  def setServers(value: String): Self = set(servers, value)
   def setRepartitionRandomShuffle(value: Boolean): Self = set(repartitionRandomShuffle, value)
   def setRunDir(value: String): Self = set(runDir, value)
 
@@ -54,7 +55,7 @@ abstract class DownpourEstimator[Self <: DownpourEstimator[Self, M], M <: Model[
     try {
       val job = DownpourParams.resolve(this, folder, loss)
       check(job)
-      val result = Training.train(dataset, job, columns, $(repartitionRandomShuffle))
+      val result = Training.train(dataset, job, columns, $(repartitionRandomShuffle), getServers)
       val parameters = Files.readAllBytes(result.runDir.resolve("model.safetensors"))
       val jobText = Files.readString(result.runDir.resolve("job.yaml"))
       val model = make(TrainedNet(jobText, parameters, job.classes, job.rowValues), TrainingSummary(result))

@@ -5,7 +5,7 @@ import java.nio.file.{Files, Path, Paths}
 import org.apache.spark.ml.param._
 import org.apache.spark.ml.param.shared._
 
-import downpour.{DataError, Job, Json}
+import downpour.{DataError, Job, Json, Placement}
 
 /** The Param of job keys by their paths: Map[String, Any] of plain values, an object in metadata. */
 private[ml] final class SettingsParam(parent: Params, name: String, doc: String)
@@ -45,6 +45,10 @@ trait DownpourParams extends Params with HasFeaturesCol with HasLabelCol with Ha
 
   final val batchSize: IntParam = new IntParam(this, "batchSize", "rows in one worker's step.")
 
+  final val servers: Param[String] = new Param(
+    this, "servers", "where the parameters live: driver, tasks, running, or the addresses of servers that run," +
+      " separated by commas.")
+
   final val repartitionRandomShuffle: BooleanParam = new BooleanParam(
     this, "repartitionRandomShuffle", "deal the rows out to the workers as if at random, however they are sorted, and" +
       " not by the partitions they are in.")
@@ -60,6 +64,8 @@ trait DownpourParams extends Params with HasFeaturesCol with HasLabelCol with Ha
   def getSyncMode: String = $(syncMode)
   def getNumWorkers: Int = $(numWorkers)
   def getBatchSize: Int = $(batchSize)
+  /** "driver" where it is not set. */
+  def getServers: String = get(servers).getOrElse(Placement.Driver)
   def getRepartitionRandomShuffle: Boolean = $(repartitionRandomShuffle)
   def getRunDir: String = $(runDir)
 

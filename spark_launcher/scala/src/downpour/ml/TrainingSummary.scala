@@ -1,6 +1,6 @@
 package downpour.ml
 
-import downpour.{Epoch, Json, Measure, TrainingResult}
+import downpour.{Epoch, FailedAttempt, Json, Measure, TrainingResult}
 
 /** How training went, with one entry for each epoch in each history, the first 1000; NaN where nobody saw it.
   *
@@ -10,11 +10,13 @@ import downpour.{Epoch, Json, Measure, TrainingResult}
   * @param validationAccuracyHistory the same as accuracyHistory of these
   * @param runDir the run's folder on the driver, with logs, plot and metrics
   * @param totals what ps-run's summary.json says
+  * @param failedAttempts the tries that failed before others went on where they had got to
   */
 final class TrainingSummary private[ml] (val objectiveHistory: Array[Double], val accuracyHistory: Array[Double],
                                          val validationObjectiveHistory: Array[Double],
                                          val validationAccuracyHistory: Array[Double], val runDir: String,
-                                         val totals: Map[String, Any]) extends Serializable {
+                                         val totals: Map[String, Any], val failedAttempts: Seq[FailedAttempt])
+    extends Serializable {
   /** Epochs, as in spark.ml. */
   def totalIterations: Int = objectiveHistory.length
 
@@ -42,7 +44,7 @@ private[ml] object TrainingSummary {
       measures.map(_.flatMap(of).getOrElse(Double.NaN)).toArray
     new TrainingSummary(history(train)(one => Some(one.loss)), history(train)(_.accuracy),
                         history(heldOut)(one => Some(one.loss)), history(heldOut)(_.accuracy), result.runDir.toString,
-                        result.summary)
+                        result.summary, result.retries)
   }
 
   /** For each epoch that all partitions have seen, the mean over those who know it. */

@@ -115,7 +115,7 @@ int Main(int argc, char** argv) {
   bool check = false;
   bool json = false;
   bool record = false;
-  downpour::run::SupervisorOptions options;
+  downpour::run::RunOptions options;
   cli.add_option("job", source.path, "A job file, or the folder of a finished run")->required();
   cli.add_flag("--check", check, "Look the job over and start nothing");
   cli.add_flag("--json", json, "Speak JSON, an object a line");

@@ -29,6 +29,7 @@ struct Evaluation {
   double epoch = 0;
   uint64_t samples = 0;
   Traffic traffic;
+  double weight = 0;               // of all samples; without any the rest is nothing
   double loss = 0;
   std::optional<double> accuracy;  // 0 to 1; none where labels are numbers
 };

@@ -7,8 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -22,7 +20,6 @@
 #include "tools/ps_run/json_text.h"
 #include "tools/ps_run/plot.h"
 #include "tools/ps_run/running_servers.h"
-#include "worker/model_file.h"
 
 namespace downpour::run {
 namespace {
@@ -49,7 +46,7 @@ std::string LogTail(const Child& child) {
 
 }  // namespace
 
-Supervisor::Supervisor(SupervisorOptions options) : options_(std::move(options)), terminal_(options_.voice) {}
+Supervisor::Supervisor(RunOptions options) : options_(std::move(options)), terminal_(options_.voice) {}
 
 Supervisor::~Supervisor() { StopChildren(); }
 
@@ -75,41 +72,13 @@ RunExit Supervisor::Run() {
 }
 
 absl::Status Supervisor::Prepare() {
-  if (options_.launcher == Launcher::kLocal &&
-      (!options_.job.data().train().has_images() || !options_.job.data().train().has_labels())) {
-    return absl::InvalidArgumentError(
-        "data.train.images and data.train.labels are missing; workers that no launcher feeds read them");
-  }
-  if (!options_.slow_downs.empty()) {
-    if (options_.launcher != Launcher::kLocal) {
-      return absl::InvalidArgumentError("--slow-down is for workers that are started here; others take it themselves");
-    }
-    if (const uint32_t last = options_.slow_downs.rbegin()->first; last >= options_.job.workers()) {
-      return absl::InvalidArgumentError(absl::StrCat("--slow-down ", last, "=...: the job has workers: ",
-                                                     options_.job.workers(), "; partitions count from 0"));
-    }
-  }
   const auto mode = FindSyncMode(options_.job.sync().mode());
   if (!mode.ok()) return mode.status();
   peers_ = (*mode)->peers;
-  if (peers_ && options_.job.run().record()) {
-    return absl::InvalidArgumentError("run.record, --record: where the shards live in the workers nothing records them; "
-                                      "such a job gives the same bits in each run");
-  }
-  if (options_.attach && peers_) {
-    return absl::InvalidArgumentError("--attach: with this sync.mode there are no servers, the workers hold the parameters");
-  }
-  if (options_.attach && options_.job.run().record()) {
-    return absl::InvalidArgumentError("run.record, --record: servers that run already record where their own --record says");
-  }
-  if (peers_ && absl::StartsWith(options_.job.servers().addresses(0), "unix:")) {
-    return absl::InvalidArgumentError(absl::StrCat("servers.addresses: '", options_.job.servers().addresses(0),
-                                                   "' has no host; where the shards live in the workers, these meet "
-                                                   "on the host of the first"));
-  }
-  auto evaluator = Evaluator::Create(options_.job);
-  if (!evaluator.ok()) return evaluator.status();
-  evaluator_ = *std::move(evaluator);
+  if (absl::Status status = CheckRunOptions(options_, peers_); !status.ok()) return status;
+  auto evaluations = Evaluations::Create(options_.job);
+  if (!evaluations.ok()) return evaluations.status();
+  evaluations_ = *std::move(evaluations);
   auto folder = RunFolder::Make(options_.job, options_.run_dir);
   if (!folder.ok()) return folder.status();
   folder_.emplace(*std::move(folder));
@@ -165,8 +134,8 @@ absl::Status Supervisor::AwaitServers() {
     }
   }
   const auto& addresses = options_.job.servers().addresses();
-  terminal_.Say(absl::StrCat(servers_.size(), servers_.size() == 1 ? " server listens on " : " servers listen on ", absl::StrJoin(addresses, ", "),
-                             "; metrics on ", absl::StrJoin(metrics, ", ")),
+  terminal_.Say(absl::StrCat(servers_.size(), servers_.size() == 1 ? " server listens on " : " servers listen on ",
+                             absl::StrJoin(addresses, ", "), "; metrics on ", absl::StrJoin(metrics, ", ")),
                 {{"event", "servers"}, {"addresses", std::vector<std::string>(addresses.begin(), addresses.end())},
                  {"metrics", metrics}});
   return TakeAddresses({addresses.begin(), addresses.end()});
@@ -192,7 +161,7 @@ absl::Status Supervisor::AttachToServers() {
 absl::Status Supervisor::TakeAddresses(const std::vector<std::string>& addresses) {
   options_.job.mutable_servers()->mutable_addresses()->Assign(addresses.begin(), addresses.end());
   reader_ = std::make_unique<JobStatusReader>(addresses);
-  evaluator_->SetServers(addresses);
+  evaluations_->SetServers(addresses);
   return folder_->WriteJob(options_.job);
 }
 
@@ -296,8 +265,7 @@ void Supervisor::Turn() {
   WatchWorkers();
   WatchRendezvous();
   if (!server_lost_) ReadStatus();
-  WatchEvaluation();
-  StartEvaluationIfDue();
+  WatchEvaluations();
 }
 
 void Supervisor::WatchServers() {
@@ -368,8 +336,8 @@ void Supervisor::ReadStatus() {
     for (const WorkerStatus& worker : outcome_.status.workers) longest = std::max(longest, worker.report().seconds());
     training_began_ = Clock::now() - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(longest));
   }
-  outcome_.traffic = TrafficOf(outcome_.status, evaluator_->fetched_bytes(), outcome_.traffic);
-  TakeHeldOut();
+  outcome_.traffic = TrafficOf(outcome_.status, evaluations_->fetched_bytes(), outcome_.traffic);
+  if (const auto held_out = evaluations_->OfWorkers(outcome_.status.workers, Now())) AddEvaluation(*held_out);
   for (const WorkerStatus& worker : outcome_.status.workers) {
     if (worker.state() != WorkerStatus::FINISHED || worker.partition() >= outcome_.finished.size()) continue;
     auto& finished = outcome_.finished[worker.partition()];
@@ -417,56 +385,24 @@ void Supervisor::TellChanges() {
   }
 }
 
-void Supervisor::StartEvaluationIfDue() {
-  const uint32_t wanted = options_.job.run().evaluations();
-  if (wanted == 0 || !evaluator_->has_samples() || evaluator_->under_way() || !training_began_) return;
-  // The last of them is the one at the end.
-  const auto due = static_cast<uint32_t>(advance_.fraction * wanted);
-  if (due <= evaluations_started_ || due >= wanted) return;
-  evaluations_started_ = due;
-  StartEvaluation();
+Evaluation Supervisor::Now() const {
+  return {.seconds = Seconds(), .epoch = advance_.epoch, .samples = advance_.samples, .traffic = outcome_.traffic};
 }
 
-void Supervisor::StartEvaluation() {
-  evaluation_ = {.seconds = Seconds(),
-                 .epoch = advance_.epoch,
-                 .samples = advance_.samples,
-                 .traffic = outcome_.traffic};
-  evaluator_->Start();
-}
-
-void Supervisor::WatchEvaluation() {
-  auto measured = evaluator_->Take();
-  if (!measured) return;
-  if (!measured->ok()) {
-    if (!server_lost_) Problem(absl::StrCat("evaluation: ", measured->status().message()));
-    if (peers_ && training_ended_) server_lost_ = true;  // the model was still in the workers
-    return;
+void Supervisor::WatchEvaluations() {
+  if (const auto evaluation = evaluations_->Take()) {
+    if (evaluation->ok()) {
+      AddEvaluation(**evaluation);
+    } else {
+      if (!server_lost_) Problem(absl::StrCat("evaluation: ", evaluation->status().message()));
+      if (peers_ && training_ended_) server_lost_ = true;  // the model was still in the workers
+    }
   }
-  values_ = std::move((*measured)->values);
-  AddEvaluation(evaluation_, (*measured)->held_out);
+  if (training_began_) evaluations_->StartIfDue(advance_.fraction, Now());
 }
 
-void Supervisor::TakeHeldOut() {
-  if (evaluator_->has_samples()) return;  // data.test is the same for all, and measured of the servers' parameters
-  worker::Evaluation sum;
-  double epoch = std::numeric_limits<double>::infinity();
-  for (const WorkerStatus& worker : outcome_.status.workers) {
-    if (!worker.report().has_held_out()) continue;
-    const HeldOut& held_out = worker.report().held_out();
-    sum.Add({held_out.loss_sum(), held_out.correct(), held_out.weight()});
-    epoch = std::min(epoch, held_out.epoch());
-  }
-  const double last = outcome_.series.evaluations.empty() ? 0 : outcome_.series.evaluations.back().epoch;
-  if (!std::isfinite(epoch) || epoch <= last) return;
-  AddEvaluation(
-      {.seconds = Seconds(), .epoch = epoch, .samples = advance_.samples, .traffic = outcome_.traffic}, sum);
-}
-
-void Supervisor::AddEvaluation(Evaluation evaluation, const worker::Evaluation& held_out) {
-  if (held_out.weight == 0) return;
-  evaluation.loss = held_out.loss();
-  if (evaluator_->has_classes()) evaluation.accuracy = held_out.accuracy();
+void Supervisor::AddEvaluation(const Evaluation& evaluation) {
+  if (evaluation.weight == 0) return;
   outcome_.series.evaluations.push_back(evaluation);
   const ordered_json event = {{"event", "evaluation"},
                               {"seconds", evaluation.seconds},
@@ -483,7 +419,9 @@ void Supervisor::AddEvaluation(Evaluation evaluation, const worker::Evaluation& 
 }
 
 bool Supervisor::WorkersEnded() const {
-  if (options_.launcher == Launcher::kLocal && !peers_) return std::all_of(told_.begin(), told_.end(), [](bool b) { return b; });
+  if (options_.launcher == Launcher::kLocal && !peers_) {
+    return std::all_of(told_.begin(), told_.end(), [](bool told) { return told; });
+  }
   const auto& workers = outcome_.status.workers;
   return !workers.empty() && std::all_of(workers.begin(), workers.end(), [](const WorkerStatus& worker) {
     return worker.state() == WorkerStatus::FINISHED;
@@ -496,18 +434,17 @@ void Supervisor::FinalEvaluation() {
                                     [](const WorkerStatus& worker) { return worker.report().step() > 0; });
   if (!anything) return;
   const auto turn_until_measured = [this] {
-    while (evaluator_->under_way() && stop_signal_ == 0 && !orphaned_ && !server_lost_) Turn();
+    while (evaluations_->under_way() && stop_signal_ == 0 && !orphaned_ && !server_lost_) Turn();
   };
   turn_until_measured();
   if (stop_signal_ != 0 || orphaned_ || server_lost_) return;
-  evaluations_started_ = options_.job.run().evaluations();
-  StartEvaluation();
+  evaluations_->StartLast(Now());
   turn_until_measured();
 }
 
 RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
   // A server waits for its last connection to close.
-  evaluator_->Stop();
+  evaluations_->Stop();
   reader_.reset();
   if (rendezvous_) rendezvous_->Release();
   StopChildren();
@@ -526,9 +463,9 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
   } else if (status.ok() && !server_lost_ && finished > 0) {
     outcome_.result = finished == options_.job.workers() ? RunResult::kDone : RunResult::kIncomplete;
   }
-  if (!values_.empty()) {
+  if (evaluations_->has_model()) {
     const std::string path = folder_->File("model.safetensors");
-    const absl::Status written = worker::WriteModel(path, evaluator_->parameters(), values_);
+    const absl::Status written = evaluations_->WriteModel(path);
     if (written.ok()) {
       outcome_.model = path;
     } else {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,32 +10,15 @@
 #include "absl/status/status.h"
 #include "proto/job.pb.h"
 #include "tools/ps_run/child.h"
-#include "tools/ps_run/evaluator.h"
+#include "tools/ps_run/evaluations.h"
 #include "tools/ps_run/job_status.h"
 #include "tools/ps_run/rendezvous_server.h"
 #include "tools/ps_run/run_folder.h"
+#include "tools/ps_run/run_options.h"
 #include "tools/ps_run/summary.h"
 #include "tools/ps_run/terminal.h"
 
 namespace downpour::run {
-
-enum class Launcher {
-  kLocal,     // workers are started here and read the job's data.train
-  kExternal,  // somebody else starts and feeds them
-};
-
-struct SupervisorOptions {
-  Job job;
-  Launcher launcher = Launcher::kLocal;
-  bool attach = false;               // the servers run already, at the job's servers.addresses, and stay
-  std::string binaries;              // folder of ps-server and ps-worker
-  std::string run_dir;               // empty: a new folder under job.run.dir
-  std::string cluster_file;          // where external launchers learn the servers, or why there are none; empty: nowhere
-  std::map<uint32_t, double> slow_downs;  // by partition, how many times as long its steps take
-  std::optional<int> lifeline_fd;    // the run stops when its other end closes; what was written there is the reason
-  int signal_fd = -1;                // a signalfd of SIGINT, SIGTERM, SIGHUP and SIGCHLD, which are blocked
-  Voice voice = Voice::kPlain;
-};
 
 // Exit statuses of ps-run.
 enum class RunExit : int {
@@ -51,7 +33,7 @@ enum class RunExit : int {
 // Run() is called once. One thread.
 class Supervisor {
  public:
-  explicit Supervisor(SupervisorOptions options);
+  explicit Supervisor(RunOptions options);
   ~Supervisor();
 
   RunExit Run();
@@ -80,12 +62,10 @@ class Supervisor {
   void WatchServers();
   void WatchWorkers();
   void WatchRendezvous();
-  void WatchEvaluation();
-  // What workers have measured on the samples that they hold out.
-  void TakeHeldOut();
-  void AddEvaluation(Evaluation evaluation, const worker::Evaluation& held_out);
-  void StartEvaluationIfDue();
-  void StartEvaluation();
+  void WatchEvaluations();
+  void AddEvaluation(const Evaluation& evaluation);
+  // Where the run is.
+  Evaluation Now() const;
   bool WorkersEnded() const;
   void FinalEvaluation();
   void StopChildren();
@@ -98,26 +78,23 @@ class Supervisor {
   double Seconds() const;  // of training, so far or in all
   std::optional<double> SecondsLeft(const Advance& advance) const;
 
-  SupervisorOptions options_;
+  RunOptions options_;
   Terminal terminal_;
   std::optional<RunFolder> folder_;
   bool peers_ = false;  // the shards live in the workers
   std::unique_ptr<RendezvousServer> rendezvous_;
   std::vector<Child> servers_;
   std::vector<Child> workers_;
-  std::unique_ptr<Evaluator> evaluator_;
+  std::unique_ptr<Evaluations> evaluations_;
   std::unique_ptr<JobStatusReader> reader_;
 
   std::optional<Clock::time_point> training_began_;
   bool training_ended_ = false;        // outcome_.seconds is known
   Advance advance_;
   RunOutcome outcome_;
-  std::vector<float> values_;          // the parameters measured last
   std::vector<std::string> reasons_;   // by worker, what it said when it failed
   std::vector<bool> told_;             // by worker, whether its end was told
   std::vector<int> ended_told_;        // by worker that somebody else started, attempts whose end was told
-  Evaluation evaluation_;              // the one under way, as far as it is known
-  uint32_t evaluations_started_ = 0;
   size_t changes_told_ = 0;
   uint64_t unanswered_ = 0;            // status reads in a row that failed
   int stop_signal_ = 0;

@@ -15,6 +15,7 @@
 #include "proto/param_groups.h"
 #include "proto/shard_map.h"
 #include "ps/table_spec.h"
+#include "ps/text.h"
 
 namespace downpour::ps {
 namespace {
@@ -23,6 +24,7 @@ constexpr auto kShardTimeout = std::chrono::seconds(20);
 constexpr auto kLogTimeout = std::chrono::seconds(1);
 constexpr uint64_t kMaxParts = 1 << 20;
 constexpr size_t kMostNamed = 20;
+constexpr size_t kMaxHost = 256;
 
 std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t server) {
   auto directory = std::make_shared<Directory>();
@@ -178,7 +180,7 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
     const Candidate candidate{request.partition(),
                               {request.attempt().stage(), request.attempt().task()},
                               observer,
-                              request.host().substr(0, 256),
+                              Beginning(request.host(), kMaxHost),
                               request.pid()};
     auto admission = membership_.Register(candidate, clock_());
     if (!admission.ok()) return admission.status();
@@ -282,7 +284,9 @@ absl::Status Control::Leave(const LeaveRequest& request) {
   std::lock_guard lock(mutex_);
   const bool observer = membership_.IsObserver(request.fence());
   if (absl::Status status = membership_.Leave(request, clock_()); !status.ok()) return status;
-  for (Shard* shard : shards_) shard->Post(downpour::ps::Leave{0, request.partition(), request.fence(), request.outcome() == DONE});
+  for (Shard* shard : shards_) {
+    shard->Post(downpour::ps::Leave{0, request.partition(), request.fence(), request.outcome() == DONE});
+  }
   if (observer) return absl::OkStatus();
   log_.Worker(request.partition())
       .Info(absl::StrCat("left: ", Outcome_Name(request.outcome()), request.reason().empty() ? "" : ": ",

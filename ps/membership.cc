@@ -4,12 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "ps/text.h"
 
 namespace downpour::ps {
 namespace {
 
 constexpr size_t kMaxObservers = 1024;
 constexpr size_t kMaxEnded = 16;
+constexpr size_t kMaxReason = 1000;
 
 std::string ToString(const AttemptId& attempt) { return absl::StrCat(attempt.stage, ".", attempt.task); }
 
@@ -127,7 +129,7 @@ absl::Status Membership::Leave(const LeaveRequest& request, int64_t now_ms) {
   Entry& entry = workers_[request.partition()];
   entry.heard_ms = now_ms;
   if (request.has_report()) entry.report = request.report();
-  entry.reason = request.reason().substr(0, 1000);
+  entry.reason = Beginning(request.reason(), kMaxReason);
   switch (request.outcome()) {
     case FAILED: entry.state = WorkerStatus::BROKEN; break;
     case STOPPED: entry.state = WorkerStatus::LEFT; break;

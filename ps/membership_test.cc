@@ -47,6 +47,14 @@ TEST_CASE("the newest stage attempt wins") {
   CHECK(members.Heartbeat(0, second, {}, 1).ok());
 }
 
+TEST_CASE("a long reason is cut between characters, so that the status can be read") {
+  Membership members(1, 1000);
+  LeaveRequest request = LeaveOf(0, Fence(members.Register(Worker(0), 0)), FAILED);
+  request.set_reason(std::string(999, 'x') + "\u00e9 and more");
+  CHECK(members.Leave(request, 1).ok());
+  CHECK(members.Status(2)[0].reason() == std::string(999, 'x'));
+}
+
 TEST_CASE("what becomes of a later task attempt goes by its holder") {
   struct Case {
     const char* what;

@@ -31,7 +31,8 @@ class SparkFailed(TrainingFailed):
 
 
 class DataError(TrainingFailed, ValueError):
-    """Rows or columns that cannot be trained on; the message names the column, and the row where there is one."""
+    """Columns, files or settings that cannot be trained on; the message names which. A row that cannot is found by its
+    worker, and so a WorkerFailed, whose reason names column and row."""
 
 
 class FailedAttempt(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-from typing import BinaryIO, NamedTuple
+import zlib
+from typing import Any, BinaryIO, Callable, Iterator, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from .local_python import use_this_python
 
 SCHEMA = "id long, features binary, label int"
 _UINT8 = 8
+_BATCH_BYTES = 64 << 20  # of a batch's images, whose offsets have 32 bits
 
 
 class IdxHeader(NamedTuple):
@@ -77,12 +79,11 @@ def read_idx(spark, images: str, labels: str, partitions: int, limit: int = 0):
 
 def slice_reader(images: str, image_header: IdxHeader, labels: str, label_header: IdxHeader):
     """A function for mapInArrow: batches of ascending ids become batches of SCHEMA."""
+    most = max(1, _BATCH_BYTES // max(1, image_header.item_bytes))
+
     def read(batches):
         with open_idx(images) as image_file, open_idx(labels) as label_file:
-            for batch in batches:
-                ids = batch.column(0)
-                if len(ids) == 0:
-                    continue
+            for ids in (part for batch in batches for part in _parts(batch.column(0), most)):
                 first, count = ids[0].as_py(), len(ids)
                 pixels = _items(image_file, images, image_header, first, count)
                 classes = np.frombuffer(_items(label_file, labels, label_header, first, count), np.uint8)
@@ -93,27 +94,34 @@ def slice_reader(images: str, image_header: IdxHeader, labels: str, label_header
     return read
 
 
+def _parts(array: pa.Array, most: int) -> Iterator[pa.Array]:
+    """A batch's array in parts of so many rows at most."""
+    return (array.slice(begin, most) for begin in range(0, len(array), most))
+
+
 def _items(file: BinaryIO, path: str, header: IdxHeader, first: int, count: int) -> bytes:
-    try:
-        file.seek(header.begin + first * header.item_bytes)
-    except EOFError as error:
-        raise _truncated(path, "item %d" % first) from error
+    _unpacked(lambda: file.seek(header.begin + first * header.item_bytes), path, "item %d" % first)
     items = _read(file, count * header.item_bytes, path, "items %d to %d of %d" % (first, first + count - 1,
                                                                                    header.count))
-    if first + count == header.count and file.read(1):
+    if first + count == header.count and _unpacked(lambda: file.read(1), path, "its end"):
         raise DataError("%s is longer than its header says: %d items of %d bytes"
                         % (path, header.count, header.item_bytes))
     return items
 
 
 def _read(file: BinaryIO, size: int, path: str, what: str) -> bytes:
-    try:
-        data = file.read(size)
-    except (EOFError, OSError) as error:
-        raise _truncated(path, what) from error
+    data = _unpacked(lambda: file.read(size), path, what)
     if len(data) != size:
         raise _truncated(path, what)
     return data
+
+
+def _unpacked(step: Callable[[], Any], path: str, what: str) -> Any:
+    """A step in a file that may be packed."""
+    try:
+        return step()
+    except (EOFError, OSError, zlib.error) as error:
+        raise _truncated(path, what) from error
 
 
 def _truncated(path: str, what: str) -> DataError:

@@ -1,9 +1,10 @@
-"""Tags by which a thread's Spark jobs, and no others, are cancelled."""
+"""What a thread's Spark jobs carry: tags, by which they, and no others, are cancelled, and what their caller gave them."""
 from __future__ import annotations
 
 import contextlib
 import uuid
-from typing import Iterator
+import warnings
+from typing import Callable, Iterator
 
 
 class JobTag:
@@ -30,3 +31,14 @@ class JobTag:
     def cancel(self) -> None:
         """Cancels the jobs that have the tag and run now."""
         self._cancel(self.name)
+
+
+def inheriting(run: Callable[[], None]) -> Callable[[], None]:
+    """The same for a thread whose jobs are of this one's job group, pool and description too."""
+    from pyspark import inheritable_thread_target
+    from pyspark.sql.utils import is_remote
+    if is_remote():
+        return run
+    with warnings.catch_warnings():  # that a session's own tags are left out, which are of no use (JobTag)
+        warnings.filterwarnings("ignore", "Spark session is not provided")
+        return inheritable_thread_target(run)

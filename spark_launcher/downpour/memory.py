@@ -31,11 +31,12 @@ class ExecutorMemory(NamedTuple):
     task_cpus: int = 1
     python_apart: bool = False
 
-    def share(self, workers: int, host_cpus: Optional[int] = None) -> int:
-        """What one of a job's `workers` may take, on an executor's host with so many CPUs."""
+    def share(self, tasks: int, host_cpus: Optional[int] = None) -> int:
+        """What one of a run's `tasks`, its workers and servers that are tasks, may take, on an executor's host with so
+        many CPUs."""
         slots = self.slots or max(1, (host_cpus or os.cpu_count() or 1) // self.task_cpus)
         python = 0 if self.python_apart else _PYTHON
-        return max(self.overhead * 3 // 4 // min(slots, workers) - python, _LEAST)
+        return max(self.overhead * 3 // 4 // min(slots, tasks) - python, _LEAST)
 
 
 def executor_memory(setting: Callable[[str], Optional[str]]) -> Optional[ExecutorMemory]:
@@ -77,7 +78,8 @@ def _default_overhead(setting, master: str) -> Optional[int]:
         return None
     factor = setting("spark.executor.memoryOverheadFactor")
     if factor is None and master.startswith("k8s:"):
-        factor = setting("spark.kubernetes.memoryOverheadFactor") or "0.4"  # for what is not a JVM program
+        # In cluster mode Spark itself has set it, to 0.4 for what is not a JVM program.
+        factor = setting("spark.kubernetes.memoryOverheadFactor")
     least = _size(setting("spark.executor.minMemoryOverhead")) or 384 * MIB
     return max(int(memory * float(factor or 0.1)), least)
 

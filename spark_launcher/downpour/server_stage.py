@@ -7,10 +7,10 @@ import secrets
 import socket
 import threading
 import time
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Set
 
 from .errors import TrainingFailed, last_python_error
-from .job_tags import JobTag
+from .job_tags import JobTag, inheriting
 from .server_task import LINE_LIMIT, RESULT_SCHEMA, ServerPlan, server_task
 
 _START_S = 120.0
@@ -43,14 +43,14 @@ class ServerStage:
     def __init__(self, spark, job_text: str, count: int, host: str, program: Optional[str] = None):
         self._spark = spark
         self._job_text = job_text
-        self._count = count
-        self._host = host
+        self.count = count
+        self._host = host.strip("[]")
         self._program = program
         self._tag = JobTag(spark)
         self._token = secrets.token_hex(16)
         self._lock = threading.Lock()
         self._servers: Dict[int, Listening] = {}     # guarded by _lock, as is what follows
-        self._connections: List[socket.socket] = []
+        self._connections: Set[socket.socket] = set()
         self._failure: Optional[TrainingFailed] = None
         self._ending = False
         self._logs: Dict[int, bytes] = {}            # of the stage's thread, until it has ended
@@ -58,10 +58,16 @@ class ServerStage:
         self._ended = threading.Event()
 
     def __enter__(self) -> ServerStage:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._listener = socket.create_server((self._host, 0), family=family, backlog=max(64, self._count))
+        try:
+            family, _, _, _, address = socket.getaddrinfo(self._host, 0, type=socket.SOCK_STREAM)[0]
+            self._listener = socket.create_server(address[:2], family=family, backlog=max(64, self.count))
+        except OSError as error:
+            raise TrainingFailed("servers='tasks': their tasks report to this driver, which cannot listen on %s: %s; set"
+                                 " spark.driver.host to an address of this host that executors reach"
+                                 % (self._host, error.strerror or error)) from error
+        listens_on = self._listener.getsockname()[:2]
         threading.Thread(target=self._accept, daemon=True).start()
-        threading.Thread(target=self._run, name=self._tag.name, daemon=True).start()
+        threading.Thread(target=inheriting(lambda: self._run(listens_on)), name=self._tag.name, daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -71,7 +77,8 @@ class ServerStage:
         _shut(self._listener)
         for connection in connections:
             _shut(connection)
-        if not self._ended.wait(_DRAIN_S):
+        # Where not all have begun, Spark may not even have room for the stage.
+        if not self._ended.wait(_DRAIN_S if self._all_listen() else 0.0):
             self._tag.cancel()
             self._ended.wait(_CANCEL_S)
 
@@ -82,12 +89,12 @@ class ServerStage:
             with self._lock:
                 if self._failure:
                     raise self._failure
-                if len(self._servers) == self._count:
-                    return [self._servers[index] for index in range(self._count)]
-                missing = self._count - len(self._servers)
+                if len(self._servers) == self.count:
+                    return [self._servers[index] for index in range(self.count)]
+                missing = self.count - len(self._servers)
             if time.monotonic() > deadline:
                 raise TrainingFailed("%d of %d servers did not start as tasks within %g s: Spark may have too few slots for"
-                                     " them, or executors do not reach this driver at %s" % (missing, self._count, _START_S,
+                                     " them, or executors do not reach this driver at %s" % (missing, self.count, _START_S,
                                                                                             self._host))
             time.sleep(_LOOK_S)
 
@@ -106,12 +113,15 @@ class ServerStage:
             with open(os.path.join(folder, "server-%d.log" % index), "wb") as file:
                 file.write(log)
 
-    def _run(self) -> None:
-        address = self._listener.getsockname()[:2]
-        plan = ServerPlan((address[0], address[1]), self._token, self._job_text, self._program)
+    def _all_listen(self) -> bool:
+        with self._lock:
+            return len(self._servers) == self.count
+
+    def _run(self, listens_on) -> None:
+        plan = ServerPlan(listens_on, self._token, self._job_text, self._program)
         try:
             with self._tag.tagged():
-                rows = self._spark.range(0, self._count, 1, self._count).mapInArrow(
+                rows = self._spark.range(0, self.count, 1, self.count).mapInArrow(
                     server_task(plan), RESULT_SCHEMA, barrier=True).collect()
             self._logs = {row.server: bytes(row.log) for row in rows}
             self._fail("the servers' tasks have ended")
@@ -128,23 +138,31 @@ class ServerStage:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                if self._is_ending():
+                    return
+                time.sleep(_LOOK_S)  # such as no descriptor left
+                continue
             with self._lock:
-                self._connections.append(connection)
-                ending = self._ending
-            if ending:
+                self._connections.add(connection)
+            if self._is_ending():
                 _shut(connection)
             threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
+
+    def _is_ending(self) -> bool:
+        with self._lock:
+            return self._ending
 
     def _listen(self, connection: socket.socket) -> None:
         """What a task says, up to its end."""
         name = None
+        connection.settimeout(_START_S)  # whoever is no task says nothing
         try:
             with connection, connection.makefile("rb") as lines:
                 while True:
                     said = self._understood(lines.readline(LINE_LIMIT))
                     if said is None:
                         break
+                    connection.settimeout(None)
                     name = "server %d on %s" % (said["server"], said["host"])
                     if "reason" in said:
                         self._fail("%s failed: %s" % (name, said["reason"]), said.get("log", ()))
@@ -153,6 +171,8 @@ class ServerStage:
                             self._servers[said["server"]] = Listening(said["address"], said["metrics"])
         except OSError:
             pass
+        with self._lock:
+            self._connections.discard(connection)
         if name:
             self._fail("%s was lost, and its parameters with it: its executor, or its host, is gone; the job has to begin"
                        " again" % name)
@@ -161,7 +181,7 @@ class ServerStage:
         """A line of a task of this run; None for any other."""
         try:
             said = json.loads(line)
-            mine = secrets.compare_digest(str(said["token"]), self._token) and 0 <= said["server"] < self._count
+            mine = secrets.compare_digest(str(said["token"]), self._token) and 0 <= said["server"] < self.count
             return said if mine and ("reason" in said or (said["address"] and said["metrics"])) else None
         except (ValueError, TypeError, KeyError):
             return None

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Union
 from .errors import TrainingFailed
 from .placement import RUNNING, TASKS, driver_host, place
 from .server_stage import ServerStage
-from .slots import EXECUTORS_S, wait_for_tasks
+from .slots import EXECUTORS_S, is_dynamic, wait_for_tasks
 from .supervisor import Job
 
 _NOTICE_S = 5.0  # how long after a worker's loss of a server that one's own end may take to be known
@@ -22,6 +22,11 @@ class Servers(NamedTuple):
     settings: Dict[str, Any]
     attach: bool = False
     stage: Optional[ServerStage] = None
+
+    @property
+    def tasks(self) -> int:
+        """How many of Spark's tasks they take."""
+        return self.stage.count if self.stage else 0
 
     def failure(self, follows: bool = False) -> Optional[TrainingFailed]:
         """Why servers that are tasks have ended, if they have. follows: a worker says that it has lost one."""
@@ -57,8 +62,7 @@ def servers_of(spark, job: Job, servers: Union[str, Sequence[str]], program: Opt
 
 def _check_room(spark, job: Job, servers: int) -> None:
     """Refuses tasks for servers and workers that could never run at the same time."""
-    from pyspark.sql.utils import is_remote
-    if not is_remote() and spark.sparkContext.getConf().get("spark.dynamicAllocation.enabled", "false") == "true":
+    if is_dynamic(spark):
         raise TrainingFailed("servers='tasks' needs a barrier stage, which dynamic allocation refuses: set"
                              " spark.dynamicAllocation.enabled=false, or let the servers run elsewhere")
     workers = job.workers if job.strong else 1

@@ -39,7 +39,7 @@ class Cluster(NamedTuple):
     logs, used where it exists on that host; row_values is the number of values of a sample; program is the path of
     ps-worker on the executors' hosts, None for the one in the package; rendezvous is where workers that hold the shards
     meet, "" where servers hold them; stall_timeout_s is how long a worker may take no data; memory is what workers have of
-    an executor's, None where nothing bounds it.
+    an executor's, None where nothing bounds it, and tasks how many share it in all: workers, and servers that are tasks.
     """
     servers: Tuple[str, ...]
     job_text: str
@@ -51,6 +51,7 @@ class Cluster(NamedTuple):
     rendezvous: str = ""
     stall_timeout_s: float = 300.0
     memory: Optional[ExecutorMemory] = None
+    tasks: int = 0
 
 
 class Measure(NamedTuple):
@@ -182,7 +183,7 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns
         logs = cluster.logs if cluster.logs and os.access(cluster.logs, os.W_OK) else folder
         log_file = os.path.join(logs, "worker-%d.log" % identity.partition)
         encoder = FrameEncoder(columns, cluster.row_values)
-        memory = cluster.memory.share(cluster.workers) if cluster.memory else None
+        memory = cluster.memory.share(cluster.tasks or cluster.workers) if cluster.memory else None
         with WorkerProcess(program, config, cluster.servers, identity, meeting=meeting, memory_bytes=memory,
                            spool_dir=spool_dir(), log_file=log_file,
                            stall_timeout_s=cluster.stall_timeout_s) as worker:

@@ -46,12 +46,18 @@ def wait_for_tasks(spark, wanted: int, timeout_s: float) -> Optional[int]:
         time.sleep(_LOOK_S)
 
 
+def is_dynamic(spark) -> bool:
+    """Whether executors come and go as Spark sees fit, so that it refuses barrier stages."""
+    return (_local_threads(spark) is None
+            and spark.conf.get("spark.dynamicAllocation.enabled", "false").lower() == "true")
+
+
 def check_slots(spark, workers: int) -> None:
     """Raises TrainingFailed where Spark can't run so many tasks at once. Waits for executors that may be on their way,
     and says so."""
     from pyspark.sql.utils import is_remote
     local = _local_threads(spark)
-    if not local and spark.conf.get("spark.dynamicAllocation.enabled", "false").lower() == "true":
+    if is_dynamic(spark):
         raise TrainingFailed(DYNAMIC)
     if is_remote():
         if local is None:

@@ -5,7 +5,7 @@ import functools
 import threading
 from typing import Any, Callable, List, NamedTuple
 
-from .job_tags import JobTag
+from .job_tags import JobTag, inheriting
 
 _CANCEL_S = 10.0      # how long cancelled tasks may take to end
 _EVENTS_MS = 2000     # how long Spark may take to hear of the last task's end
@@ -45,7 +45,7 @@ class SparkJob:
 
         # Not the thread's own word: a join that is interrupted takes it for ended (in Python before 3.13).
         self._ended = threading.Event()
-        threading.Thread(target=run, name=self._tag.name, daemon=True).start()
+        threading.Thread(target=inheriting(run), name=self._tag.name, daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, waiting for so long at most."""
@@ -74,20 +74,23 @@ class SparkJob:
             found = {}
             for job in context.statusTracker().getJobIdsForTag(self._tag.name):
                 for stage in _sequence(store.job(job).stageIds()):
-                    for task in _tasks_of(store, stage):
+                    for task in _tasks_of(self._spark.sparkContext._jvm, store, stage):
                         found[task.task_id] = task
         except Exception:  # another Spark, or one that has been stopped: there is nothing to add then
             return []
         return [found[task_id] for task_id in sorted(found)]
 
 
-def _tasks_of(store, stage: int):
+def _tasks_of(jvm, store, stage: int):
+    kinds = jvm.org.apache.spark.status.api.v1
+    ended_badly = jvm.java.util.ArrayList()
+    for status in (kinds.TaskStatus.FAILED, kinds.TaskStatus.KILLED):
+        ended_badly.add(status)
     for attempt in range(store.lastStageAttempt(stage).attemptId() + 1):
-        for task in _sequence(store.taskList(stage, attempt, _MOST_TASKS)):
-            if task.status() in ("FAILED", "KILLED"):
-                error = task.errorMessage()
-                yield FailedTask(task.taskId(), task.partitionId(), task.host(), task.status() == "KILLED",
-                                 error.get() if error.isDefined() else "")
+        for task in _sequence(store.taskList(stage, attempt, 0, _MOST_TASKS, kinds.TaskSorting.ID, ended_badly)):
+            error = task.errorMessage()
+            yield FailedTask(task.taskId(), task.partitionId(), task.host(), task.status() == "KILLED",
+                             error.get() if error.isDefined() else "")
 
 
 def _sequence(scala):

@@ -136,7 +136,7 @@ def _shuffled_if_need_be(start: Callable[[Cluster, Any], List[Result]], rows, cl
         if not cluster.strong or "SPARK-24820" not in str(error):
             raise
     print("The data is repartitioned: what it was made by, such as coalesce or union, can't be part of a barrier stage.")
-    return start(cluster, rows.repartition(cluster.workers))
+    return start(cluster, partitions.dealt(rows, cluster.workers))
 
 
 def _expressions(df, features_col: Union[str, Sequence[str]], names: Columns) -> List:
@@ -161,7 +161,7 @@ def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[
     with servers_of(spark, job, servers, programs.server) as placed, shown_progress(epochs) as on_event:
         with Supervisor(job.path, run_dir, programs.run, placed.settings, placed.attach, on_event) as supervisor:
             running = supervisor.wait_started()
-            cluster = _cluster(running, job, programs, executor_memory_of(spark))
+            cluster = _cluster(running, job, programs, executor_memory_of(spark), placed.tasks)
             spark_job = SparkJob(spark, lambda: start(cluster))
             try:
                 results = _watched(spark_job, supervisor, placed)
@@ -194,7 +194,8 @@ def _may_be_tried_again(spark, cluster: Cluster) -> bool:
     return is_remote() or not re.fullmatch(r"local(\[[^,]*\])?", spark.sparkContext.master)
 
 
-def _cluster(running: RunningJob, job: Job, programs: Programs, memory: Optional[ExecutorMemory]) -> Cluster:
+def _cluster(running: RunningJob, job: Job, programs: Programs, memory: Optional[ExecutorMemory],
+             server_tasks: int) -> Cluster:
     with open(running.job_file, encoding="utf-8") as file:
         text = file.read()
     stall_timeout_s = _STALL_S
@@ -202,7 +203,8 @@ def _cluster(running: RunningJob, job: Job, programs: Programs, memory: Optional
         stall_timeout_s += job.resolved["sync"].get("join_timeout_ms", 0) / 1000
     return Cluster(servers=running.servers, job_text=text, row_values=job.row_values, workers=job.workers,
                    strong=running.strong, logs=os.path.join(running.run_dir, "logs"), program=programs.worker,
-                   rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s, memory=memory)
+                   rendezvous=running.rendezvous, stall_timeout_s=stall_timeout_s, memory=memory,
+                   tasks=job.workers + server_tasks)
 
 
 def _watched(job: SparkJob, supervisor: Supervisor, placed: Servers) -> Optional[List[Result]]:

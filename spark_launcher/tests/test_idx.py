@@ -1,10 +1,12 @@
 """IDX files as a DataFrame."""
 import gzip
+import pathlib
 import struct
 
 import numpy as np
 import pytest
 
+from downpour import idx
 from downpour.errors import DataError
 from downpour.idx import read_idx
 
@@ -66,9 +68,25 @@ def test_files_of_a_wrong_length(spark, write, wrap, images, labels, message):
         read_idx(spark, *write(images, labels, wrap), 2).collect()
 
 
-def test_a_damaged_gzip_file(spark, write):
+def test_images_beyond_what_a_batch_may_have_come_in_smaller_ones(spark, write, monkeypatch):
+    paths = write()
+    expected = read_idx(spark, *paths, 2).collect()
+    monkeypatch.setattr(idx, "_BATCH_BYTES", 3 * len(expected[0].features))
+    assert read_idx(spark, *paths, 2).collect() == expected
+
+
+def cut(data):
+    return data[:1500]
+
+
+def with_a_flipped_byte(data):
+    return data[:1500] + bytes([data[1500] ^ 0xFF]) + data[1501:]
+
+
+@pytest.mark.parametrize("damage", [cut, with_a_flipped_byte])
+def test_a_damaged_gzip_file(spark, write, damage):
     paths = write(wrap=gzip.compress)
-    with open(paths[0], "r+b") as file:
-        file.truncate(1500)
+    path = pathlib.Path(paths[0])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(Exception, match="truncated or damaged"):
         read_idx(spark, *paths, 2).collect()

@@ -21,7 +21,7 @@ YARN, ALONE, K8S = "yarn", "spark://host:7077", "k8s://https://host"
     (dict(master=YARN, executor_memory="20g"), 2048, 1),
     (dict(master=YARN, executor_memory="20g", executor_memoryOverheadFactor="0.25"), 5120, 1),
     (dict(master=YARN, executor_memory="1g", executor_minMemoryOverhead="600m"), 600, 1),
-    (dict(master=K8S, executor_memory="10g", executor_cores="2"), 4096, 2),
+    (dict(master=K8S, executor_memory="10g", executor_cores="2"), 1024, 2),
     (dict(master=K8S, executor_memory="10g", kubernetes_memoryOverheadFactor="0.2"), 2048, 1),
     (dict(master=ALONE, executor_memory="4096m"), 409.6, 0),
     (dict(master=ALONE, executor_memoryOverhead="1g", executor_cores="8"), 1024, 8),
@@ -43,11 +43,11 @@ def test_where_nothing_bounds_an_executor_the_jobs_key_holds(settings):
 
 def test_a_share_is_three_quarters_without_python_and_no_more_than_the_workers_that_there_are():
     memory = ExecutorMemory(4096 * MIB, 4)
-    assert memory.share(workers=8) == (4096 * 3 // 4 // 4 - 128) * MIB
-    assert memory.share(workers=2) == (4096 * 3 // 4 // 2 - 128) * MIB
-    assert ExecutorMemory(4096 * MIB, 0, 2).share(workers=8, host_cpus=16) == (4096 * 3 // 4 // 8 - 128) * MIB
+    assert memory.share(tasks=8) == (4096 * 3 // 4 // 4 - 128) * MIB
+    assert memory.share(tasks=2) == (4096 * 3 // 4 // 2 - 128) * MIB
+    assert ExecutorMemory(4096 * MIB, 0, 2).share(tasks=8, host_cpus=16) == (4096 * 3 // 4 // 8 - 128) * MIB
     assert of(master=YARN, executor_memoryOverhead="4g", executor_pyspark_memory="1g").share(1) == 3072 * MIB
-    assert ExecutorMemory(384 * MIB, 2).share(workers=2) == 64 * MIB
+    assert ExecutorMemory(384 * MIB, 2).share(tasks=2) == 64 * MIB
 
 
 def test_rows_are_spooled_to_sparks_own_folders(monkeypatch, tmp_path):

@@ -30,6 +30,7 @@ def test_a_task_that_is_tried_again_is_given_the_same_rows_in_the_same_order(spa
     upside_down = table.sortWithinPartitions(F.col("label").desc())
     expected = rows_of(partitions.dealt(table, 2))
     assert rows_of(partitions.dealt(upside_down, 2)) == expected
+    assert rows_of(partitions.as_many_as(upside_down, 2, 4)) == expected
 
 
 def test_partitions_stay_where_they_are_as_many_as_workers(spark, capsys):

@@ -110,7 +110,7 @@ def memory(wanted: Wanted, driver: Driver, probes: Sequence[Probe]) -> List[Verd
         return [Verdict("memory", "driver", State.GOOD, "no setting bounds what a worker takes beside Spark")]
 
     def judge(probe):
-        share = bounds.share(wanted.workers, probe.cpus)
+        share = bounds.share(wanted.all_tasks, probe.cpus)
         found = "a worker takes up to %s of %s memoryOverhead" % (_size(share), _size(bounds.overhead))
         if share >= _LITTLE_MEMORY:
             return State.GOOD, found, ""
@@ -153,7 +153,8 @@ def space(_: Wanted, __: Driver, probes: Sequence[Probe]) -> List[Verdict]:
     """Whether there is room for temporary files."""
     def judge(probe):
         found = "%s free in %s" % (_size(probe.free_bytes), probe.temporary)
-        advice = "make room, or point TMPDIR of the executors (spark.executorEnv.TMPDIR) to where there is"
+        advice = ("make room, or point the job's worker.spool_dir, or spark.local.dir (on YARN the node manager's folders),"
+                  " to where there is")
         if probe.free_bytes < _LEAST_FREE:
             return State.FAILS, found, advice
         return (State.WARNING, found, advice) if probe.free_bytes < _LITTLE_FREE else (State.GOOD, found, "")

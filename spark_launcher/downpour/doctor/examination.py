@@ -76,7 +76,7 @@ def _wanted(job: Optional[Job], workers: Optional[int], servers, host: Optional[
 
 def _probe(spark, wanted: Wanted, slots: Optional[int], addresses: Dict[str, bool], program: Optional[str]) -> List[Probe]:
     from pyspark import cloudpickle
-    tasks = max(wanted.all_tasks, slots or 0)
+    tasks = wanted.all_tasks if slots is None else max(wanted.tasks, slots)
     task = probe.prober(addresses, _HOLD_UNSEEN_S if slots is None else _HOLD_S, program)
     cloudpickle.register_pickle_by_value(probe)
     try:

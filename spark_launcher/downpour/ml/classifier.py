@@ -47,7 +47,8 @@ class DownpourClassifier(DownpourEstimator, _ClassifierParams):
     featuresCol is of vectors, arrays of numbers or bytes, one a value; or featuresCols lists columns of numbers. labelCol
     counts classes from 0. A row of weightCol 2 counts as two. Rows of which validationIndicatorCol is true are not trained
     on but measured after each epoch. The net is `layers`, as in MultilayerPerceptronClassifier but with ReLU, or that of a
-    `job`. Raises DataError for data that cannot be trained on, TrainingFailed or WorkerFailed for what else may go wrong.
+    `job`. Raises DataError for columns that cannot be trained on, WorkerFailed for rows that cannot, and it or
+    TrainingFailed for what else may go wrong.
     """
 
     __module__ = "downpour.ml"  # as users import it; saved metadata say so, and Scala's class has the same name

@@ -84,6 +84,10 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
     def setStepSize(self, value: float):
         return self._set(stepSize=value)
 
+    def getSeed(self) -> int:
+        """What was set. Otherwise the job's own seed counts, and not what pyspark.ml makes of the class's name."""
+        return self.getOrDefault(self.seed)
+
     def setSeed(self, value: int):
         return self._set(seed=value)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from ..predictor import Predictor
 from .trained_net import TrainedNet
 
+_ROWS = 1024  # whose values are held at once
 _CLASSES = "raw array<double>, probability array<double>, prediction double"
 
 
@@ -57,9 +58,7 @@ def _function(net: TrainedNet, layers: Sequence[str], kinds: str,
 
     def arrays(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         with Predictor(net.job_text, net.parameters, net.num_features, layers) as predictor:
-            for features in batches:
-                if len(features) == 0:
-                    continue
+            for features in (batch.slice(begin, _ROWS) for batch in batches for begin in range(0, len(batch), _ROWS)):
                 yield pa.StructArray.from_arrays(fields(predictor.values(features)), names=names)
     try:
         from pyspark.sql.functions import arrow_udf

@@ -67,7 +67,8 @@ private final class Driver(spark: SparkSession, folder: Path) {
   private def measured(): Map[String, Any] = {
     val data = df.withColumn("w", lit(2)).withColumn("v", col("id") % 5 === 0).repartition(3).coalesce(2)
     val model =
-      classifier().setWeightCol("w").setValidationIndicatorCol("v").setThresholds(Array(0.5, 0.2, 0.3)).fit(data)
+      classifier().setWeightCol("w").setValidationIndicatorCol("v").setThresholds(Array(0.5, 0.2, 0.3))
+        .setRepartitionRandomShuffle(false).fit(data)
     model.write.save(path("scala-measured"))
     val one = df.select("features").first().getAs[Vector](0)
     scored(model, "scored-measured")

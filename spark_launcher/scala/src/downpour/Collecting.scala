@@ -6,18 +6,23 @@ import scala.util.{Failure, Success}
 import org.apache.spark.FutureAction
 import org.apache.spark.rdd.RDD
 
+/** What made the rows, such as coalesce or union, can't be part of a barrier stage. */
+private[downpour] final class UnfitForBarrier(cause: Throwable) extends RuntimeException(cause)
+
 /** The workers' Spark job, from its start to its results, or to why there are none. For one thread. */
-private[downpour] final class Collecting(trained: RDD[PartitionResult], failed: FailedTasks, servers: Servers,
+private[downpour] final class Collecting(trained: RDD[PartitionResult], jobs: TaggedJobs, servers: Servers,
                                          supervisor: Supervisor, running: RunningJob) {
   import Collecting._
 
   /** All results; none where Spark does not bring them, though ps-run says that all has been done.
     *
+    * UnfitForBarrier, before any task has run and with ps-run as it was, where the rows cannot be in a barrier stage.
+    *
     * Cancels the Spark job if this thread is interrupted, or if ps-run or a server that is a task fails and the workers
     * do not say why.
     */
   def results(): Option[Seq[PartitionResult]] = {
-    val action = failed.of(trained.collectAsync())
+    val action = jobs.of(trained.collectAsync())
     val brought = try awaited(action)
     catch {
       case error: Throwable =>
@@ -31,6 +36,8 @@ private[downpour] final class Collecting(trained: RDD[PartitionResult], failed: 
       None
     } else action.value.get match {
       case Success(results) => Some(results)
+      case Failure(error) if running.strong && String.valueOf(error.getMessage).contains("SPARK-24820") =>
+        throw new UnfitForBarrier(error)
       case Failure(_) if supervisor.isDone => None // only the way back to here has failed
       case Failure(error) => throw cause(error)
     }
@@ -57,7 +64,7 @@ private[downpour] final class Collecting(trained: RDD[PartitionResult], failed: 
       case worker: WorkerFailed => Some(worker.partition)
       case _ => Attempts.partitionOf(String.valueOf(error.getMessage))
     }
-    val attempts = Attempts.failed(failed.all(), supervisor.summary, running.strong)
+    val attempts = Attempts.failed(jobs.failedTasks(), supervisor.summary, running.strong)
     Attempts.first(last, attempts, partition, running.strong, running.runDir.resolve("logs")) match {
       case worker: WorkerFailed if worker.follows && servers.failure(follows = true).isDefined => servers.failure().get
       case worker: WorkerFailed if running.rendezvous.nonEmpty && worker.avoidable => worker.withHint(BeginAgain)

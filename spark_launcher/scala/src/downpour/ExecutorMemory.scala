@@ -1,6 +1,9 @@
 package downpour
 
+import java.io.File
 import java.nio.file.{Files, Path, Paths}
+
+import org.apache.spark.SparkEnv
 
 /** What one executor has beside its heap, in bytes, and how many tasks it runs at once. It travels to executors.
   *
@@ -13,10 +16,12 @@ import java.nio.file.{Files, Path, Paths}
   *   each
   */
 private[downpour] final case class ExecutorMemory(overhead: Long, slots: Int, taskCpus: Int = 1) {
-  /** What one of a job's `workers` may take, on an executor's host with so many CPUs. */
-  def share(workers: Int, hostCpus: Int = Runtime.getRuntime.availableProcessors): Long = {
+  /** What one of a run's `tasks`, its workers and servers that are tasks, may take, on an executor's host with so many
+    * CPUs.
+    */
+  def share(tasks: Int, hostCpus: Int = Runtime.getRuntime.availableProcessors): Long = {
     val atOnce = if (slots > 0) slots else math.max(1, hostCpus / taskCpus)
-    math.max(overhead * 3 / 4 / math.min(atOnce, workers), ExecutorMemory.Least)
+    math.max(overhead * 3 / 4 / math.min(atOnce, tasks), ExecutorMemory.Least)
   }
 }
 
@@ -43,9 +48,16 @@ private[downpour] object ExecutorMemory {
 
   /** In a task: the first of Spark's local folders that can be written to, or the system's for temporary files. */
   def spoolFolder(): Path =
-    Seq("SPARK_LOCAL_DIRS", "LOCAL_DIRS").flatMap(name => sys.env.get(name).filter(_.nonEmpty)).headOption.toSeq
-      .flatMap(_.split(',')).filter(_.nonEmpty).map(Paths.get(_)).find(Files.isWritable)
+    localFolders.map(_.trim).filter(_.nonEmpty).map(Paths.get(_)).find(Files.isWritable)
       .getOrElse(Paths.get(System.getProperty("java.io.tmpdir")))
+
+  /** By the variables that YARN, Kubernetes and the standalone master set, then by the setting. */
+  private def localFolders: Seq[String] = {
+    def variable(name: String, separator: Char) = sys.env.get(name).filter(_.nonEmpty).map(_.split(separator).toSeq)
+    variable("LOCAL_DIRS", ',').orElse(variable("SPARK_EXECUTOR_DIRS", File.pathSeparatorChar))
+      .orElse(variable("SPARK_LOCAL_DIRS", ','))
+      .orElse(Option(SparkEnv.get).flatMap(_.conf.getOption("spark.local.dir")).map(_.split(',').toSeq)).getOrElse(Nil)
+  }
 
   private def defaultOverhead(setting: String => Option[String], master: String): Option[Long] = {
     val kubernetes = master.startsWith("k8s:")

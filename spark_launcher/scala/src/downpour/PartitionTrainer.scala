@@ -14,10 +14,11 @@ import org.apache.spark.sql.catalyst.InternalRow
   * @param rendezvous where workers that hold the shards meet; "" where servers hold them
   * @param stallSeconds how long a worker may take no data
   * @param memory what workers have of an executor's; none where nothing bounds it
+  * @param tasks how many share it in all: workers, and servers that are tasks
   */
 private[downpour] final case class Cluster(servers: Seq[String], jobText: String, rowValues: Int, workers: Int,
                                            strong: Boolean, logs: String, rendezvous: String, stallSeconds: Double,
-                                           memory: Option[ExecutorMemory])
+                                           memory: Option[ExecutorMemory], tasks: Int)
 
 /** The function that runs inside a Spark task: it starts a worker, feeds it the partition and gives its result.
   *
@@ -60,12 +61,10 @@ private[downpour] final class PartitionTrainer(cluster: Cluster, layout: RowLayo
       val config = Files.writeString(folder.resolve("job.yaml"), cluster.jobText)
       val logFile = logFolder(folder).resolve(s"worker-${identity.partition}.log")
       val context = TaskContext.get()
-      val memory = cluster.memory.map(_.share(cluster.workers))
+      val memory = cluster.memory.map(_.share(cluster.tasks))
       val worker = new WorkerProcess(program, config, cluster.servers, identity, meeting, memory,
                                      ExecutorMemory.spoolFolder(), logFile, cluster.stallSeconds,
                                      () => context.isInterrupted())
-      // Also where Spark gives up on this thread.
-      context.addTaskCompletionListener[Unit](_ => worker.close())
       try {
         try layout.encode(rows, new FrameEncoder(layout.columns, cluster.rowValues, worker))
         catch { case error: DataError => throw WorkerFailed(identity, None, error.getMessage) }

@@ -1,7 +1,8 @@
 package downpour
 
 import java.io.{BufferedInputStream, IOException}
-import java.nio.file.Files
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.{Files, Path}
 import java.util.concurrent.ArrayBlockingQueue
 
 /** Computes layers' values of rows in a ps-predict of its own, which is gone once this is closed.
@@ -43,17 +44,24 @@ private[downpour] final class Predictor(jobText: String, model: Array[Byte], lay
   }
 
   private def start(): Process = {
-    val config = Files.writeString(folder.resolve("job.yaml"), jobText)
-    val parameters = Files.write(folder.resolve("model.safetensors"), model)
-    val command = Seq(Programs.path(Programs.Predict), "--config", config.toString, "--model", parameters.toString) ++
-      (if (layers.isEmpty) Nil else Seq("--layers", layers.mkString(",")))
-    try new ProcessBuilder(command: _*).start()
-    catch {
-      case error: IOException =>
+    try {
+      val program = Programs.path(Programs.Predict)
+      val config = written("job.yaml", jobText.getBytes(UTF_8))
+      val parameters = written("model.safetensors", model)
+      val command = Seq(program, "--config", config.toString, "--model", parameters.toString) ++
+        (if (layers.isEmpty) Nil else Seq("--layers", layers.mkString(",")))
+      try new ProcessBuilder(command: _*).start()
+      catch { case error: IOException => throw new PredictionFailed(Programs.whyNotStarted(program, error), error) }
+    } catch {
+      case error: Throwable =>
         Folder.remove(folder)
-        throw new PredictionFailed(Programs.whyNotStarted(command.head, error), error)
+        throw error
     }
   }
+
+  private def written(name: String, bytes: Array[Byte]): Path =
+    try Files.write(folder.resolve(name), bytes)
+    catch { case error: IOException => throw new PredictionFailed(s"$name cannot be written to $folder: $error", error) }
 
   private def writeAll(): Unit =
     try while (!closed) {

@@ -25,23 +25,23 @@ private[downpour] final case class Listening(address: String, metrics: String)
   * @param count number of servers, each a task that keeps a slot
   * @param host an address of this host that executors reach
   */
-private[downpour] final class ServerStage(context: SparkContext, job: Job, count: Int, host: String)
+private[downpour] final class ServerStage private (context: SparkContext, job: Job, val count: Int, host: String,
+                                                   listener: ServerSocket)
     extends AutoCloseable {
   import ServerStage._
 
   private val token = HexFormat.of.formatHex(new SecureRandom().generateSeed(16))
   // Guarded by this object:
   private val servers = mutable.Map.empty[Int, Listening]
-  private val connections = mutable.Buffer.empty[Socket]
+  private val connections = mutable.Set.empty[Socket]
   private var failed = Option.empty[TrainingFailed] // the first, none once the end has begun
   private var ending = false
 
-  private val listener = new ServerSocket(0, math.max(64, count), InetAddress.getByName(host))
-  Child.onThread("downpour-accept")(accept())
   private val action: FutureAction[Seq[ServerLog]] = {
     val plan = ServerPlan(host, listener.getLocalPort, token, Json.write(job.resolved))
     context.parallelize(0 until count, count).barrier().mapPartitions(new ServerTask(plan)).collectAsync()
   }
+  Child.onThread("downpour-accept")(accept())
 
   /** Where all servers listen, once they do. TrainingFailed if one does not start within two minutes. */
   def awaitStarted(): Seq[Listening] = {
@@ -64,14 +64,15 @@ private[downpour] final class ServerStage(context: SparkContext, job: Job, count
   }
 
   override def close(): Unit = {
-    val open = synchronized {
+    val (open, all) = synchronized {
       ending = true
-      connections.toSeq
+      (connections.toSeq, servers.size == count)
     }
     shut(listener)
     open.foreach(shut(_))
     val interrupted = Thread.interrupted()
-    if (!Futures.isDone(action, Drain)) {
+    // Where not all have begun, Spark may not even have room for the stage.
+    if (!Futures.isDone(action, if (all) Drain else Duration.Zero)) {
       action.cancel()
       Futures.isDone(action, Cancel)
     }
@@ -87,9 +88,7 @@ private[downpour] final class ServerStage(context: SparkContext, job: Job, count
   private def known(): Option[TrainingFailed] = {
     action.value.foreach {
       case Success(_) => fail("the servers' tasks have ended")
-      case Failure(error) =>
-        val lines = String.valueOf(error.getMessage).linesIterator
-        fail("the servers' Spark job failed: " + lines.find(_.trim.nonEmpty).getOrElse(error))
+      case Failure(error) => fail("the servers' Spark job failed: " + SparkFailed.reason(error))
     }
     synchronized(failed)
   }
@@ -102,20 +101,24 @@ private[downpour] final class ServerStage(context: SparkContext, job: Job, count
   }
 
   private def accept(): Unit =
-    try while (true) {
-      val connection = listener.accept()
-      val late = synchronized {
-        connections += connection
-        ending
-      }
-      if (late) shut(connection) else Child.onThread("downpour-server")(listen(connection))
-    } catch { case _: IOException => () } // closed
+    while (!synchronized(ending)) {
+      try {
+        val connection = listener.accept()
+        connection.setSoTimeout(Start.toMillis.toInt) // whoever is no task says nothing
+        val late = synchronized {
+          connections += connection
+          ending
+        }
+        if (late) shut(connection) else Child.onThread("downpour-server")(listen(connection))
+      } catch { case _: IOException => Thread.sleep(LookMs) } // closed, or such as no descriptor left
+    }
 
   /** What a task says, up to its end. */
   private def listen(connection: Socket): Unit = {
     var name = Option.empty[String]
     try Using.resource(connection) { open =>
       Iterator.continually(line(open.getInputStream).flatMap(understood)).takeWhile(_.isDefined).flatten.foreach { said =>
+        open.setSoTimeout(0)
         name = Some(s"server ${said.server} on ${said.host}")
         said.outcome match {
           case Left((reason, log)) => fail(s"${name.get} failed: $reason", log)
@@ -123,6 +126,7 @@ private[downpour] final class ServerStage(context: SparkContext, job: Job, count
         }
       }
     } catch { case _: IOException => () }
+    synchronized(connections -= connection)
     name.foreach(who => fail(
       s"$who was lost, and its parameters with it: its executor, or its host, is gone; the job has to begin again"))
   }
@@ -145,7 +149,23 @@ private[downpour] final class ServerStage(context: SparkContext, job: Job, count
     } yield Said(server, host, outcome)
 }
 
-private object ServerStage {
+private[downpour] object ServerStage {
+  /** Has them started. TrainingFailed if this host cannot listen for them. */
+  def start(context: SparkContext, job: Job, count: Int, host: String): ServerStage = {
+    val listener = try new ServerSocket(0, math.max(64, count), InetAddress.getByName(host))
+    catch {
+      case error: IOException => throw new TrainingFailed(
+        s"servers='tasks': their tasks report to this driver, which cannot listen on $host: ${error.getMessage}; set" +
+          " spark.driver.host to an address of this host that executors reach", error)
+    }
+    try new ServerStage(context, job, count, host, listener)
+    catch {
+      case error: Throwable =>
+        shut(listener)
+        throw error
+    }
+  }
+
   private val Start = 120.seconds
   private val Drain = 20.seconds
   private val Cancel = 10.seconds

@@ -12,6 +12,9 @@ import org.apache.spark.SparkContext
   */
 private[downpour] final case class Servers(settings: Map[String, Any], attach: Boolean = false,
                                            stage: Option[ServerStage] = None) extends AutoCloseable {
+  /** How many of Spark's tasks they take. */
+  def tasks: Int = stage.fold(0)(_.count)
+
   /** Why servers that are tasks have ended, if they have.
     *
     * @param follows a worker says that it has lost one, so that it will be known in a moment
@@ -25,13 +28,19 @@ private[downpour] final case class Servers(settings: Map[String, Any], attach: B
 private[downpour] object Servers {
   private val Notice = 5.seconds
 
-  /** The servers of a run, started where they are tasks. TrainingFailed where they cannot be had.
+  /** Where the servers of a run are to be. TrainingFailed where they cannot.
     *
     * @param where as Placement.of takes it
     */
-  def of(context: SparkContext, job: Job, where: String): Servers = {
+  def place(context: SparkContext, job: Job, where: String): Placement = {
+    val placed = Placement.of(where, job.servers, Placement.driverHost(context), job.peers)
+    if (placed.kind == Placement.AsTasks) checkRoom(context, job, job.servers.size)
+    placed
+  }
+
+  /** The servers of a run, started where they are tasks. TrainingFailed where they do not start. */
+  def start(context: SparkContext, job: Job, placed: Placement): Servers = {
     val host = Placement.driverHost(context)
-    val placed = Placement.of(where, job.servers, host, job.peers)
     placed.kind match {
       case Placement.AsTasks => asTasks(context, job, host.getOrElse("127.0.0.1"))
       case Placement.Running => Servers(Map("servers.addresses" -> placed.addresses), attach = true)
@@ -44,9 +53,7 @@ private[downpour] object Servers {
   }
 
   private def asTasks(context: SparkContext, job: Job, host: String): Servers = {
-    val count = job.servers.size
-    checkRoom(context, job, count)
-    val stage = new ServerStage(context, job, count, host)
+    val stage = ServerStage.start(context, job, job.servers.size, host)
     try {
       val listening = stage.awaitStarted()
       Servers(Map("servers.addresses" -> listening.map(_.address),

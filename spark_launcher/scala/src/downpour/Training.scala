@@ -35,10 +35,33 @@ private[downpour] object Training {
     if (areFloatsWithTheScaleOfBytes(rows, job)) println(
       "The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set data:" +
         " {scale: 1} unless they lie between 0 and 255.")
-    // Where there is a shuffle, Spark may run the stages before it as soon as it is asked for the rows.
-    val partitions = try { if (dealOut) dealt(rows, job.workers) else partitioned(rows, job.workers) }
-                     catch { case NonFatal(error) => throw SparkFailed.of(error) }
-    run(data.sparkSession.sparkContext, job, servers, partitions, columns.layout(rows.schema))
+    val layout = columns.layout(rows.schema)
+    val context = data.sparkSession.sparkContext
+    if (job.strong) Slots.check(context, job.workers)
+    val placement = Servers.place(context, job, servers)
+    Using.resource(new TaggedJobs(context)) { jobs =>
+      def partitions(dealOut: Boolean): RDD[InternalRow] =
+        // Where there is a shuffle, Spark may run the stages before it as soon as it is asked for the rows.
+        jobs.of {
+          try { if (dealOut) dealt(rows, job.workers) else partitioned(rows, job.workers) }
+          catch { case NonFatal(error) => throw SparkFailed.of(error) }
+        }
+      val first = partitions(dealOut)
+      Using.resource(Servers.start(context, job, placement)) { running =>
+        val result = supervised(context, job, running, jobs, layout) { start =>
+          try start(first)
+          catch {
+            case _: UnfitForBarrier =>
+              println("The data is repartitioned: what it was made by, such as coalesce or union, can't be part of a" +
+                " barrier stage.")
+              start(partitions(dealOut = true))
+          }
+        }
+        running.close()
+        running.stage.foreach(_.writeLogs(result.runDir.resolve("logs")))
+        result
+      }
+    }
   }
 
   /** The rows in as many partitions as workers, each with rows like all of them, however they were sorted before. Each is
@@ -48,46 +71,35 @@ private[downpour] object Training {
     rows.repartition(workers).sortWithinPartitions(xxhash64(rows.columns.map(Columns.quoted).toSeq: _*))
       .queryExecution.toRdd
 
-  /** The rows as Spark has them inside, in so many partitions. */
+  /** The rows as Spark has them inside, dealt out where their partitions are not as many as workers. */
   private def partitioned(rows: DataFrame, workers: Int): RDD[InternalRow] = {
     val found = rows.queryExecution.toRdd
     if (found.getNumPartitions == workers) found
     else {
       println(s"The data is repartitioned: it has ${found.getNumPartitions} partitions, and the job has $workers" +
         " workers.")
-      rows.repartition(workers).queryExecution.toRdd
+      dealt(rows, workers)
     }
   }
 
-  private def run(context: SparkContext, job: Job, where: String, rows: RDD[InternalRow],
-                  layout: RowLayout): TrainingResult = {
-    if (job.strong) Slots.check(context, job.workers)
-    Using.Manager { use =>
-      val servers = use(Servers.of(context, job, where))
-      val failed = use(new FailedTasks(context))
-      val supervisor = use(new Supervisor(job, servers.settings, servers.attach))
-      val result = try {
+  /** A run by ps-run, whose workers `train` starts by what it is given. */
+  private def supervised(context: SparkContext, job: Job, servers: Servers, jobs: TaggedJobs, layout: RowLayout)(
+      train: (RDD[InternalRow] => Option[Seq[PartitionResult]]) => Option[Seq[PartitionResult]]): TrainingResult =
+    Using.resource(new Supervisor(job, servers.settings, servers.attach)) { supervisor =>
+      try {
         val running = supervisor.awaitStarted()
-        val trainer = new PartitionTrainer(cluster(running, job, ExecutorMemory.of(context.getConf.getOption)), layout)
         def start(rows: RDD[InternalRow]) = {
+          val trainer = new PartitionTrainer(cluster(running, job, servers, context), layout)
           val trained = if (running.strong) rows.barrier().mapPartitions(trainer) else rows.mapPartitions(trainer)
           val last = if (mayBeTriedAgain(context, running)) trained.repartition(1) else trained
-          new Collecting(last, failed, servers, supervisor, running).results()
+          new Collecting(last, jobs, servers, supervisor, running).results()
         }
-        val results = try start(rows)
-        catch {
-          // Spark says so before any task runs.
-          case error: TrainingFailed if running.strong && Option(error.getCause).exists(notInABarrier) =>
-            println("The data is repartitioned: what it was made by, such as coalesce or union, can't be part of a" +
-              " barrier stage.")
-            start(shuffled(rows, job.workers))
-        }
-        if (results.exists(!_.exists(_.samples > 0)))
-          throw new TrainingFailed("there are no rows to train on")
+        val results = train(start(_))
+        if (results.exists(!_.exists(_.samples > 0))) throw new TrainingFailed("there are no rows to train on")
         supervisor.awaitFinished()
         val summary = supervisor.summary
         if (summary.isEmpty) throw new TrainingFailed(s"${running.runDir} has no summary.json")
-        val retries = Attempts.failed(failed.all(), summary, running.strong).map(_.asAttempt)
+        val retries = Attempts.failed(jobs.failedTasks(), summary, running.strong).map(_.asAttempt)
         retries.foreach(retry => println(s"An attempt failed, and another went on where it had got to: $retry"))
         TrainingResult(running.runDir, summary, complete(results.getOrElse(Nil), summary), retries)
       } catch {
@@ -95,11 +107,7 @@ private[downpour] object Training {
           supervisor.stop(Option(error.getMessage).getOrElse(error.toString))
           throw error
       }
-      servers.close()
-      servers.stage.foreach(_.writeLogs(result.runDir.resolve("logs")))
-      result
-    }.get
-  }
+    }
 
   /** What all workers did: of those that Spark has no result of, as the servers know it. */
   private def complete(results: Seq[PartitionResult], summary: Map[String, Any]): Seq[PartitionResult] = {
@@ -109,17 +117,13 @@ private[downpour] object Training {
     (results ++ missing.filterNot(one => known(one.partition))).sortBy(_.partition)
   }
 
-  private def notInABarrier(error: Throwable): Boolean = String.valueOf(error.getMessage).contains("SPARK-24820")
-
-  /** The same rows, dealt anew. Rows inside Spark are used again by who makes them, so each is copied. */
-  private def shuffled(rows: RDD[InternalRow], workers: Int): RDD[InternalRow] = rows.map(_.copy()).repartition(workers)
-
-  private def cluster(running: RunningJob, job: Job, memory: Option[ExecutorMemory]): Cluster = {
+  private def cluster(running: RunningJob, job: Job, servers: Servers, context: SparkContext): Cluster = {
     // Where shards live in the workers, one takes no data before all have met.
     val meeting = if (running.rendezvous.isEmpty) 0.0
                   else job.section("sync").get("join_timeout_ms").fold(0.0)(_.toString.toDouble / 1000)
     Cluster(running.servers, Files.readString(running.jobFile), job.rowValues, job.workers, running.strong,
-            running.runDir.resolve("logs").toString, running.rendezvous, StallSeconds + meeting, memory)
+            running.runDir.resolve("logs").toString, running.rendezvous, StallSeconds + meeting,
+            ExecutorMemory.of(context.getConf.getOption), job.workers + servers.tasks)
   }
 
   /** Whether the workers' stage is to be a barrier that Spark runs again when it fails: one that another comes after.

@@ -42,7 +42,8 @@ private[downpour] object Meeting {
   * @param memoryBytes what the worker may take of memory; none for what its net and the job's keys come to
   * @param spoolFolder for rows that have no room in memory, where the job names no folder
   * @param logFile where the worker writes its log
-  * @param stallSeconds a worker that takes no byte of the feed for so long, while it could, has failed
+  * @param stallSeconds a worker that takes no byte of the feed for so long, while it could, has failed; one that says
+  *     that it waits for another attempt at its partition could not
   * @param cancelled whether nobody wants the result any more: the worker is ended then
   */
 private[downpour] final class WorkerProcess(program: String, config: Path, servers: Seq[String], identity: Identity,
@@ -59,11 +60,10 @@ private[downpour] final class WorkerProcess(program: String, config: Path, serve
                             Child.onLines("downpour-noise", process.getErrorStream)(noise += _))
   // Since when a write has been waiting, in nanoseconds; 0 while there is none.
   @volatile private var waitingSince = 0L
+  @volatile private var waited = 0L // when it last said that it waits for another attempt at its partition
   @volatile private var stalled = false
   @volatile private var ended = false // it has ended well without wanting more
   private val watch = Child.onThread("downpour-watch")(watchOver())
-
-  def pid: Long = process.pid
 
   /** Writes a part of the feed, as the worker accepts it. */
   override def write(bytes: Array[Byte], length: Int): Unit = if (!ended) {
@@ -139,6 +139,7 @@ private[downpour] final class WorkerProcess(program: String, config: Path, serve
 
   private def event(line: String): Unit =
     Json.readObject(line).flatMap(event => event.get("event").map((_, event))) match {
+      case Some(("waiting", _)) => waited = System.nanoTime()
       case Some((name: String, event)) => if (name == "done" || name == "failed") ending.put(name, event)
       case _ => noise += line
     }
@@ -146,7 +147,7 @@ private[downpour] final class WorkerProcess(program: String, config: Path, serve
   private def watchOver(): Unit =
     while (!Child.ended(process, LookSeconds)) {
       val since = waitingSince
-      if (since != 0 && System.nanoTime() - since > stallSeconds * 1e9) {
+      if (since != 0 && System.nanoTime() - math.max(since, waited) > stallSeconds * 1e9) {
         stalled = true
         process.destroyForcibly()
       } else if (cancelled()) {

@@ -19,10 +19,15 @@ class SparkFailed(message: String, cause: Throwable = null) extends TrainingFail
 object SparkFailed {
   /** What Spark says of a job that it gave up, by the root of its error: a PartitionFailed where it is a row's. */
   def of(error: Throwable): TrainingFailed = Throwables.chain(error).last match {
-    case root: SparkException if root eq error =>
-      val lines = String.valueOf(error.getMessage).linesIterator
-      new SparkFailed("the Spark job failed: " + lines.find(_.trim.nonEmpty).getOrElse(error), error)
+    case root: SparkException if root eq error => new SparkFailed("the Spark job failed: " + reason(error), error)
     case root => new PartitionFailed(s"a partition could not be computed: $root", error)
+  }
+
+  /** One line of an error of Spark's, whose first says of a barrier only that some task of it failed. */
+  def reason(error: Throwable): String = {
+    val lines = String.valueOf(error.getMessage).linesIterator.map(_.trim).filter(_.nonEmpty).toSeq
+    val after = lines.dropWhile(!_.endsWith("finished unsuccessfully.")).drop(1)
+    after.headOption.orElse(lines.headOption).getOrElse(error.toString)
   }
 }
 

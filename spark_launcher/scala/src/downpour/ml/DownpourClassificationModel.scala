@@ -58,9 +58,10 @@ object DownpourClassificationModel extends MLReadable[DownpourClassificationMode
   /** The class; with thresholds the one with the greatest ratio of probability to threshold, as in spark.ml. */
   private def likeliest(probabilities: Array[Double], thresholds: Option[Seq[Double]]): Double = {
     val ratios = thresholds.fold(probabilities)(limits => probabilities.zip(limits).map {
-      case (0, _) => 0.0
+      case (probability, _) if probability == 0 || probability.isNaN => 0.0
       case (probability, limit) => probability / limit
     })
-    ratios.indexOf(ratios.max).toDouble
+    // The first of the greatest, and where scores have overflowed the first that is NaN.
+    ratios.indices.reduceLeft((best, i) => if (ratios(i).compare(ratios(best)) > 0) i else best).toDouble
   }
 }

@@ -16,8 +16,10 @@ import org.apache.spark.{SparkContext, TaskFailedReason, TaskKilled}
   */
 private[downpour] final case class FailedTask(id: Long, partition: Int, host: String, killed: Boolean, text: String)
 
-/** Listens for the tasks of some Spark jobs that fail, until it is closed. Any thread may ask. */
-private[downpour] final class FailedTasks(context: SparkContext) extends SparkListener with AutoCloseable {
+/** Some Spark jobs, by a tag of their own: which of their tasks fail, and their end. It listens until it is closed. Any
+  * thread may ask.
+  */
+private[downpour] final class TaggedJobs(context: SparkContext) extends SparkListener with AutoCloseable {
   private val tag = "downpour-" + UUID.randomUUID
   // Guarded by this object:
   private val stages = mutable.Set.empty[Int]
@@ -25,18 +27,22 @@ private[downpour] final class FailedTasks(context: SparkContext) extends SparkLi
   private val failed = mutable.Map.empty[Long, FailedTask]
   context.addSparkListener(this)
 
-  /** Starts jobs whose tasks are listened for. */
+  /** The jobs that `start` starts are of them; where it throws, an interrupt say, they are cancelled. */
   def of[R](start: => R): R = {
     context.addJobTag(tag)
     try start
-    finally context.removeJobTag(tag)
+    catch {
+      case error: Throwable =>
+        context.cancelJobsWithTag(tag)
+        throw error
+    } finally context.removeJobTag(tag)
   }
 
-  /** Those that have failed so far, in the order in which they began; once Spark has told of the ends of their jobs, if
-    * they have ended.
+  /** The tasks that have failed so far, in the order in which they began; once Spark has told of the ends of their jobs,
+    * if they have ended.
     */
-  def all(): Seq[FailedTask] = {
-    val deadline = FailedTasks.Told.fromNow
+  def failedTasks(): Seq[FailedTask] = {
+    val deadline = TaggedJobs.Told.fromNow
     while (synchronized(running.nonEmpty) && deadline.hasTimeLeft()) Thread.sleep(20)
     synchronized(failed.values.toSeq.sortBy(_.id))
   }
@@ -44,7 +50,7 @@ private[downpour] final class FailedTasks(context: SparkContext) extends SparkLi
   override def close(): Unit = context.removeSparkListener(this)
 
   override def onJobStart(start: SparkListenerJobStart): Unit =
-    if (Option(start.properties).flatMap(all => Option(all.getProperty(FailedTasks.Tags))).exists(_.contains(tag)))
+    if (Option(start.properties).flatMap(all => Option(all.getProperty(TaggedJobs.Tags))).exists(_.contains(tag)))
       synchronized {
         running += start.jobId
         stages ++= start.stageIds
@@ -63,7 +69,7 @@ private[downpour] final class FailedTasks(context: SparkContext) extends SparkLi
   }
 }
 
-private object FailedTasks {
+private object TaggedJobs {
   private val Tags = "spark.job.tags"
   private val Told = 2.seconds
 }

@@ -1,4 +1,6 @@
-"""Through Spark Connect: no context, no RDD and no JVM on the driver's side."""
+"""Through Spark Connect, on a local Spark and on a real standalone cluster: no context, no RDD and no JVM on the driver's
+side."""
+import importlib.util
 import json
 import os
 import pathlib
@@ -10,6 +12,10 @@ import time
 import pyspark
 import pytest
 
+_spec = importlib.util.spec_from_file_location("standalone", pathlib.Path(__file__).with_name("standalone.py"))
+_standalone = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_standalone)
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 DRIVER = """
@@ -19,7 +25,12 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 from downpour.ml import DownpourClassificationModel, DownpourClassifier
 
-spark = SparkSession.builder.remote(sys.argv[2]).getOrCreate()
+builder = SparkSession.builder
+if sys.argv[2].startswith("spark:"):  # a server of one's own, in front of a cluster
+    builder.master(sys.argv[2]).config("spark.api.mode", "connect").config("spark.executor.memory", "512m")
+else:
+    builder.remote(sys.argv[2])
+spark = builder.getOrCreate()
 assert type(spark).__module__.startswith("pyspark.sql.connect")
 dice = np.random.default_rng(3)
 features = dice.normal(size=(600, 6))
@@ -49,9 +60,9 @@ seen["loaded"] = accuracy(DownpourClassificationModel.load(path))
 seen["layer"] = len(model.extractFeatures(df, ["relu1"]).first().relu1)
 seen["label"] = refused(lambda: classifier.fit(df.withColumn("label", df.label + 7)))
 seen["column"] = refused(lambda: classifier.copy().setFeaturesCol("x").fit(df))
-if sys.argv[1] == "bsp":
+if not sys.argv[2].startswith("spark:"):
     slots = sys.modules["downpour.slots"]
-    seen["slots"] = refused(lambda: classifier.copy({classifier.numWorkers: 3}).fit(df))
+    seen["slots"] = refused(lambda: classifier.copy().setSyncMode("bsp").setNumWorkers(3).fit(df))
     slots._probe(spark, 2)
     slots._PROBE_S = 1.0
     seen["probe"] = refused(lambda: slots._probe(spark, 3))
@@ -59,11 +70,23 @@ print(json.dumps(seen))
 """
 
 
+HAS_SERVER = bool(list((pathlib.Path(pyspark.__file__).parent / "jars").glob("spark-connect*.jar")))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A master's URL."""
+    if not HAS_SERVER:
+        pytest.skip("this PySpark has no Spark Connect server, as PyPI's had not before Spark 4")
+    with _standalone.Standalone(tmp_path_factory.mktemp("connect") / "cluster") as running:
+        yield running.url
+
+
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory):
-    """Where the session goes: a server of this PySpark's own, or of the checkout's environment for a PySpark without one,
-    as PyPI's was before Spark 4."""
-    if list((pathlib.Path(pyspark.__file__).parent / "jars").glob("spark-connect*.jar")):
+    """Where the session goes: a server of this PySpark's own, or of the checkout's environment for a PySpark without
+    one."""
+    if HAS_SERVER:
         yield "local[2]"
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -97,11 +120,11 @@ def _listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("mode", ["downpour", "bsp"])
-def test_fit_transform_save_and_load(tmp_path, remote, mode):
+@pytest.mark.parametrize("where, mode", [("remote", "downpour"), ("cluster", "bsp")])
+def test_fit_transform_save_and_load(request, tmp_path, where, mode):
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)
-    ended = subprocess.run([sys.executable, str(driver), mode, remote], cwd=tmp_path, stdin=subprocess.DEVNULL,
+    ended = subprocess.run([sys.executable, str(driver), mode, request.getfixturevalue(where)], cwd=tmp_path, stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300,
                            env={**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"})
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
@@ -114,6 +137,6 @@ def test_fit_transform_save_and_load(tmp_path, remote, mode):
     kinds = ("WorkerFailed: ",) if int(pyspark.__version__.split(".")[0]) >= 4 else ("WorkerFailed: ", "TrainingFailed: ")
     assert seen["label"].startswith(kinds) and "the net has 3 classes" in seen["label"]
     assert "there is no column 'x'" in seen["column"]
-    if mode == "bsp":
+    if where == "remote":
         assert "fewer slots than the job has workers" in seen["slots"]
         assert "a stage of 3 tasks that do nothing did not get to run at once within 1 s" in seen["probe"]

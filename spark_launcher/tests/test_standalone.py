@@ -17,9 +17,12 @@ _spec.loader.exec_module(_standalone)
 PRELUDE = """
 import json, os, sys
 import numpy as np
+from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.feature import StandardScaler, StringIndexer
 from pyspark.ml.linalg import Vectors
-from pyspark.sql import SparkSession
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.sql import SparkSession, functions as F
 from downpour.ml import DownpourClassificationModel, DownpourClassifier
 
 spark = (SparkSession.builder.master(os.environ["MASTER"]).config("spark.executor.memory", "512m")
@@ -36,8 +39,10 @@ df = spark.read.parquet("rows").coalesce(2)
 def classifier(**changes):
     return DownpourClassifier(**{**dict(layers=[10, 32, 3], numWorkers=2, batchSize=20, runDir="runs", seed=1), **changes})
 
+evaluator = MulticlassClassificationEvaluator(metricName="accuracy")
+
 def accuracy(model):
-    return MulticlassClassificationEvaluator(metricName="accuracy").evaluate(model.transform(df))
+    return evaluator.evaluate(model.transform(df))
 """
 
 FITS = """
@@ -47,6 +52,16 @@ for mode in sys.argv[1:]:
     model.save("model-" + mode)
     loaded = DownpourClassificationModel.load("model-" + mode)
     seen[mode] = {"accuracy": accuracy(model), "loaded": accuracy(loaded), "history": model.summary.objectiveHistory}
+
+one = classifier(syncMode="bsp", settings={"optimizer": {"name": "adam", "learning_rate": 0.01}})
+named = df.withColumn("colour", F.element_at(F.array(*map(F.lit, ["red", "green", "blue"])), F.col("label").cast("int") + 1))
+stages = [StringIndexer(inputCol="colour", outputCol="class"), StandardScaler(inputCol="features", outputCol="scaled"),
+          one.copy().setFeaturesCol("scaled").setLabelCol("class").setMaxIter(5)]
+Pipeline(stages=stages).fit(named).save("pipeline")
+seen["pipeline"] = evaluator.copy({evaluator.labelCol: "class"}).evaluate(PipelineModel.load("pipeline").transform(named))
+grid = ParamGridBuilder().addGrid(one.maxIter, [1, 5]).build()
+best = CrossValidator(estimator=one, estimatorParamMaps=grid, evaluator=evaluator, numFolds=2, seed=1).fit(df)
+seen["cross validation"] = {"metrics": best.avgMetrics, "epochs": best.bestModel.getMaxIter()}
 print(json.dumps(seen))
 """
 
@@ -76,12 +91,24 @@ def last_line(ended):
     return json.loads(ended.stdout.splitlines()[-1])
 
 
-def test_fit_transform_save_and_load(cluster):
-    modes = ("downpour", "bsp", "peer")
-    for mode, seen in last_line(cluster.run(PRELUDE + FITS, *modes)).items():
-        # What an asynchronous mode has learnt depends on how busy the machine is.
-        assert seen["accuracy"] == seen["loaded"] > (0.75 if mode == "downpour" else 0.9), mode
-        assert len(seen["history"]) == 10
+@pytest.fixture(scope="module")
+def fitted(_cluster, tmp_path_factory):
+    _cluster.folder = tmp_path_factory.mktemp("fits")
+    return last_line(_cluster.run(PRELUDE + FITS, "downpour", "bsp", "peer", timeout=400))
+
+
+@pytest.mark.parametrize("mode", ["downpour", "bsp", "peer"])
+def test_fit_transform_save_and_load(fitted, mode):
+    seen = fitted[mode]
+    # What an asynchronous mode has learnt depends on how busy the machine is.
+    assert seen["accuracy"] == seen["loaded"] > (0.75 if mode == "downpour" else 0.9)
+    assert len(seen["history"]) == 10
+
+
+def test_in_a_pipeline_and_in_a_cross_validator(fitted):
+    assert fitted["pipeline"] > 0.9
+    seen = fitted["cross validation"]
+    assert seen["metrics"][1] > seen["metrics"][0] and seen["epochs"] == 5
 
 
 def once_it_trains(cluster, driver):

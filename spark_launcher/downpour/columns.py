@@ -1,7 +1,7 @@
 """What a DataFrame's columns are to a net: an expression for each of features, labels, weights and what is held out."""
 from __future__ import annotations
 
-from typing import Sequence, Union
+from typing import Iterable, Sequence, Union
 
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import VectorUDT
@@ -78,12 +78,22 @@ def by_rows(df):
     return df.filter(F.xxhash64(df[_quoted(cheap.name)]) >= F.lit(-2 ** 63))
 
 
-def free_name(df, wish: str) -> str:
-    """A column name that `df` does not have."""
+def free_name(taken: Iterable[str], wish: str) -> str:
+    """A column name that is none of those, as Spark compares them, without regard to case."""
+    taken = {name.lower() for name in taken}
     name = wish
-    while name in df.columns:
+    while name.lower() in taken:
         name += "_"
     return name
+
+
+def check_new(df, names: Sequence[str]) -> None:
+    """Raises ValueError where columns of these names cannot be added, as pyspark.ml's models do."""
+    taken = {name.lower() for name in df.columns}
+    for name in names:
+        if name.lower() in taken:
+            raise ValueError("there is a column '%s' already" % name)
+        taken.add(name.lower())
 
 
 def _type_of(df, name: str, what: str):

@@ -60,12 +60,14 @@ class FrameEncoder:
     Args:
       columns: their names.
       row_values: number of values that each sample must have.
+      shown: what messages call the columns; None for their names.
 
     What labels and weights must be is the worker's to say, which knows the net.
     """
 
-    def __init__(self, columns: Columns, row_values: int):
+    def __init__(self, columns: Columns, row_values: int, shown: Optional[Columns] = None):
         self.columns = columns
+        self._shown = shown or columns
         self.row_values = row_values
         self.rows = 0
         self._types: Optional[Dict[str, DataType]] = None  # by tensor
@@ -76,7 +78,7 @@ class FrameEncoder:
         Raises DataError for nulls, samples of a wrong width, features that are not finite and columns of other types; the
         row it names counts from 0 within the partition.
         """
-        found = {tensor: self._column(batch, getattr(self.columns, tensor))
+        found = {tensor: self._column(batch, tensor)
                  for tensor in ("features", "label", "weight") if getattr(self.columns, tensor) is not None}
         types = {tensor: self._type_of(tensor, column.type) for tensor, column in found.items()}
         if self._types is None:
@@ -84,7 +86,7 @@ class FrameEncoder:
             yield self._schema()
         elif self._types != types:
             raise DataError("columns %s change their types between batches"
-                            % " and ".join("'%s'" % getattr(self.columns, tensor) for tensor in types))
+                            % " and ".join("'%s'" % getattr(self._shown, tensor) for tensor in types))
         if batch.num_rows == 0:
             return
         tensors = [self._values(column, types[tensor]) if tensor == "features" else
@@ -106,10 +108,10 @@ class FrameEncoder:
         if self.columns.held_out is None:
             yield BATCH, tensors
             return
-        held_out = self._column(batch, self.columns.held_out)
+        held_out = self._column(batch, "held_out")
         if not pa.types.is_boolean(held_out.type):
             raise DataError("column '%s' is of type %s: which rows are held out should be said by a boolean"
-                            % (self.columns.held_out, held_out.type))
+                            % (self._shown.held_out, held_out.type))
         mask = held_out.to_numpy(zero_copy_only=False)
         for kind, chosen in ((BATCH, ~mask), (HELD_OUT, mask)):
             if chosen.all():
@@ -123,7 +125,7 @@ class FrameEncoder:
         step = (MAX_BODY_BYTES - _ROWS.size) // row_bytes
         if step == 0:
             raise DataError("column '%s': one row of %d bytes is more than a frame may hold, %d bytes"
-                            % (self.columns.features, row_bytes, MAX_BODY_BYTES))
+                            % (self._shown.features, row_bytes, MAX_BODY_BYTES))
         for begin in range(0, rows, step):
             end = min(begin + step, rows)
             head = _header(kind, _ROWS.size + (end - begin) * row_bytes) + _ROWS.pack(end - begin, 0)
@@ -137,17 +139,18 @@ class FrameEncoder:
             body += struct.pack("<BI", 1, self.row_values) if tensor == "features" else struct.pack("<B", 0)
         return [memoryview(_header(SCHEMA, len(body)) + body)]
 
-    def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+    def _column(self, batch: pa.RecordBatch, tensor: str) -> pa.Array:
+        name = getattr(self.columns, tensor)
         index = batch.schema.get_field_index(name)
         if index < 0:
             raise DataError("there is no column '%s'; the columns are %s" % (name, ", ".join(batch.schema.names)))
         column = batch.column(index)
         if column.null_count:
-            self._refuse(name, _first(column.is_null()), "is null")
+            self._refuse(tensor, _first(column.is_null()), "is null")
         return column
 
     def _type_of(self, tensor: str, kind: pa.DataType) -> DataType:
-        name = getattr(self.columns, tensor)
+        name = getattr(self._shown, tensor)
         if tensor == "features":
             if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
                 return U8
@@ -189,22 +192,22 @@ class FrameEncoder:
         if child.null_count:
             nulls = child.slice(begin, count).is_null()
             if nulls.true_count:
-                self._refuse(self.columns.features, _first(nulls) // self.row_values, "has a value that is null")
+                self._refuse("features", _first(nulls) // self.row_values, "has a value that is null")
         values = np.frombuffer(child.buffers()[1], data_type.dtype, count, (child.offset + begin) * item)
         for begin in range(0, count, _CHECK_VALUES):
             finite = np.isfinite(values[begin:begin + _CHECK_VALUES])
             if not finite.all():
-                self._refuse(self.columns.features, (begin + int(finite.argmin())) // self.row_values,
+                self._refuse("features", (begin + int(finite.argmin())) // self.row_values,
                              "has a value that is not finite (NaN or infinity)")
         return values
 
     def _check_width(self, width: int, row: int):
         if width != self.row_values:
             raise DataError("column '%s', row %d of the partition, has %d values: the job's data.shape makes it %d"
-                            % (self.columns.features, row, width, self.row_values))
+                            % (self._shown.features, row, width, self.row_values))
 
-    def _refuse(self, name: str, row: int, what: str):
-        raise DataError("column '%s', row %d of the partition, %s" % (name, self.rows + row, what))
+    def _refuse(self, tensor: str, row: int, what: str):
+        raise DataError("column '%s', row %d of the partition, %s" % (getattr(self._shown, tensor), self.rows + row, what))
 
 
 def unwritten(frame: Frame, written: int) -> Frame:

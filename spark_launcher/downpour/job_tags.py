@@ -30,7 +30,8 @@ class JobTag:
 
     def cancel(self) -> None:
         """Cancels the jobs that have the tag and run now."""
-        self._cancel(self.name)
+        with contextlib.suppress(ConnectionError):  # the JVM is gone, and they with it
+            self._cancel(self.name)
 
 
 def inheriting(run: Callable[[], None]) -> Callable[[], None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from typing import NamedTuple, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import NamedTuple, Optional, Tuple, Union
 
 from .errors import TrainingFailed
 
@@ -35,6 +36,8 @@ def place(servers: Union[str, Sequence[str]], of_job: Sequence[str], host: Optio
     if isinstance(servers, str) and ":" in servers:
         servers = servers.split(",")
     if not isinstance(servers, str):
+        if not isinstance(servers, Sequence) or not all(isinstance(address, str) for address in servers):
+            raise TrainingFailed("servers=%r: it should be a word or a list of addresses" % (servers,))
         return _running([address.strip() for address in servers], "servers")
     if servers == DRIVER:
         return Placement(DRIVER, tuple(_on(host, address) for address in of_job))
@@ -83,6 +86,8 @@ def _on(host: Optional[str], address: str) -> str:
 
 def _running(addresses: Sequence[str], where: str) -> Placement:
     for address in addresses:
+        if not re.fullmatch(r"unix:.+|(\[[^\]]+\]|[^:/\[\]]+):\d+", address):
+            raise TrainingFailed("%s: '%s' should be host:port, such as node1:7100" % (where, address))
         if address.endswith(":0"):
             raise TrainingFailed("%s: %s names no port, and servers that run already have one: what ps-server --listen, or"
                                  " the job that they were started with, says" % (where, address))

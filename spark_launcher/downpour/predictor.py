@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from .errors import TrainingFailed
 from .frames import AnswerDecoder, Columns, Frame, FrameEncoder, unwritten
+from .memory import spool_dir
 from .programs import PREDICT, find_program, loader_hint, why_not_found, why_not_started
 
 _READ_BYTES = 1 << 20
@@ -52,7 +53,7 @@ class Predictor:
             program = find_program(PREDICT, self._program)
         except FileNotFoundError as error:
             raise PredictionFailed(why_not_found(error)) from error
-        self._folder = tempfile.TemporaryDirectory(prefix="downpour-")
+        self._folder = tempfile.TemporaryDirectory(prefix="downpour-", dir=spool_dir())
         config, model = (os.path.join(self._folder.name, name) for name in ("job.yaml", "model.safetensors"))
         with open(config, "w", encoding="utf-8") as file:
             file.write(self._job_text)

@@ -18,6 +18,7 @@ from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Tup
 import pyarrow as pa
 
 from .errors import TAIL_LINES
+from .memory import spool_dir
 from .placement import join_address
 from .programs import SERVER, find_program, loader_hint, why_not_found, why_not_started
 
@@ -57,7 +58,7 @@ def server_task(plan: ServerPlan) -> Callable[[Iterable[pa.RecordBatch]], Iterat
 
 def _serve(plan: ServerPlan, index: int) -> bytes:
     with socket.create_connection(plan.driver, _CONNECT_S) as driver, tempfile.TemporaryDirectory(
-            prefix="downpour-") as folder:
+            prefix="downpour-", dir=spool_dir()) as folder:
         driver.settimeout(None)
         driver.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         own = {"token": plan.token, "server": index, "host": socket.gethostname()}

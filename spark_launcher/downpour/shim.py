@@ -89,11 +89,12 @@ class Result(NamedTuple):
                    float(done.get("seconds", 0.0)), epochs)
 
 
-def dataframe_trainer(cluster: Cluster, columns: Columns
+def dataframe_trainer(cluster: Cluster, columns: Columns, shown: Columns
                       ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function for DataFrame.mapInArrow, whose result has RESULT_SCHEMA: one row for each partition."""
+    """A function for DataFrame.mapInArrow, whose result has RESULT_SCHEMA: one row for each partition. shown: what
+    messages call the columns."""
     def train_partition(batches):
-        partition, done = train_batches(cluster, batches, columns)
+        partition, done = train_batches(cluster, batches, columns, shown)
         yield pa.RecordBatch.from_arrays([pa.array([partition], pa.int64()), pa.array([json.dumps(done)])],
                                          names=["partition", "done"])
     return train_partition
@@ -109,14 +110,15 @@ def rdd_trainer(cluster: Cluster) -> Callable[[Iterable], Iterator[Result]]:
     return train_partition
 
 
-def train_batches(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns) -> Tuple[int, Dict]:
+def train_batches(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns,
+                  shown: Optional[Columns] = None) -> Tuple[int, Dict]:
     """Trains on the record batches of the running task's partition; its number and the worker's event `done`.
 
     Raises TaskFailed.
     """
     identity = _identity(cluster)
     try:
-        return identity.partition, _train(cluster, batches, columns, identity)
+        return identity.partition, _train(cluster, batches, FrameEncoder(columns, cluster.row_values, shown), identity)
     except WorkerFailed as failure:
         if cluster.rendezvous and failure.follows:
             time.sleep(_AFTER_YOU_S)
@@ -158,7 +160,7 @@ def _identity(cluster: Cluster) -> Identity:
     return Identity(context.partitionId(), stage, context.taskAttemptId())
 
 
-def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns, identity: Identity) -> Dict:
+def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], encoder: FrameEncoder, identity: Identity) -> Dict:
     def failure(status, reason, hint=""):
         return WorkerFailed(identity.partition, "%d.%d" % identity[1:], socket.gethostname(), status, reason, hint)
 
@@ -176,13 +178,12 @@ def _train(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns
         raise failure(None, "the workers' rendezvous at %s cannot be reached: %s" % (cluster.rendezvous, error),
                       "it listens on the driver's host, at the host of the job's servers.addresses[0]: that should not"
                       " be loopback where executors are elsewhere, nor be behind a firewall") from error
-    with tempfile.TemporaryDirectory(prefix="downpour-") as folder:
+    with tempfile.TemporaryDirectory(prefix="downpour-", dir=spool_dir()) as folder:
         config = os.path.join(folder, "job.yaml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(cluster.job_text)
         logs = cluster.logs if cluster.logs and os.access(cluster.logs, os.W_OK) else folder
         log_file = os.path.join(logs, "worker-%d.log" % identity.partition)
-        encoder = FrameEncoder(columns, cluster.row_values)
         memory = cluster.memory.share(cluster.tasks or cluster.workers) if cluster.memory else None
         with WorkerProcess(program, config, cluster.servers, identity, meeting=meeting, memory_bytes=memory,
                            spool_dir=spool_dir(), log_file=log_file,

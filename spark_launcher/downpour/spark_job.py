@@ -67,8 +67,8 @@ class SparkJob:
         from pyspark.sql.utils import is_remote
         if is_remote():
             return []
-        context = self._spark.sparkContext._jsc.sc()  # what the REST service reads, too
         try:
+            context = self._spark.sparkContext._jsc.sc()  # what the REST service reads, too
             context.listenerBus().waitUntilEmpty(_EVENTS_MS)
             store = context.statusStore()
             found = {}
@@ -76,7 +76,7 @@ class SparkJob:
                 for stage in _sequence(store.job(job).stageIds()):
                     for task in _tasks_of(self._spark.sparkContext._jvm, store, stage):
                         found[task.task_id] = task
-        except Exception:  # another Spark, or one that has been stopped: there is nothing to add then
+        except Exception:  # another Spark, or one that has ended: there is nothing to add then
             return []
         return [found[task_id] for task_id in sorted(found)]
 

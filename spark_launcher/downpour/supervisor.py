@@ -105,7 +105,7 @@ class Supervisor:
         self._command = [_program(program), os.path.abspath(job), "--launcher", "external", *_flags(settings)]
         if attach:
             self._command.append("--attach")
-        self._no_start = "the run could not begin on its servers" if attach else "the servers did not start"
+        self._no_start = "the run could not begin on its servers" if attach else "the run could not begin"
         if run_dir:
             self._command += ["--run-dir", os.path.abspath(run_dir)]
         self._on_event = on_event
@@ -226,8 +226,11 @@ class Supervisor:
         status = self._process.returncode
         errors = "\n".join(self._errors) or "; ".join(self.summary().get("problems", ()))
         hint = loader_hint(errors)
+        if status == -signal.SIGKILL:
+            hint = "this host ran out of memory, or somebody ended it"
+        how = "was killed by signal %d" % -status if status < 0 else "ended with status %d" % status
         return TrainingFailed(_message(errors + ("\nlikely cause: " + hint if hint else ""),
-                                       "%s: ps-run ended with status %d" % (what, status)))
+                                       "%s: ps-run %s" % (what, how)))
 
     def _pass_errors_on(self) -> None:
         out = sys.__stderr__

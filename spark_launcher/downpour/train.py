@@ -85,10 +85,11 @@ def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] =
     included, the servers and workers end with it.
     """
     checked = job if isinstance(job, Job) else check_job(job, programs.run)
-    names = Columns(features_col if isinstance(features_col, str) else "features", label_col, weight_col,
+    shown = Columns(features_col if isinstance(features_col, str) else ", ".join(features_col), label_col, weight_col,
                     validation_indicator_col)
-    rows = df.select(*_expressions(df, features_col, names))
-    if _floats_with_the_scale_of_bytes(rows, names.features, checked):
+    rows = df.select(*_expressions(df, features_col, shown))
+    names = Columns("features", *(own if name is not None else None for own, name in zip(Columns._fields[1:], shown[1:])))
+    if _floats_with_the_scale_of_bytes(rows, checked):
         print("The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set"
               " data: {scale: 1} unless they lie between 0 and 255.")
     if repartition_random_shuffle:
@@ -97,7 +98,7 @@ def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] =
         rows = partitions.as_many_as(rows, checked.workers, partitions.count(df))
 
     def start(cluster, rows):
-        trained = rows.mapInArrow(dataframe_trainer(cluster, names), RESULT_SCHEMA, barrier=cluster.strong)
+        trained = rows.mapInArrow(dataframe_trainer(cluster, names, shown), RESULT_SCHEMA, barrier=cluster.strong)
         if _may_be_tried_again(df.sparkSession, cluster):
             trained = trained.repartition(1)
         return [Result.from_event(row.partition, json.loads(row.done)) for row in trained.collect()]
@@ -139,17 +140,18 @@ def _shuffled_if_need_be(start: Callable[[Cluster, Any], List[Result]], rows, cl
     return start(cluster, partitions.dealt(rows, cluster.workers))
 
 
-def _expressions(df, features_col: Union[str, Sequence[str]], names: Columns) -> List:
+def _expressions(df, features_col: Union[str, Sequence[str]], shown: Columns) -> List:
+    """What is trained on, by names that any of Spark's functions takes."""
     from . import columns  # not for executors, which have no use for pyspark.ml
-    found = [columns.features(df, features_col).alias(names.features), columns.label(df, names.label).alias(names.label)]
-    if names.weight is not None:
-        found.append(columns.weight(df, names.weight).alias(names.weight))
-    if names.held_out is not None:
-        found.append(columns.held_out(df, names.held_out).alias(names.held_out))
-    given = [name for name in names if name is not None]
+    made = {"features": columns.features(df, features_col), "label": columns.label(df, shown.label)}
+    if shown.weight is not None:
+        made["weight"] = columns.weight(df, shown.weight)
+    if shown.held_out is not None:
+        made["held_out"] = columns.held_out(df, shown.held_out)
+    given = [name for name in shown if name is not None]
     if len(set(given)) < len(given):
         raise DataError("features, label, weight and validation indicator should be different columns, not " + ", ".join(given))
-    return found
+    return [expression.alias(name) for name, expression in made.items()]
 
 
 def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[str], programs: Programs,
@@ -172,6 +174,8 @@ def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[
                 results = None
             if results is not None and not any(result.samples for result in results):
                 raise TrainingFailed("there are no rows to train on")
+            if results and _weigh_nothing(results):
+                raise TrainingFailed("there is nothing to train on: the rows' weights add up to 0")
             supervisor.wait_finished()
     if placed.stage:
         placed.stage.write_logs(os.path.join(running.run_dir, "logs"))
@@ -251,6 +255,9 @@ def _last_failure(error: Exception, text: str, supervisor: Supervisor) -> Traini
         return failure
     if isinstance(error, TrainingFailed):
         return error
+    if isinstance(error, ConnectionError) or type(error).__name__ == "Py4JNetworkError":
+        return SparkFailed("the driver's JVM has ended, and all of Spark with it: where it ran out of memory, raise"
+                           " spark.driver.memory")
     ended = supervisor.failure()
     if ended is not None:
         return ended
@@ -266,6 +273,12 @@ def _last_failure(error: Exception, text: str, supervisor: Supervisor) -> Traini
     return SparkFailed("the Spark job failed: " + (lines[0] if lines else type(error).__name__))
 
 
+def _weigh_nothing(results: List[Result]) -> bool:
+    """Whether there were epochs and in none of them a row that counts."""
+    epochs = [epoch for result in results for epoch in result.epochs]
+    return bool(epochs) and not any(epoch.train for epoch in epochs)
+
+
 def _complete(results: List[Result], summary: Dict[str, Any]) -> List[Result]:
     """What all workers did: of those that Spark has no result of, as the servers know it."""
     known = {result.partition for result in results}
@@ -274,6 +287,6 @@ def _complete(results: List[Result], summary: Dict[str, Any]) -> List[Result]:
     return sorted(results + missing)
 
 
-def _floats_with_the_scale_of_bytes(rows, features_col: str, job: Job) -> bool:
+def _floats_with_the_scale_of_bytes(rows, job: Job) -> bool:
     from pyspark.sql.types import ArrayType
-    return isinstance(rows.schema[features_col].dataType, ArrayType) and job.resolved["data"].get("scale") == 1 / 256
+    return isinstance(rows.schema["features"].dataType, ArrayType) and job.resolved["data"].get("scale") == 1 / 256

@@ -55,6 +55,14 @@ class Standalone:
         """Pids of the executors that run now."""
         return sorted(pid for pid, command in self._processes_here() if "CoarseGrainedExecutorBackend" in command)
 
+    def executor_of(self, pid):
+        """The executor that a process descends from."""
+        executors = self.executors()
+        while pid > 1 and pid not in executors:
+            pid = int(pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[1])
+        assert pid in executors
+        return pid
+
     def programs(self):
         """Command lines of Downpour's programs that run now, for drivers of this folder or on executors."""
         return {pid: command for pid, command in self._processes_here()

@@ -194,6 +194,11 @@ def test_no_rows_at_all_are_said_to_be_none(spark, job_file, mode, less):
         downpour.train(frame, job_file(sync={"mode": mode}), repartition_random_shuffle=True)
 
 
+def test_rows_whose_weights_are_nothing(spark, job_file):
+    with pytest.raises(TrainingFailed, match="the rows' weights add up to 0"):
+        downpour.train(fashion(spark, rows=100).selectExpr("*", "0 as w"), job_file(), weight_col="w")
+
+
 def test_floats_scaled_as_bytes_are_remarked_on(spark, job_file, capfd):
     frame = fashion(spark, rows=100).selectExpr("transform(sequence(1, 784), i -> cast(i as float)) as features", "label")
     downpour.train(frame, job_file())

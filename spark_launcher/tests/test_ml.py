@@ -285,6 +285,8 @@ def test_named_layers_come_back_as_columns(model, df, rows):
         assert np.allclose(row.ip2, scores[row.id], atol=1e-4)
     with pytest.raises(ValueError, match="there is a column 'label' already"):
         model.extractFeatures(df, ["label"])
+    with pytest.raises(ValueError, match="layers should be a list of layers' names, not 'ip2'"):
+        model.extractFeatures(df, "ip2")
     with pytest.raises(Exception, match="the net has no layer ip9 with values; it has ip1, relu1, ip2"):
         model.extractFeatures(df, ["ip9"]).collect()
 
@@ -322,7 +324,8 @@ def test_what_cannot_be_trained_on_is_said_before_anything_starts(classifier, df
     assert "there is no column 'v' for the validation indicator" in refusal(validationIndicatorCol="v")
     assert "a validation indicator should be a boolean" in refusal(validationIndicatorCol="id")
     assert "should be different columns" in refusal(weightCol="label")
-    assert "thresholds should be one for each of the 3 classes" in refusal(thresholds=[0.5, 0.5])
+    for thresholds in ([0.5, 0.5], [1.0, 1.0, float("nan")], [1.0, 1.0, float("inf")]):
+        assert "thresholds should be one for each of the 3 classes" in refusal(thresholds=thresholds)
     text = df.withColumn("label", F.lit("red"))
     assert "weights should be numbers" in refusal(df.withColumn("w", F.lit("much")), weightCol="w")
     with pytest.raises(DataError, match="ends with euclidean_loss, whose labels are numbers: use DownpourRegressor"):
@@ -341,6 +344,25 @@ def test_what_cannot_be_trained_on_is_said_before_anything_starts(classifier, df
         DownpourClassifier(job="/none.yaml").fit(df)
     with pytest.raises(TypeError, match="settings should be a dict"):
         DownpourClassifier(settings=[1])
+
+
+def test_columns_that_are_there_are_not_replaced(model, df):
+    with pytest.raises(ValueError, match="there is a column 'label' already"):
+        model.copy().setPredictionCol("label").transform(df)
+    with pytest.raises(ValueError, match="there is a column 'prediction' already"):
+        model.copy().setProbabilityCol("prediction").transform(df)
+    with pytest.raises(ValueError, match="there is a column 'rawPrediction' already"):
+        model.transform(model.transform(df))
+    assert "Downpour" in model.transform(df.withColumn("Downpour", F.lit(7))).columns
+
+
+def test_columns_of_any_name(classifier, df):
+    named = df.withColumnsRenamed({"features": "the.features", "label": "a `label`"}).withColumn("w.x", F.lit(1))
+    one = classifier(featuresCol="the.features", labelCol="a `label`", weightCol="w.x")
+    model = one.fit(named)
+    assert accuracy(model.transform(named).withColumnsRenamed({"a `label`": "label"})) > 0.9
+    with pytest.raises(WorkerFailed, match="column 'the.features', row 0 of the partition, has 6 values"):
+        one.copy().setLayers([5, 3]).fit(named)
 
 
 def test_rows_that_cannot_be_trained_on_are_named(classifier, df):

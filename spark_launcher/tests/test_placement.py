@@ -25,6 +25,9 @@ def test_addresses_that_are_not_loopback_stay():
 @pytest.mark.parametrize("servers, peers, words", [
     ("nodes", False, "servers='nodes': it should be driver, running or tasks"),
     ("running", False, "the job's servers.addresses: 127.0.0.1:0 names no port"),
+    ("http://node1:7100", False, "servers: 'http://node1:7100' should be host:port"),
+    (5, False, "it should be a word or a list of addresses"),
+    ([None], False, "it should be a word or a list of addresses"),
     (["node1:0"], False, "servers: node1:0 names no port"),
     ("tasks", True, "the workers hold the parameters"),
     ("node1:7100", True, "the workers hold the parameters")])

@@ -205,7 +205,7 @@ def test_an_estimator_crosses_too(seen, folder):
 
 
 def test_frames_are_the_same_byte_by_byte(seen, folder):
-    assert len(seen["frames"]) == 4 * 6 + 2
+    assert len(seen["frames"]) == 4 + 5 + 2
     for name in seen["frames"]:
         columns = []
         for column in name.split("-"):
@@ -251,6 +251,8 @@ def test_in_a_pipeline_with_text_labels(seen):
     ("null label", "column 'y', row 0 of the partition, is null"),
     ("half a label", "WorkerFailed: .*0.5"),
     ("weights", "WorkerFailed: .*weight.* -1"),
+    ("no weight", "TrainingFailed: there is nothing to train on: the rows' weights add up to 0"),
+    ("there already", "IllegalArgumentException: there is a column 'rawPrediction' already"),
     ("weight column", "DataError: column 'w' is of type string: weights should be numbers, at least 0"),
     ("indicator", "DataError: column 'label' is of type double: a validation indicator should be a boolean"),
     ("twice", "DataError: features, label, weight and validation indicator should be different columns"),

@@ -128,8 +128,9 @@ def once_it_trains(cluster, driver):
 def test_an_executor_that_is_killed_costs_nothing_but_time(cluster, mode):
     driver = cluster.start(PRELUDE + LONG_FIT, mode)
     run = once_it_trains(cluster, driver)
-    victim = cluster.executors()[0]
-    os.kill(victim, signal.SIGKILL)
+    # Of this run: those of an earlier one may still be ending.
+    worker = next(pid for pid, command in cluster.programs().items() if "/ps-worker " in command)
+    os.kill(cluster.executor_of(worker), signal.SIGKILL)
     out, err = driver.communicate(timeout=200)
     assert driver.returncode == 0, out[-3000:] + err[-6000:]
     seen = json.loads(out.splitlines()[-1])

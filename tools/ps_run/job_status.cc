@@ -61,10 +61,12 @@ Advance AdvanceOf(const Job& job, const JobStatus& status) {
   uint64_t loss_steps = 0;
   const double epochs = job.training().epochs();
   const double max_steps = static_cast<double>(job.training().max_steps());
+  int with_rows = 0;
   for (const WorkerStatus& worker : status.workers) {
     const WorkerReport& report = worker.report();
     advance.samples += report.samples();
     advance.epoch += report.epoch();
+    if (worker.state() != WorkerStatus::FINISHED || report.samples() > 0) ++with_rows;
     double fraction = report.epoch() / epochs;
     if (max_steps > 0) fraction = std::max(fraction, static_cast<double>(report.step()) / max_steps);
     if (worker.state() == WorkerStatus::FINISHED) fraction = 1;
@@ -76,8 +78,8 @@ Advance AdvanceOf(const Job& job, const JobStatus& status) {
   if (loss_steps > 0) advance.loss = loss / static_cast<double>(loss_steps);
   if (!status.workers.empty()) {
     advance.fraction /= static_cast<double>(status.workers.size());
-    advance.epoch /= static_cast<double>(status.workers.size());
   }
+  if (with_rows > 0) advance.epoch /= with_rows;
   return advance;
 }
 

@@ -55,12 +55,11 @@ RunExit Supervisor::Run() {
   if (!status.ok()) {
     terminal_.Say(absl::StrCat("ps-run: ", status.message()),
                   {{"event", "failed"}, {"reason", std::string(status.message())}});
+    TellLauncher(status);
     return RunExit::kUsage;
   }
   status = peers_ ? StartRendezvous() : options_.attach ? AttachToServers() : StartServers();
-  if (!status.ok() && !options_.cluster_file.empty()) {
-    (void)WriteWhole(options_.cluster_file, JsonText(ordered_json{{"error", std::string(status.message())}}) + "\n");
-  }
+  if (!status.ok()) TellLauncher(status);
   if (status.ok()) status = StartWorkers();
   if (status.ok() && peers_) status = AwaitPeers();
   if (!status.ok()) return Finish(status, RunExit::kServer);
@@ -228,6 +227,11 @@ absl::Status Supervisor::WriteCluster() const {
                                 {"workers", options_.job.workers()},
                                 {"strong", mode.ok() && IsStrong(**mode, options_.job.sync())}};
   return WriteWhole(options_.cluster_file, JsonText(cluster, 2) + "\n");
+}
+
+void Supervisor::TellLauncher(const absl::Status& status) const {
+  if (options_.cluster_file.empty()) return;
+  (void)WriteWhole(options_.cluster_file, JsonText(ordered_json{{"error", std::string(status.message())}}) + "\n");
 }
 
 void Supervisor::Turn() {

@@ -53,6 +53,8 @@ class Supervisor {
   absl::Status TakeAddresses(const std::vector<std::string>& addresses);
   absl::Status StartWorkers();
   absl::Status WriteCluster() const;
+  // Why there is nothing for workers to go to.
+  void TellLauncher(const absl::Status& status) const;
 
   // One round: waits for something to happen, at most progress_ms.
   void Turn();

@@ -1,6 +1,7 @@
 """DownpourClassifier and its model."""
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, Optional
 
 from pyspark import keyword_only
@@ -31,7 +32,7 @@ class _ClassifierParams(HasProbabilityCol, HasRawPredictionCol, HasThresholds):
         if not self.isDefined(self.thresholds):
             return None
         thresholds = self.getThresholds()
-        if len(thresholds) != classes or min(thresholds) < 0 or sum(value == 0 for value in thresholds) > 1:
+        if len(thresholds) != classes or not all(0 <= value < math.inf for value in thresholds) or sum(value == 0 for value in thresholds) > 1:
             raise DataError("thresholds should be one for each of the %d classes, at least 0 and at most one of them 0; they"
                             " are %s" % (classes, thresholds))
         return thresholds
@@ -95,7 +96,7 @@ class DownpourClassificationModel(DownpourModel, _ClassifierParams):
         return float(likeliest(self.predictProbability(value).toArray()[None], self._thresholds_for(self.numClasses))[0])
 
     def _transform(self, dataset):
-        fields = {self.getRawPredictionCol(): ("raw", array_to_vector),
-                  self.getProbabilityCol(): ("probability", array_to_vector),
-                  self.getPredictionCol(): ("prediction", None)}
+        fields = [(self.getRawPredictionCol(), "raw", array_to_vector),
+                  (self.getProbabilityCol(), "probability", array_to_vector),
+                  (self.getPredictionCol(), "prediction", None)]
         return self._with(dataset, classify(self._net, self._thresholds_for(self.numClasses)), fields)

@@ -1,7 +1,7 @@
 """What all of Downpour's models do: they hold a trained net and run it on features."""
 from __future__ import annotations
 
-from typing import Dict, Optional, Sequence
+from typing import Callable, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -58,10 +58,9 @@ class DownpourModel(Model, DownpourParams, DownpourModelWritable, DownpourModelR
 
     def extractFeatures(self, dataset, layers: Sequence[str]):
         """The DataFrame with a column array<float> for each of these layers, of its values for the row's features."""
-        for name in layers:
-            if name in dataset.columns:
-                raise ValueError("there is a column '%s' already" % name)
-        return self._with(dataset, layer_values(self._net, layers), {name: (name, None) for name in layers})
+        if isinstance(layers, str) or not layers:
+            raise ValueError("layers should be a list of layers' names, not %r" % (layers,))
+        return self._with(dataset, layer_values(self._net, layers), [(name, name, None) for name in layers])
 
     def _outputs(self, features: Vector) -> np.ndarray:
         """What the net makes of one row, on this machine."""
@@ -70,15 +69,17 @@ class DownpourModel(Model, DownpourParams, DownpourModelWritable, DownpourModelR
             (values,) = predictor.values(row).values()
         return values[0].astype(np.float64)
 
-    def _with(self, dataset, udf, fields: Dict):
-        """The DataFrame with new columns: by name, the field of what a function of the features gives, and how to shape it.
+    def _with(self, dataset, udf, fields: Sequence[Tuple[str, str, Optional[Callable]]]):
+        """The DataFrame with new columns: each its name, the field of what a function of the features gives, and how to
+        shape it.
 
         A column without a name is left out, as in pyspark.ml.
         """
+        columns.check_new(dataset, [name for name, *_ in fields if name])
         dataset = columns.by_rows(dataset)
-        scored = columns.free_name(dataset, "downpour")
+        scored = columns.free_name([*dataset.columns, *(name for name, *_ in fields)], "downpour")
         result = dataset.withColumn(scored, udf(columns.features(dataset, self._features_columns())))
-        for name, (field, shape) in fields.items():
+        for name, field, shape in fields:
             if name:
                 value = result[scored][field]
                 result = result.withColumn(name, shape(value) if shape else value)

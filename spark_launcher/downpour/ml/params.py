@@ -20,7 +20,10 @@ _KEYS = {"numWorkers": "workers", "maxIter": "training.epochs", "batchSize": "tr
 
 def _to_settings(value: Any) -> Dict[str, Any]:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return value
+        try:
+            return json.loads(json.dumps(value, default=lambda one: one.tolist()))  # numpy's numbers and arrays
+        except (AttributeError, ValueError) as error:
+            raise TypeError("settings should have plain values, as YAML has them, not %r: %s" % (value, error)) from error
     raise TypeError("settings should be a dict of job keys, such as {'sync.n_push': 10}, not %r" % (value,))
 
 

@@ -82,9 +82,12 @@ class _Reader(MLReader):
         name = "%s.%s" % (self._cls.__module__, self._cls.__name__)
         # What DefaultParamsReader does itself before Spark 4 wants a context.
         line = self.sparkSession.read.text(os.path.join(path, "metadata")).first()
-        if line is None:
-            raise ValueError("%s holds no metadata" % path)
-        metadata = DefaultParamsReader._parseMetaData(line.value)
+        try:
+            metadata = DefaultParamsReader._parseMetaData(line.value)
+            metadata["class"], metadata["uid"], metadata["paramMap"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError("%s holds nothing that was saved by %s, or it is damaged: its metadata cannot be read"
+                             % (path, name)) from error
         if metadata["class"] not in (name, name.replace(".ml.", ".ml.classifier.")):  # the first versions' name of it
             raise ValueError("%s holds a %s, not a %s" % (path, metadata["class"], name))
         instance = self._make(path)
@@ -99,6 +102,6 @@ class _Reader(MLReader):
 class _ModelReader(_Reader):
     def _make(self, path: str):
         row = self.sparkSession.read.schema(_DATA).parquet(os.path.join(path, "data")).first()
-        if row is None:
-            raise ValueError("%s holds no model" % path)
+        if row is None or not (row.job and row.model and row.num_features):
+            raise ValueError("%s holds no model, or a damaged one" % path)
         return self._cls(TrainedNet(row.job, bytes(row.model), row.num_classes, row.num_features))

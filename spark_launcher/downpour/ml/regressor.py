@@ -49,4 +49,4 @@ class DownpourRegressionModel(DownpourModel):
         return float(self._outputs(value)[0])
 
     def _transform(self, dataset):
-        return self._with(dataset, regress(self._net), {self.getPredictionCol(): ("prediction", None)})
+        return self._with(dataset, regress(self._net), [(self.getPredictionCol(), "prediction", None)])

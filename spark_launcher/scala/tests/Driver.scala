@@ -133,6 +133,8 @@ private final class Driver(spark: SparkSession, folder: Path) {
         "no rows" -> fit(df.limit(0)),
         "half a label" -> fit(df.withColumn("label", lit(0.5))),
         "weights" -> fit(df.withColumn("w", lit(-1)), classifier("asp").setWeightCol("w")),
+        "no weight" -> fit(df.withColumn("w", lit(0)), classifier("asp").setWeightCol("w")),
+        "there already" -> said(model.transform(model.transform(df))),
         "weight column" -> fit(df.withColumn("w", lit("x")), classifier().setWeightCol("w")),
         "indicator" -> fit(df, classifier().setValidationIndicatorCol("label").setLabelCol("id")),
         "twice" -> fit(df, classifier().setWeightCol("label")),
@@ -226,7 +228,7 @@ private final class Driver(spark: SparkSession, folder: Path) {
 
   /** Where servers run, by what is asked for, the job's addresses and the driver's host. */
   private def places(): Seq[Any] = for {
-    servers <- Seq("driver", "running", "tasks", "node1:7100, node2:7101", "node1:0", "nowhere")
+    servers <- Seq("driver", "running", "tasks", "node1:7100, node2:7101", "node1:0", "nowhere", "http://node1:7100", "node1:x")
     (addresses, host) <- Seq(Seq("127.0.0.1:0", "[::1]:7", "10.0.0.3:0") -> "10.0.0.5", Seq("localhost:1") -> "fe80::1",
                              Seq("localhost:1", "127.1.2.3:0") -> "")
     peers <- Seq(false, true)
@@ -251,10 +253,10 @@ private final class Driver(spark: SparkSession, folder: Path) {
   /** Frames of rows of each kind, as files. */
   private def frames(): Seq[String] = {
     val kinds = spark.read.parquet(path("kinds")).orderBy("id").coalesce(1)
-    val all = for {
-      features <- kinds.columns.filter(_.startsWith("features_")).toSeq
-      label <- kinds.columns.filter(_.startsWith("label_")).toSeq
-    } yield TrainingColumns(Left(features), label)
+    def named(kind: String) = kinds.columns.filter(_.startsWith(kind)).toSeq
+    val (features, labels) = (named("features_"), named("label_"))
+    val all = features.map(name => TrainingColumns(Left(name), labels.head)) ++
+      labels.tail.map(TrainingColumns(Left(features.last), _))
     val more = Seq(all.head.copy(weight = Some("weight")),
                    all.last.copy(weight = Some("weight"), heldOut = Some("held_out")))
     (all ++ more).map { columns =>

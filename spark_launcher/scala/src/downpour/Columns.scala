@@ -44,9 +44,18 @@ private[downpour] object Columns {
       " boolean, true for rows that are measured and not trained on")
   }
 
-  /** A column name that the schema does not have. */
+  /** A column name that the schema does not have, as Spark compares them, without regard to case. */
   def freeName(schema: StructType, wish: String): String =
-    Iterator.iterate(wish)(_ + "_").find(!schema.fieldNames.contains(_)).get
+    Iterator.iterate(wish)(_ + "_").find(name => !schema.fieldNames.exists(_.equalsIgnoreCase(name))).get
+
+  /** Throws IllegalArgumentException where columns of these names cannot be added, as spark.ml's models do. */
+  def requireNew(schema: StructType, names: Seq[String]): Unit = {
+    names.foldLeft(schema.fieldNames.map(_.toLowerCase).toSet) { (taken, name) =>
+      if (taken(name.toLowerCase)) throw new IllegalArgumentException(s"there is a column '$name' already")
+      taken + name.toLowerCase
+    }
+    ()
+  }
 
   def quoted(name: String): Column = col("`" + name.replace("`", "``") + "`")
 

@@ -17,6 +17,7 @@ private[downpour] object Placement {
   case object AsTasks extends Kind
 
   val Driver = "driver"
+  private val Address = """unix:.+|(\[[^\]]+\]|[^:/\[\]]+):\d+""".r
 
   /** Where the servers of a job run; TrainingFailed for what is no place.
     *
@@ -62,6 +63,8 @@ private[downpour] object Placement {
   }
 
   private def running(addresses: Seq[String], where: String): Placement = {
+    addresses.find(!Address.matches(_)).foreach(address => throw new TrainingFailed(
+      s"$where: '$address' should be host:port, such as node1:7100"))
     addresses.find(_.endsWith(":0")).foreach(address => throw new TrainingFailed(
       s"$where: $address names no port, and servers that run already have one: what ps-server --listen, or the job that" +
         " they were started with, says"))

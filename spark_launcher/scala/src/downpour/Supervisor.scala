@@ -28,7 +28,7 @@ private[downpour] final class Supervisor(job: Job, settings: Map[String, Any], a
   private val folder = Folder.temporary()
   private val clusterFile = folder.resolve("cluster.json")
   private val errors = new Tail
-  private val noStart = if (attach) "the run could not begin on its servers" else "the servers did not start"
+  private val noStart = if (attach) "the run could not begin on its servers" else "the run could not begin"
   private var runDir: Option[Path] = None // once it is known
   // Its standard input is the lifeline.
   private val process = start()

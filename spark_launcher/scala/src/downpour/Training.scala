@@ -96,6 +96,9 @@ private[downpour] object Training {
         }
         val results = train(start(_))
         if (results.exists(!_.exists(_.samples > 0))) throw new TrainingFailed("there are no rows to train on")
+        val epochs = results.toSeq.flatten.flatMap(_.epochs)
+        if (epochs.nonEmpty && epochs.forall(_.train.isEmpty))
+          throw new TrainingFailed("there is nothing to train on: the rows' weights add up to 0")
         supervisor.awaitFinished()
         val summary = supervisor.summary
         if (summary.isEmpty) throw new TrainingFailed(s"${running.runDir} has no summary.json")

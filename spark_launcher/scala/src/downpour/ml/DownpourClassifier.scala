@@ -18,7 +18,7 @@ trait ClassifierParams extends DownpourParams with HasProbabilityCol with HasRaw
   private[ml] def thresholdsFor(classes: Int): Option[Seq[Double]] = {
     val values = get(thresholds).map(_.toSeq)
     values.foreach { list =>
-      if (list.size != classes || list.min < 0 || list.count(_ == 0) > 1) throw new DataError(
+      if (list.size != classes || list.exists(value => !(value >= 0 && value < Double.PositiveInfinity)) || list.count(_ == 0) > 1) throw new DataError(
         s"thresholds should be one for each of the $classes classes, at least 0 and at most one of them 0; they are" +
           list.mkString(" [", ", ", "]"))
     }

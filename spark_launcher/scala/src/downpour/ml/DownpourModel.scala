@@ -44,8 +44,7 @@ abstract class DownpourModel[M <: DownpourModel[M]] private[ml] (private[ml] val
 
   /** The DataFrame with a column array<float> for each of these layers, of its values for the row's features. */
   def extractFeatures(dataset: Dataset[_], layers: Array[String]): DataFrame = {
-    layers.find(dataset.columns.contains).foreach(name =>
-      throw new IllegalArgumentException(s"there is a column '$name' already"))
+    if (layers.isEmpty) throw new IllegalArgumentException("there are no layers to extract")
     val fields = layers.map(name => StructField(name, ArrayType(FloatType, containsNull = false))).toSeq
     val count = layers.length
     withColumns(dataset, layers.toSeq, fields, (answer, row) =>
@@ -74,10 +73,11 @@ abstract class DownpourModel[M <: DownpourModel[M]] private[ml] (private[ml] val
     } finally predictor.close()
   }
 
-  /** The DataFrame with new columns, in place of those of the same names. */
+  /** The DataFrame with new columns. IllegalArgumentException where it has one of these names. */
   private def withColumns(dataset: Dataset[_], layers: Seq[String], fields: Seq[StructField],
                           values: (Answer, Int) => Seq[Any]): DataFrame = {
     val schema = dataset.schema
+    Columns.requireNew(schema, fields.map(_.name))
     val featuresName = Columns.freeName(schema, "downpour")
     val rows = dataset.toDF().withColumn(featuresName, Columns.features(schema, features))
     val reader = new SampleReader(rows.schema(featuresName).dataType)
@@ -86,12 +86,8 @@ abstract class DownpourModel[M <: DownpourModel[M]] private[ml] (private[ml] val
     val all = StructType(schema ++ fields.zip(computed).map { case (field, name) => field.copy(name = name) })
     val scoring = new Scoring(net, features.left.getOrElse("features"), reader, layers, values)
     val scored = rows.mapPartitions(scoring)(Encoders.row(all))
-    val byName = fields.map(_.name).zip(computed).toMap
-    val kept = schema.map(field => byName.get(field.name) match {
-      case Some(value) => Columns.quoted(value).as(field.name)
-      case None => Columns.quoted(field.name).as(field.name, field.metadata)
-    })
-    val more = fields.map(_.name).filterNot(schema.fieldNames.contains)
-    scored.select(kept ++ more.map(name => Columns.quoted(byName(name)).as(name)): _*)
+    val kept = schema.map(field => Columns.quoted(field.name).as(field.name, field.metadata))
+    val more = fields.zip(computed).map { case (field, name) => Columns.quoted(name).as(field.name) }
+    scored.select(kept ++ more: _*)
   }
 }

@@ -2,6 +2,8 @@ package downpour.ml
 
 import org.apache.spark.sql.types.{StructField, StructType}
 
+import downpour.Columns
+
 /** What training leaves. It travels to executors.
   *
   * @param jobText the job
@@ -12,9 +14,9 @@ import org.apache.spark.sql.types.{StructField, StructType}
 private[ml] final case class TrainedNet(jobText: String, parameters: Array[Byte], classes: Int, rowValues: Int)
 
 private[ml] object TrainedNet {
-  /** A schema with further columns, in place of those of the same names. */
+  /** A schema with further columns. IllegalArgumentException where it has one of these names. */
   def withAdded(schema: StructType, added: Seq[StructField]): StructType = {
-    val names = added.map(_.name).toSet
-    StructType(schema.filterNot(field => names(field.name)) ++ added)
+    Columns.requireNew(schema, added.map(_.name))
+    StructType(schema ++ added)
   }
 }

@@ -27,8 +27,8 @@ def features(df, column: Union[str, Sequence[str]]):
         return F.array(*[df[_quoted(name)].cast("float") for name in column])
     kind = _type_of(df, column, "features")
     expression = df[_quoted(column)]
-    if isinstance(kind, VectorUDT):
-        return vector_to_array(expression, "float32")
+    if isinstance(kind, VectorUDT):  # a null would be an error that names neither column nor row
+        return F.when(expression.isNotNull(), vector_to_array(expression, "float32"))
     if isinstance(kind, BinaryType):
         return expression
     if isinstance(kind, ArrayType):

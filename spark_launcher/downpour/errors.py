@@ -13,6 +13,7 @@ MARK = "downpour-failure: "
 TAIL_LINES = 50
 _MAX_LINE = 300
 _MAX_OTHERS = 20
+_CAUSE = "Caused by: "
 # Exit statuses, as worker/CONTRACT.md has them.
 _LOST_ANOTHER = 69
 _WRONG = (64, 65, 78)  # the job, its flags or its data
@@ -141,3 +142,14 @@ def last_python_error(text: str) -> Optional[str]:
         if re.match(r"[A-Za-z_][\w.]*(: |$)", line):
             return re.sub(r"^([A-Za-z_]\w*\.)+(?=\w+(: |$))", "", line)
     return None
+
+
+def spark_reason(error: BaseException) -> str:
+    """The one line of a Spark error that says most: where it begins with py4j's own, its last cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if len(lines) > 1 and lines[0].startswith("An error occurred while calling"):
+        causes = [line[len(_CAUSE):] for line in lines if line.startswith(_CAUSE)]
+        return causes[-1] if causes else lines[1].lstrip(": ")
+    return lines[0]

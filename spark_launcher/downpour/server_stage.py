@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Dict, List, NamedTuple, Optional, Set
 
-from .errors import TrainingFailed, last_python_error
+from .errors import TrainingFailed, last_python_error, spark_reason
 from .job_tags import JobTag, inheriting
 from .server_task import LINE_LIMIT, RESULT_SCHEMA, ServerPlan, server_task
 
@@ -127,9 +127,7 @@ class ServerStage:
             self._fail("the servers' tasks have ended")
         except Exception as error:
             text = str(error)
-            lines = [line for line in text.splitlines() if line.strip()]
-            self._fail("the servers' Spark job failed: "
-                       + (last_python_error(text) or (lines or [type(error).__name__])[0]))
+            self._fail("the servers' Spark job failed: " + (last_python_error(text) or spark_reason(error)))
         finally:
             self._ended.set()
 

@@ -59,6 +59,9 @@ def check_job(path: str, program: Optional[str] = None, settings: Mapping[str, A
 
     Raises TrainingFailed with ps-run's own message.
     """
+    if "\n" in path:
+        raise TrainingFailed("a job is named by the path of its file, on the driver; the estimators' job= takes YAML text"
+                             " too")
     path = os.path.abspath(path)
     command = [_program(program), "--check", "--json", path, *_flags(settings)]
     try:

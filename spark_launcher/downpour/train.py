@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Un
 from . import partitions, report
 from .attempts import failed_attempts, first_failure, partition_of
 from .errors import (DataError, FailedAttempt, PartitionFailed, SparkFailed, TrainingFailed, WorkerFailed,
-                     last_python_error)
+                     last_python_error, spark_reason)
 from .frames import Columns
 from .local_python import use_this_python
 from .memory import ExecutorMemory, executor_memory_of
@@ -269,8 +269,7 @@ def _last_failure(error: Exception, text: str, supervisor: Supervisor) -> Traini
     for code, sentence in _SPARK_SAYS.items():
         if code in text:
             return TrainingFailed(sentence)
-    lines = [line for line in text.splitlines() if line.strip()]
-    return SparkFailed("the Spark job failed: " + (lines[0] if lines else type(error).__name__))
+    return SparkFailed("the Spark job failed: " + spark_reason(error))
 
 
 def _weigh_nothing(results: List[Result]) -> bool:

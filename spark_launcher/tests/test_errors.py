@@ -1,7 +1,9 @@
 """Failures that travel through Spark as text."""
 import pickle
 
-from downpour.errors import TaskFailed, WorkerFailed, last_python_error
+import pytest
+
+from downpour.errors import TaskFailed, WorkerFailed, last_python_error, spark_reason
 
 FAILURE = WorkerFailed(1, "0.7", "node3", 69, "no server at h:1", "start it", ["a \"quoted\" line", "größer]"])
 
@@ -45,3 +47,14 @@ def test_the_error_of_a_traceback():
            "downpour.errors.DataError: f is truncated\n\n\tat org.apache: y"
     assert last_python_error(text) == "DataError: f is truncated"
     assert last_python_error("no trace") is None
+
+
+@pytest.mark.parametrize("text, reason", [
+    ("", "RuntimeError"),
+    ("\nno such table\nat line 3", "no such table"),
+    ("An error occurred while calling o1.collect.", "An error occurred while calling o1.collect."),
+    ("An error occurred while calling o1.collect.\n: java.io.IOException: gone\n\tat x.y(Z)", "java.io.IOException: gone"),
+    ("An error occurred while calling o1.collect.\n: a.B: c\n\tat x\nCaused by: d.E: f\n\tat y\nCaused by: g.H: i\n\tat z",
+     "g.H: i")])
+def test_the_one_line_of_a_spark_error_that_says_most(text, reason):
+    assert spark_reason(RuntimeError(text)) == reason

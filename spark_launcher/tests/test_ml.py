@@ -356,6 +356,12 @@ def test_columns_that_are_there_are_not_replaced(model, df):
     assert "Downpour" in model.transform(df.withColumn("Downpour", F.lit(7))).columns
 
 
+def test_a_model_scores_with_the_drivers_python_where_nobody_chose_another(spark, model, df, monkeypatch):
+    monkeypatch.delenv("PYSPARK_PYTHON")
+    monkeypatch.setattr(spark.sparkContext, "pythonExec", "/no/such/python")
+    assert model.transform(df).first().prediction in (0, 1, 2)
+
+
 def test_columns_of_any_name(classifier, df):
     named = df.withColumnsRenamed({"features": "the.features", "label": "a `label`"}).withColumn("w.x", F.lit(1))
     one = classifier(featuresCol="the.features", labelCol="a `label`", weightCol="w.x")
@@ -380,6 +386,8 @@ def test_rows_that_cannot_be_trained_on_are_named(classifier, df):
     assert "column 'v', row 0 of the partition, is null" in refusal(
         df.withColumn("v", F.lit(None).cast("boolean")), validationIndicatorCol="v")
     assert "column 'label', row 0 of the partition, is null" in refusal(df.withColumn("label", F.lit(None).cast("double")))
+    assert "column 'features', row 0 of the partition, is null" in refusal(
+        df.withColumn("features", F.when(F.col("id") < 0, F.col("features"))))
     wild = df.withColumn("features", F.array(*[F.lit(float("nan"))] * 6))
     assert "not finite (NaN or infinity)" in refusal(wild)
 

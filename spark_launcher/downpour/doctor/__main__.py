@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 
-from ..errors import TrainingFailed
+from ..errors import TrainingFailed, spark_reason
 from .examination import examine
 from .report import COULD_NOT_RUN
 
@@ -18,14 +18,14 @@ def main(arguments=None) -> int:
     try:
         spark = _session(options)
     except Exception as error:
-        return _could_not_run(options, "there is no Spark session: " + _first_line(error))
+        return _could_not_run(options, "there is no Spark session: " + spark_reason(error))
     try:
         report = examine(spark, options.job, workers=options.workers, servers=options.servers,
                          worker_program=options.worker_program, wait_s=options.wait)
     except TrainingFailed as error:
         return _could_not_run(options, str(error))
     except Exception as error:
-        return _could_not_run(options, _first_line(error))
+        return _could_not_run(options, spark_reason(error))
     finally:
         spark.stop()
     print(report.to_json() if options.json else report)
@@ -77,10 +77,6 @@ def _could_not_run(options: argparse.Namespace, why: str) -> int:
     else:
         print("The doctor could not run: " + why, file=sys.stderr)
     return COULD_NOT_RUN
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 if __name__ == "__main__":

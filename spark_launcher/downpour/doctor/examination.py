@@ -5,7 +5,7 @@ import json
 import time
 from typing import Dict, List, Optional, Sequence, Union
 
-from ..errors import TrainingFailed, last_python_error
+from ..errors import TrainingFailed, last_python_error, spark_reason
 from ..local_python import use_this_python
 from ..placement import DRIVER, RUNNING, TASKS, driver_host, join_address, place
 from ..slots import wait_for_tasks
@@ -99,8 +99,7 @@ def _verdict_of(error: Exception) -> Verdict:
     if "Cannot run program" in text:
         return Verdict("package", "executors", State.FAILS, text[text.index("Cannot run program"):].splitlines()[0],
                        "set PYSPARK_PYTHON, or spark.pyspark.python, to a Python that executors have")
-    lines = [line for line in text.splitlines() if line.strip()]
-    raise TrainingFailed("the probes could not run: " + (said or (lines[0] if lines else type(error).__name__))) from error
+    raise TrainingFailed("the probes could not run: " + (said or spark_reason(error))) from error
 
 
 def _master(spark) -> str:

@@ -9,6 +9,7 @@ from pyspark.ml import Model
 from pyspark.ml.linalg import Vector
 
 from .. import columns, report
+from ..local_python import use_this_python
 from ..predictor import Predictor
 from .params import DownpourParams, described
 from .persistence import DownpourModelReadable, DownpourModelWritable
@@ -75,6 +76,7 @@ class DownpourModel(Model, DownpourParams, DownpourModelWritable, DownpourModelR
 
         A column without a name is left out, as in pyspark.ml.
         """
+        use_this_python(dataset.sparkSession)
         columns.check_new(dataset, [name for name, *_ in fields if name])
         dataset = columns.by_rows(dataset)
         scored = columns.free_name([*dataset.columns, *(name for name, *_ in fields)], "downpour")

@@ -13,7 +13,8 @@ class TrainingSummary(NamedTuple):
     """How training went, with one entry for each epoch in each history, the first 1000; None where nobody saw it.
 
     objectiveHistory: mean loss over all workers' rows. accuracyHistory: share of them that was right; None for numbers.
-    validationObjectiveHistory, validationAccuracyHistory: the same of rows that are held out; empty where there are none.
+    validationObjectiveHistory, validationAccuracyHistory: the same of rows that are held out, each worker's own by the
+    parameters it has at the epoch's end; empty where there are none. `accuracy` is by those that the model has.
     run_dir: the run's folder on the driver, with logs, plot and metrics. totals: what ps-run's summary.json says.
     failedAttempts: the tries at a partition that failed before others went on where they had got to.
     """

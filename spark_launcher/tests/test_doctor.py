@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from downpour.doctor import Report, checks, examine
+from downpour.doctor.__main__ import main
 from downpour.doctor.checks import State, Verdict, most_at_once
 from downpour.doctor.facts import Driver, Probe, Wanted
 from downpour.doctor.listener import listening
@@ -122,6 +123,15 @@ def test_who_listens_tells_the_time():
         with listening([address]) as (_, taken):
             assert "in use" in taken[address]
     assert "refused" in _reach(address, True)[0]
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--remote", "sc://127.0.0.1:1"], "nobody answers at sc://127.0.0.1:1: "),
+    (["--master", "spark://[::1]:1"], "nobody answers at spark://[::1]:1: "),
+    (["--master", "local[2]", "--job", "/no/such/job.yaml"], "/no/such/job.yaml")])
+def test_what_is_wrong_before_there_is_a_spark_is_said_at_once(flags, said, capsys):
+    assert main(flags) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_local_spark(spark, tmp_path):

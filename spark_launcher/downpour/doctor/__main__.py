@@ -6,15 +6,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import socket
 import sys
 
 from ..errors import TrainingFailed, spark_reason
+from ..supervisor import check_job
 from .examination import examine
 from .report import COULD_NOT_RUN
+
+_PORTS = {"sc": 15002, "spark": 7077}
+_REACH_S = 5.0
 
 
 def main(arguments=None) -> int:
     options = _parse(arguments)
+    try:  # first what can be known without Spark, which may take minutes to find that nobody answers
+        if options.job:
+            check_job(options.job)
+        _check_reached(options.remote or options.master or "")
+    except TrainingFailed as error:
+        return _could_not_run(options, str(error))
     try:
         spark = _session(options)
     except Exception as error:
@@ -54,6 +66,18 @@ def _parse(arguments) -> argparse.Namespace:
         if "=" not in setting:
             parser.error("--conf %s: it should be KEY=VALUE" % setting)
     return options
+
+
+def _check_reached(url: str) -> None:
+    """Raises TrainingFailed where nobody listens at a master or a Connect server; for other URLs only Spark knows."""
+    found = re.fullmatch(r"(sc|spark)://(\[[^\]]+\]|[^/;:,]+)(?::(\d+))?(?:[/;].*)?", url)
+    if not found:
+        return
+    host, port = found.group(2).strip("[]"), int(found.group(3) or _PORTS[found.group(1)])
+    try:
+        socket.create_connection((host, port), _REACH_S).close()
+    except OSError as error:
+        raise TrainingFailed("nobody answers at %s: %s; is it running, and is this its address?" % (url, error)) from error
 
 
 def _session(options: argparse.Namespace):

@@ -120,7 +120,8 @@ def _listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("where, mode", [("remote", "downpour"), ("cluster", "bsp")])
+@pytest.mark.parametrize("where, mode", [
+    pytest.param("remote", "downpour", marks=pytest.mark.long), ("cluster", "bsp")])
 def test_fit_transform_save_and_load(request, tmp_path, where, mode):
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)

@@ -17,6 +17,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 from .errors import TAIL_LINES, WorkerFailed
 from .frames import Frame, unwritten
 from .pipe import PipeWriter
+from .placement import join_address, split_address
 from .programs import WRONG_CPU, loader_hint, why_not_started
 
 _OPEN_FEED_BYTES = 1 << 20  # the pipe's capacity, where the system allows it
@@ -62,10 +63,8 @@ def meeting_at(rendezvous: str, timeout_s: float = 30.0) -> Meeting:
 
     OSError if the rendezvous can't be reached.
     """
-    host, _, port = rendezvous.rpartition(":")
-    with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as connection:
-        own = connection.getsockname()[0]
-    return Meeting(rendezvous, ("[%s]:0" if ":" in own else "%s:0") % own)
+    with socket.create_connection(split_address(rendezvous), timeout_s) as connection:
+        return Meeting(rendezvous, join_address(connection.getsockname()[0], 0))
 
 
 class WorkerProcess:

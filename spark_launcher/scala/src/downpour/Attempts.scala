@@ -72,15 +72,12 @@ private[downpour] object Attempts {
 
   private def ended(summary: Map[String, Any]): Seq[Ended] =
     for {
-      worker <- objects(summary.get("workers"))
-      one <- objects(worker.get("ended"))
+      worker <- Json.objects(summary.get("workers"))
+      one <- Json.objects(worker.get("ended"))
     } yield {
       def word(key: String) = one.get(key).filter(_ != null).fold("")(_.toString)
       Ended(worker("partition").toString.toInt, word("attempt"), word("host"), word("state"), word("reason"))
     }
-
-  private def objects(list: Option[Any]): Seq[Map[String, Any]] =
-    list.collect { case all: Seq[_] => all.flatMap(Json.asObject) }.getOrElse(Nil)
 
   private def ofTask(task: FailedTask, attempt: String): Option[WorkerFailed] =
     WorkerFailed.fromText(task.text).orElse(task.text.linesIterator.find(_.trim.nonEmpty).map { reason =>

@@ -23,6 +23,10 @@ private[downpour] object Json {
     case _ => None
   }
 
+  /** The objects of a list; none of what is no list. */
+  def objects(list: Option[Any]): Seq[Map[String, Any]] =
+    list.collect { case all: Seq[_] => all.flatMap(asObject) }.getOrElse(Nil)
+
   def write(value: Any): String = mapper.writeValueAsString(toJava(value))
 
   /** The same with Scala's collections in place of Java's, through and through. */

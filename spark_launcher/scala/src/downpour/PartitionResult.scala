@@ -26,7 +26,7 @@ private[downpour] final case class PartitionResult(partition: Int, steps: Long, 
 private[downpour] object PartitionResult {
   /** From the event `done` of worker/CONTRACT.md. */
   def of(partition: Int, done: Map[String, Any]): PartitionResult = {
-    val epochs = done.get("epochs").collect { case list: Seq[_] => list }.getOrElse(Nil).flatMap(Json.asObject)
+    val epochs = Json.objects(done.get("epochs"))
     PartitionResult(partition, number(done, "steps").fold(0L)(_.toLong), number(done, "samples").fold(0L)(_.toLong),
                     number(done, "loss"), number(done, "seconds").getOrElse(0),
                     epochs.map(epoch => Epoch(measure(epoch, "train"), measure(epoch, "held_out"))))

@@ -115,8 +115,7 @@ private[downpour] object Training {
   /** What all workers did: of those that Spark has no result of, as the servers know it. */
   private def complete(results: Seq[PartitionResult], summary: Map[String, Any]): Seq[PartitionResult] = {
     val known = results.map(_.partition).toSet
-    val told = summary.get("workers").collect { case all: Seq[_] => all.flatMap(Json.asObject) }.getOrElse(Nil)
-    val missing = told.map(worker => PartitionResult.of(worker("partition").toString.toInt, worker))
+    val missing = Json.objects(summary.get("workers")).map(worker => PartitionResult.of(worker("partition").toString.toInt, worker))
     (results ++ missing.filterNot(one => known(one.partition))).sortBy(_.partition)
   }
 

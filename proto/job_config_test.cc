@@ -92,6 +92,10 @@ TEST_CASE("a misspelt key gives file, line, the key and the nearest known one") 
         "job.yaml:6: sync.n_fech: unknown key; did you mean sync.n_fetch?");
   CHECK(Mistake(std::string(kSmallest) + "n_push: 3\n") ==
         "job.yaml:5: n_push: unknown key; did you mean sync.n_push?");
+  CHECK(Mistake(std::string(kSmallest) + "optimizer: {lr: 3}\n") ==
+        "job.yaml:5: optimizer.lr: unknown key; did you mean optimizer.learning_rate?");
+  CHECK(Mistake(std::string(kSmallest) + "training: {batch_size: 3}\n") ==
+        "job.yaml:5: training.batch_size: unknown key; did you mean training.batch?");
   CHECK(Mistake(std::string(kSmallest) + "zzzzzzz: 3\n") == "job.yaml:5: zzzzzzz: unknown key");
 }
 

@@ -4,7 +4,9 @@
 #include <numeric>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
 namespace downpour {
@@ -31,6 +33,18 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
 
 bool Near(absl::string_view a, absl::string_view b, size_t distance) {
   return distance <= std::max<size_t>(1, std::max(a.size(), b.size()) / 3);
+}
+
+// Whether `name` is the first letters of `key`'s words, as lr is of learning_rate.
+bool AreInitials(absl::string_view name, absl::string_view key) {
+  std::string initials;
+  for (const absl::string_view word : absl::StrSplit(key, '_', absl::SkipEmpty())) initials += word[0];
+  return initials.size() > 1 && name == initials;
+}
+
+// Whether `name` says no more than `key` with a word before or after, as batch_size does of batch.
+bool HasWords(absl::string_view name, absl::string_view key) {
+  return absl::StartsWith(name, absl::StrCat(key, "_")) || absl::EndsWith(name, absl::StrCat("_", key));
 }
 
 // The path of a key named exactly `name` under `message`.
@@ -73,7 +87,8 @@ std::string NearestKey(absl::string_view name, const Descriptor* message, absl::
   const FieldDescriptor* nearest = nullptr;
   size_t least = name.size() + 1;
   for (int i = 0; i < message->field_count(); ++i) {
-    const size_t distance = EditDistance(name, message->field(i)->name());
+    const std::string& key = message->field(i)->name();
+    const size_t distance = AreInitials(name, key) || HasWords(name, key) ? 0 : EditDistance(name, key);
     if (distance < least) {
       least = distance;
       nearest = message->field(i);

@@ -38,29 +38,31 @@ supervise() {
   return "$status"
 }
 
-# phase NAME LOG COMMAND...: one line on the terminal with the time taken, the output in .setup/log/LOG.log.
+# phase NAME LOG COMMAND...: one line with the time taken, the output in .setup/log/LOG.log; meanwhile how far it is, on
+# a terminal all the time, elsewhere once a minute.
 # On failure: the log's last lines, and the status of the command. A shell function given as COMMAND must not rely
 # on `set -e`, which bash turns off where a status is tested.
 phase() {
-  local name=$1 log=$logs/$2.log started=$SECONDS status=0
+  local name=$1 log=$logs/$2.log started=$SECONDS next=60 status=0
   shift 2
   mkdir -p "$logs"
   : >"$log"
-  if [ -t 1 ]; then
-    set -m
-    "$@" </dev/null >"$log" 2>&1 &
-    child=$!
-    set +m
-    while kill -0 "$child" 2>/dev/null; do
+  set -m
+  "$@" </dev/null >"$log" 2>&1 &
+  child=$!
+  set +m
+  while kill -0 "$child" 2>/dev/null; do
+    if [ -t 1 ]; then
       printf '\r\033[K  %s, %d s  \033[2m%s\033[0m' "$name" $((SECONDS - started)) "$(last_words "$log")"
-      sleep 0.25
-    done
-    wait "$child" || status=$?
-    child=
-    printf '\r\033[K'
-  else
-    supervise "$@" >"$log" 2>&1 || status=$?
-  fi
+    elif ((SECONDS - started >= next)); then
+      printf '  %s, %d s  %s\n' "$name" "$next" "$(last_words "$log")"
+      next=$((next + 60))
+    fi
+    sleep 0.25
+  done
+  wait "$child" || status=$?
+  child=
+  [ ! -t 1 ] || printf '\r\033[K'
   if [ "$status" -ne 0 ]; then
     say "  $name: failed after $((SECONDS - started)) s. The last lines of ${log#"$root"/}:" >&2
     tail -n 25 "$log" | sed 's/^/    /' >&2

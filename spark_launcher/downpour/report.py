@@ -16,6 +16,10 @@ def count(value: float) -> str:
     return "{:,.0f}".format(value)
 
 
+def loss(value: float) -> str:
+    return "loss " + ("{:.3f}" if abs(value) < 1e4 else "{:.3g}").format(value)
+
+
 def duration(seconds: float) -> str:
     """Minutes and seconds, and hours where there are any: 0:52, 1:02:03."""
     minutes, rest = divmod(int(round(max(0.0, seconds))), 60)
@@ -25,8 +29,8 @@ def duration(seconds: float) -> str:
 
 def figures(values: Mapping[str, Any]) -> List[str]:
     """What a summary or an event of ps-run says of speed and quality, each with its name and unit; no speed that is 0 yet."""
-    forms = (("images_per_second", lambda rate: count(rate) + " images/s"), ("loss", "loss {:.3f}".format),
-             ("training_loss", "loss {:.3f}".format), ("staleness", "staleness {:.1f}".format),
+    forms = (("images_per_second", lambda rate: count(rate) + " images/s"), ("loss", loss),
+             ("training_loss", loss), ("staleness", "staleness {:.1f}".format),
              ("mean_staleness", "staleness {:.1f}".format), ("accuracy", lambda part: "accuracy {:.1f} %".format(100 * part)))
     return [form(values[name]) for name, form in forms
             if values.get(name) is not None and (values[name] or name != "images_per_second")]

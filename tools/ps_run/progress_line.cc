@@ -19,12 +19,17 @@ std::string FormatDuration(double seconds) {
   return absl::StrFormat("%d:%02d", whole / 60, whole % 60);
 }
 
+std::string FormatLoss(double loss) {
+  return std::abs(loss) < 1e4 ? absl::StrFormat("%.3f", loss) : absl::StrFormat("%.3g", loss);
+}
+
 std::string FormatProgress(const ProgressView& view) {
   std::string line = absl::StrFormat("epoch %.1f of %.0f", view.point.epoch, view.epochs);
   if (view.point.images_per_second > 0) {
     absl::StrAppend(&line, "   ", FormatCount(std::llround(view.point.images_per_second)), " images/s");
   }
-  absl::StrAppend(&line, absl::StrFormat("   loss %.3f   staleness %.1f", view.point.loss, view.point.staleness));
+  absl::StrAppend(&line, "   loss ", FormatLoss(view.point.loss));
+  absl::StrAppend(&line, absl::StrFormat("   staleness %.1f", view.point.staleness));
   if (view.accuracy) absl::StrAppend(&line, absl::StrFormat("   accuracy %.1f %%", *view.accuracy * 100));
   if (view.seconds_left) absl::StrAppend(&line, "   ", FormatDuration(*view.seconds_left), " left");
   return line;

@@ -22,6 +22,9 @@ std::string FormatProgress(const ProgressView& view);
 // 83.4 -> "1:23", 3700 -> "1:01:40".
 std::string FormatDuration(double seconds);
 
+// 0.31237 -> "0.312", 123456 -> "1.23e+05".
+std::string FormatLoss(double loss);
+
 // 5210 -> "5,210".
 std::string FormatCount(uint64_t count);
 

@@ -1,5 +1,7 @@
 #include "tools/ps_run/progress_line.h"
 
+#include <limits>
+
 #include <catch2/catch.hpp>
 
 namespace downpour::run {
@@ -11,6 +13,12 @@ TEST_CASE("the progress line says epoch, rate, loss, staleness, accuracy and tim
         "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   accuracy 89.1 %   0:42 left");
   CHECK(FormatProgress({.point = point, .epochs = 8}) ==
         "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9");
+}
+
+TEST_CASE("a loss is a short number, whatever its size") {
+  CHECK(FormatLoss(0.31237) == "0.312");
+  CHECK(FormatLoss(3.4e38) == "3.4e+38");
+  CHECK(FormatLoss(std::numeric_limits<double>::quiet_NaN()) == "nan");
 }
 
 TEST_CASE("durations and counts read as people write them") {

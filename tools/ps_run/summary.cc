@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tools/ps_run/progress_line.h"
+#include "tools/ps_run/training_loss.h"
 
 namespace downpour::run {
 namespace {
@@ -65,21 +66,6 @@ ordered_json EpochsOf(const WorkerStatus& worker) {
   return all;
 }
 
-// Mean over all workers' samples of the last epoch of each; none where it is not known.
-std::optional<double> LastEpochLoss(const JobStatus& status) {
-  constexpr int kMostKept = 1000;
-  double loss = 0;
-  double weight = 0;
-  for (const WorkerStatus& worker : status.workers) {
-    const auto& epochs = worker.report().epochs();
-    if (epochs.empty()) continue;
-    if (epochs.size() >= kMostKept) return std::nullopt;
-    loss += epochs.rbegin()->train().loss_sum();
-    weight += epochs.rbegin()->train().weight();
-  }
-  return weight > 0 ? std::optional(loss / weight) : std::nullopt;
-}
-
 }  // namespace
 
 ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOutcome& outcome) {
@@ -95,8 +81,8 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   const std::optional<double> accuracy = measured ? outcome.series.evaluations.back().accuracy : std::nullopt;
   summary["accuracy"] = accuracy ? ordered_json(*accuracy) : ordered_json(nullptr);
   summary["held_out_loss"] = measured ? ordered_json(outcome.series.evaluations.back().loss) : ordered_json(nullptr);
-  const std::optional<double> last = LastEpochLoss(outcome.status);
-  summary["training_loss"] = last                            ? ordered_json(*last)
+  const std::optional<TrainingLoss> loss = TrainingLossOf(outcome.status);
+  summary["training_loss"] = loss                            ? ordered_json(loss->last)
                              : outcome.series.points.empty() ? ordered_json(nullptr)
                                                              : ordered_json(outcome.series.points.back().loss);
   summary["bytes_to_servers"] = outcome.traffic.to_servers;

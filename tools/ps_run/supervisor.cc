@@ -19,7 +19,9 @@
 #include "proto/sync/mode.h"
 #include "tools/ps_run/json_text.h"
 #include "tools/ps_run/plot.h"
+#include "tools/ps_run/progress_line.h"
 #include "tools/ps_run/running_servers.h"
+#include "tools/ps_run/training_loss.h"
 
 namespace downpour::run {
 namespace {
@@ -419,7 +421,7 @@ void Supervisor::AddEvaluation(const Evaluation& evaluation) {
   folder_->AddMetrics(event);
   const std::string accuracy =
       evaluation.accuracy ? absl::StrFormat("accuracy %.2f %%, ", *evaluation.accuracy * 100) : "";
-  terminal_.Say(absl::StrFormat("held out, epoch %.1f: %sloss %.4f", evaluation.epoch, accuracy, evaluation.loss), event);
+  terminal_.Say(absl::StrFormat("held out, epoch %.1f: %sloss %s", evaluation.epoch, accuracy, FormatLoss(evaluation.loss)), event);
 }
 
 bool Supervisor::WorkersEnded() const {
@@ -454,6 +456,7 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
   StopChildren();
   WatchWorkers();
   if (!status.ok() && stop_signal_ == 0 && !orphaned_) Problem(std::string(status.message()));
+  if (const auto grown = Divergence(options_.job, outcome_.status)) Problem(*grown);
 
   const auto finished = std::count_if(outcome_.status.workers.begin(), outcome_.status.workers.end(),
                                       [](const auto& worker) { return worker.state() == WorkerStatus::FINISHED; });

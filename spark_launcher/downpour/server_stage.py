@@ -17,6 +17,7 @@ _START_S = 120.0
 _DRAIN_S = 20.0
 _CANCEL_S = 10.0
 _LOOK_S = 0.05
+_STRANGERS = 1000  # connections of no task, which are let wait to say what they are; more are closed at once
 
 
 class Listening(NamedTuple):
@@ -141,9 +142,12 @@ class ServerStage:
                 time.sleep(_LOOK_S)  # such as no descriptor left
                 continue
             with self._lock:
-                self._connections.add(connection)
-            if self._is_ending():
+                welcome = not self._ending and len(self._connections) < self.count + _STRANGERS
+                if welcome:
+                    self._connections.add(connection)
+            if not welcome:
                 _shut(connection)
+                continue
             threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
 
     def _is_ending(self) -> bool:

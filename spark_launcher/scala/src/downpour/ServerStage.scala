@@ -105,11 +105,12 @@ private[downpour] final class ServerStage private (context: SparkContext, job: J
       try {
         val connection = listener.accept()
         connection.setSoTimeout(Start.toMillis.toInt) // whoever is no task says nothing
-        val late = synchronized {
-          connections += connection
-          ending
+        val welcome = synchronized {
+          val room = !ending && connections.size < count + Strangers
+          if (room) connections += connection
+          room
         }
-        if (late) shut(connection) else Child.onThread("downpour-server")(listen(connection))
+        if (!welcome) shut(connection) else Child.onThread("downpour-server")(listen(connection))
       } catch { case _: IOException => Thread.sleep(LookMs) } // closed, or such as no descriptor left
     }
 
@@ -170,6 +171,8 @@ private[downpour] object ServerStage {
   private val Drain = 20.seconds
   private val Cancel = 10.seconds
   private val LookMs = 50L
+  /** Connections of no task, which are let wait to say what they are; more are closed at once. */
+  private val Strangers = 1000
   private val MostOfALine = 1 << 16
 
   private final case class Said(server: Int, host: String, outcome: Either[(String, Seq[String]), Listening])

@@ -40,6 +40,15 @@ def features(df, column: Union[str, Sequence[str]]):
                     " of numbers%s" % (column, kind.simpleString(), _how_to_encode(kind)))
 
 
+def features_in_python(df, column: Union[str, Sequence[str]]) -> str:
+    """How a user writes the features as one array in Python; "" where that is the column itself."""
+    if not isinstance(column, str):
+        return "F.array(%s)" % ", ".join(repr(_quoted(name)) for name in column)
+    if isinstance(_type_of(df, column, "features"), VectorUDT):
+        return "pyspark.ml.functions.vector_to_array(%r)" % _quoted(column)
+    return ""
+
+
 def label(df, column: str):
     """A Column of numbers; whether they are classes, where the net takes such, the worker says. Raises DataError as `features`."""
     kind = _type_of(df, column, "labels")

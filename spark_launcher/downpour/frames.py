@@ -5,6 +5,7 @@ a PipeWriter.
 """
 from __future__ import annotations
 
+import re
 import struct
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -54,20 +55,36 @@ class Columns(NamedTuple):
     held_out: Optional[str] = None
 
 
+class Shown(NamedTuple):
+    """What messages call a DataFrame's columns. values: its features as one array, in Python, where that is not the column of
+    this name; by it rows that cannot be taken are looked for."""
+    columns: Columns
+    values: str = ""
+
+    def finder(self, tensor: str, what: str) -> str:
+        """How a user finds rows of which this is true, F being pyspark.sql.functions. what: a condition on {column}, a
+        Column, or on {values}, what makes one of the features."""
+        name = getattr(self.columns, tensor)
+        column = repr(name if re.fullmatch(r"\w+", name) else "`%s`" % name.replace("`", "``"))
+        condition = what.format(column="F.col(%s)" % column, values=self.values or column)
+        return " (df.filter(%s) finds such rows; F is pyspark.sql.functions)" % condition
+
+
 class FrameEncoder:
     """Encodes the record batches of one partition. For one thread.
 
     Args:
       columns: their names.
       row_values: number of values that each sample must have.
-      shown: what messages call the columns; None for their names.
+      shown: what messages call the columns; None for rows that come from no DataFrame.
 
     What labels and weights must be is the worker's to say, which knows the net.
     """
 
-    def __init__(self, columns: Columns, row_values: int, shown: Optional[Columns] = None):
+    def __init__(self, columns: Columns, row_values: int, shown: Optional[Shown] = None):
         self.columns = columns
-        self._shown = shown or columns
+        self._shown = shown.columns if shown else columns
+        self._finder = shown.finder if shown else lambda tensor, what: ""
         self.row_values = row_values
         self.rows = 0
         self._types: Optional[Dict[str, DataType]] = None  # by tensor
@@ -76,7 +93,7 @@ class FrameEncoder:
         """The frames of one batch, the schema's before the first. They hold the batch's memory.
 
         Raises DataError for nulls, samples of a wrong width, features that are not finite and columns of other types; the
-        row it names counts from 0 within the partition.
+        row it names counts from 0 within the partition, as its rows came here.
         """
         found = {tensor: self._column(batch, tensor)
                  for tensor in ("features", "label", "weight") if getattr(self.columns, tensor) is not None}
@@ -146,7 +163,7 @@ class FrameEncoder:
             raise DataError("there is no column '%s'; the columns are %s" % (name, ", ".join(batch.schema.names)))
         column = batch.column(index)
         if column.null_count:
-            self._refuse(tensor, _first(column.is_null()), "is null")
+            self._refuse(tensor, _first(column.is_null()), "is null", "{column}.isNull()")
         return column
 
     def _type_of(self, tensor: str, kind: pa.DataType) -> DataType:
@@ -170,11 +187,11 @@ class FrameEncoder:
         """All values of a column of samples, as one flat view of its memory."""
         kind, rows = column.type, len(column)
         if pa.types.is_fixed_size_binary(kind):
-            self._check_width(kind.byte_width, self.rows)
+            self._check_width(kind, kind.byte_width, self.rows)
             return np.frombuffer(column.buffers()[1], np.uint8, rows * self.row_values,
                                  column.offset * self.row_values)
         if pa.types.is_fixed_size_list(kind):
-            self._check_width(kind.list_size, self.rows)
+            self._check_width(kind, kind.list_size, self.rows)
             child, begin = column.values, column.offset * self.row_values
         else:
             large = pa.types.is_large_binary(kind) or pa.types.is_large_list(kind)
@@ -183,7 +200,7 @@ class FrameEncoder:
             wrong = np.diff(offsets) != self.row_values
             if wrong.any():
                 row = int(wrong.argmax())
-                self._check_width(int(offsets[row + 1] - offsets[row]), self.rows + row)
+                self._check_width(kind, int(offsets[row + 1] - offsets[row]), self.rows + row)
             begin = int(offsets[0])
             if data_type is U8:
                 return np.frombuffer(column.buffers()[2], np.uint8, rows * self.row_values, begin)
@@ -192,22 +209,26 @@ class FrameEncoder:
         if child.null_count:
             nulls = child.slice(begin, count).is_null()
             if nulls.true_count:
-                self._refuse("features", _first(nulls) // self.row_values, "has a value that is null")
+                self._refuse("features", _first(nulls) // self.row_values, "has a value that is null",
+                             "F.exists({values}, F.isnull)")
         values = np.frombuffer(child.buffers()[1], data_type.dtype, count, (child.offset + begin) * item)
         for begin in range(0, count, _CHECK_VALUES):
             finite = np.isfinite(values[begin:begin + _CHECK_VALUES])
             if not finite.all():
                 self._refuse("features", (begin + int(finite.argmin())) // self.row_values,
-                             "has a value that is not finite (NaN or infinity)")
+                             "has a value that is not finite (NaN or infinity)",
+                             "F.exists({values}, lambda value: ~F.abs(value).between(0, 3.4e38))")
         return values
 
-    def _check_width(self, width: int, row: int):
+    def _check_width(self, kind: pa.DataType, width: int, row: int):
         if width != self.row_values:
-            raise DataError("column '%s', row %d of the partition, has %d values: the job's data.shape makes it %d"
-                            % (self._shown.features, row, width, self.row_values))
+            count = "F.size({values})" if pa.types.is_list(kind) or pa.types.is_large_list(kind) else "F.length({values})"
+            self._refuse("features", row - self.rows, "has %d values: the job's data.shape makes it %d"
+                         % (width, self.row_values), "%s != %d" % (count, self.row_values))
 
-    def _refuse(self, tensor: str, row: int, what: str):
-        raise DataError("column '%s', row %d of the partition, %s" % (getattr(self._shown, tensor), self.rows + row, what))
+    def _refuse(self, tensor: str, row: int, what: str, condition: str):
+        raise DataError("column '%s', row %d of the partition, %s%s" % (
+            getattr(self._shown, tensor), self.rows + row, what, self._finder(tensor, condition)))
 
 
 def unwritten(frame: Frame, written: int) -> Frame:

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import DataError, TaskFailed, WorkerFailed
-from .frames import Columns, FrameEncoder
+from .frames import Columns, FrameEncoder, Shown
 from .memory import ExecutorMemory, spool_dir
 from .programs import WORKER, find_program, why_not_found
 from .worker_process import Identity, WorkerProcess, meeting_at
@@ -89,7 +89,7 @@ class Result(NamedTuple):
                    float(done.get("seconds", 0.0)), epochs)
 
 
-def dataframe_trainer(cluster: Cluster, columns: Columns, shown: Columns
+def dataframe_trainer(cluster: Cluster, columns: Columns, shown: Shown
                       ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """A function for DataFrame.mapInArrow, whose result has RESULT_SCHEMA: one row for each partition. shown: what
     messages call the columns."""
@@ -111,7 +111,7 @@ def rdd_trainer(cluster: Cluster) -> Callable[[Iterable], Iterator[Result]]:
 
 
 def train_batches(cluster: Cluster, batches: Iterable[pa.RecordBatch], columns: Columns,
-                  shown: Optional[Columns] = None) -> Tuple[int, Dict]:
+                  shown: Optional[Shown] = None) -> Tuple[int, Dict]:
     """Trains on the record batches of the running task's partition; its number and the worker's event `done`.
 
     Raises TaskFailed.

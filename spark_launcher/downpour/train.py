@@ -12,7 +12,7 @@ from . import partitions, report
 from .attempts import failed_attempts, first_failure, partition_of
 from .errors import (DataError, FailedAttempt, PartitionFailed, SparkFailed, TrainingFailed, WorkerFailed,
                      last_python_error, spark_reason)
-from .frames import Columns
+from .frames import Columns, Shown
 from .local_python import use_this_python
 from .memory import ExecutorMemory, executor_memory_of
 from .notebook import shown_progress
@@ -88,6 +88,7 @@ def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] =
     shown = Columns(features_col if isinstance(features_col, str) else ", ".join(features_col), label_col, weight_col,
                     validation_indicator_col)
     rows = df.select(*_expressions(df, features_col, shown))
+    by_user = _as_users_write(df, features_col, shown)
     names = Columns("features", *(own if name is not None else None for own, name in zip(Columns._fields[1:], shown[1:])))
     if _floats_with_the_scale_of_bytes(rows, checked):
         print("The features are floats, and the job multiplies them by data.scale, 1/256, which is for bytes: set"
@@ -98,7 +99,7 @@ def train(df, job: Union[str, Job], *, features_col: Union[str, Sequence[str]] =
         rows = partitions.as_many_as(rows, checked.workers, partitions.count(df))
 
     def start(cluster, rows):
-        trained = rows.mapInArrow(dataframe_trainer(cluster, names, shown), RESULT_SCHEMA, barrier=cluster.strong)
+        trained = rows.mapInArrow(dataframe_trainer(cluster, names, by_user), RESULT_SCHEMA, barrier=cluster.strong)
         if _may_be_tried_again(df.sparkSession, cluster):
             trained = trained.repartition(1)
         return [Result.from_event(row.partition, json.loads(row.done)) for row in trained.collect()]
@@ -152,6 +153,11 @@ def _expressions(df, features_col: Union[str, Sequence[str]], shown: Columns) ->
     if len(set(given)) < len(given):
         raise DataError("features, label, weight and validation indicator should be different columns, not " + ", ".join(given))
     return [expression.alias(name) for name, expression in made.items()]
+
+
+def _as_users_write(df, features_col: Union[str, Sequence[str]], shown: Columns) -> Shown:
+    from . import columns
+    return Shown(shown, columns.features_in_python(df, features_col))
 
 
 def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[str], programs: Programs,

@@ -1,17 +1,22 @@
 """DownpourClassifier on a real local Spark, with real servers, workers and predictors."""
 import json
 import os
+import re
 
 import numpy as np
+import pyspark.ml.functions
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator, RegressionEvaluator
 from pyspark.ml.feature import StandardScaler, StringIndexer
-from pyspark.ml.linalg import Vectors
+from pyspark.ml.linalg import Vectors, VectorUDT
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, StructField, StructType, _parse_datatype_string
 
+from downpour import columns
 from downpour.errors import DataError, TrainingFailed, WorkerFailed
+from downpour.frames import Columns, FrameEncoder, Shown
 from downpour.ml import (DownpourClassificationModel, DownpourClassifier, DownpourRegressionModel,
                          DownpourRegressor)
 
@@ -288,7 +293,7 @@ def test_named_layers_come_back_as_columns(model, df, rows):
     with pytest.raises(ValueError, match="layers should be a list of layers' names, not 'ip2'"):
         model.extractFeatures(df, "ip2")
     with pytest.raises(Exception, match="the net has no layer ip9 with values; it has ip1, relu1, ip2"):
-        model.extractFeatures(df, ["ip9"]).collect()
+        model.extractFeatures(df, ["ip9"])
 
 
 def test_a_job_of_ones_own(df, tmp_path):
@@ -335,9 +340,12 @@ def test_what_cannot_be_trained_on_is_said_before_anything_starts(classifier, df
     assert "each should be a number" in refusal(text, featuresCols=["id", "label"])
     assert "should be a vector, an array of numbers or bytes" in refusal(featuresCol="id")
     assert "layers should be the number of features" in refusal(layers=[6])
-    assert "did you mean sync.n_push?" in refusal(syncMode="downpour", settings={"sync.n_pusch": 1})
+    assert "settings (sync.n_pusch): unknown key; did you mean sync.n_push?" in refusal(settings={"sync.n_pusch": 1})
     assert "belongs to mode downpour, not to bsp" in refusal(syncMode="bsp", settings={"sync.n_push": 1})
-    assert "is none of" in refusal(syncMode="hogwild")
+    assert refusal(syncMode="hogwild", numWorkers=0).startswith(
+        "the job was refused: numWorkers (workers): 0 is not between 1 and 100000\nsyncMode (sync.mode): 'hogwild' is none of")
+    assert "job, line 2: training.max_steps: 'many' is not a whole number" in refusal(
+        job="name: own\ntraining: {max_steps: many}\n")
     with pytest.raises(DataError, match="there is no net"):
         DownpourClassifier().fit(df)
     with pytest.raises(DataError, match="there is no job file"):
@@ -379,8 +387,8 @@ def test_rows_that_cannot_be_trained_on_are_named(classifier, df):
     assert "has 6 values: the job's data.shape makes it 5" in refusal(df, layers=[5, 3])
     assert "the net has 2 classes, counted from 0" in refusal(df, layers=[6, 2])
     assert "is -1, but the net has 3 classes, counted from 0" in refusal(df.withColumn("label", F.col("label") - 1))
-    assert "the label of row 0 (counted over the feed) is 0.5, not a whole number" in refusal(df.withColumn("label", F.lit(0.5)))
-    assert "the weight of row 0 (counted over the feed) is -1" in refusal(df.withColumn("w", F.lit(-1)), weightCol="w")
+    assert "the label of row 0 of the partition is 0.5, not a whole number" in refusal(df.withColumn("label", F.lit(0.5)))
+    assert "the weight of row 0 of the partition is -1" in refusal(df.withColumn("w", F.lit(-1)), weightCol="w")
     assert "column 'w', row 0 of the partition, is null" in refusal(
         df.withColumn("w", F.lit(None).cast("float")), weightCol="w")
     assert "column 'v', row 0 of the partition, is null" in refusal(
@@ -390,6 +398,39 @@ def test_rows_that_cannot_be_trained_on_are_named(classifier, df):
         df.withColumn("features", F.when(F.col("id") < 0, F.col("features"))))
     wild = df.withColumn("features", F.array(*[F.lit(float("nan"))] * 6))
     assert "not finite (NaN or infinity)" in refusal(wild)
+
+
+@pytest.mark.parametrize("kind, features, column", [
+    ("null bytes", "x binary", None), ("short bytes", "x binary", bytearray(b"ab")),
+    ("null array", "x array<float>", None), ("null value", "x array<double>", [1.0, None, 3.0]),
+    ("not a number", "x array<float>", [1.0, float("nan"), 3.0]), ("infinity", "x array<double>", [1.0, 2.0, float("-inf")]),
+    ("long array", "x array<float>", [1.0, 2.0, 3.0, 4.0]), ("odd name", "x array<float>", None),
+    ("null vector", "x vector", None), ("long vector", "x vector", Vectors.sparse(4, {0: 1.0})),
+    ("vector with nan", "x vector", Vectors.dense(1.0, 2.0, float("nan"))), ("null label", "y double", None),
+    ("several columns", "b double", None)])
+def test_what_is_said_of_a_bad_row_finds_it_in_the_dataframe(spark, kind, features, column):
+    name, _, type_name = features.partition(" ")
+    good = {"binary": bytearray(b"abc"), "array<float>": [1.0, 2.0, 3.0], "array<double>": [1.0, 2.0, 3.0], "double": 1.0,
+            "vector": Vectors.dense(1.0, 2.0, 3.0)}[type_name]
+    schema = StructType([StructField("id", LongType()),
+                         StructField(name, VectorUDT() if type_name == "vector" else _parse_datatype_string(type_name))])
+    df = spark.createDataFrame([(i, column if i == 3 else good) for i in range(5)], schema)
+    wanted, label = name, None
+    if kind == "null label":
+        df, wanted, label = df.withColumn("x", F.array(*[F.lit(1.0)] * 3)), "x", "y"
+    elif kind == "several columns":
+        df, wanted = df.withColumn("a.1", F.lit(1.0)).withColumn("c", F.lit(1)), ["a.1", "b", "c"]
+    elif kind == "odd name":
+        df, wanted = df.withColumnRenamed("x", "x.`1`"), "x.`1`"
+    expressions = [columns.features(df, wanted).alias("features"), *([df.y.alias("label")] if label else [])]
+    shown = Shown(Columns("a.1, b, c" if kind == "several columns" else wanted, label), columns.features_in_python(df, wanted))
+    encoder = FrameEncoder(Columns("features", label and "label"), 3, shown)
+    with pytest.raises(DataError) as said:
+        for batch in df.select(*expressions)._collect_as_arrow():
+            list(encoder.encode(batch))
+    suggested = re.search(r" \((df\.filter\(.*\)) finds such rows; F is pyspark.sql.functions\)$", str(said.value)).group(1)
+    assert [row.id for row in eval(suggested, {"F": F, "df": df, "pyspark": pyspark})
+            .collect()] == [3]
 
 
 def test_rows_that_cannot_be_scored_are_named(model, df):

@@ -170,8 +170,8 @@ class FeedReader {
       for (std::size_t i = 0; i < part; ++i) {
         const double value = ValueAt(type, piece.data() + i * size);
         if (const std::string wrong = set(to[done + i], value); !wrong.empty()) {
-          return frames_.Broken("the ", std::string(what), " of row ", rows_ + done + i, " (counted over the feed) is ",
-                                absl::StrFormat("%.10g", value), wrong);
+          return absl::InvalidArgumentError(absl::StrCat("the ", std::string(what), " of row ", rows_ + done + i, " of the partition is ",
+                                                         absl::StrFormat("%.10g", value), wrong));
         }
       }
       done += part;

@@ -1,12 +1,13 @@
 """What all of Downpour's models do: they hold a trained net and run it on features."""
 from __future__ import annotations
 
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
 from pyspark.ml import Model
 from pyspark.ml.linalg import Vector
+from pyspark.sql.utils import is_remote
 
 from .. import columns, report
 from ..local_python import use_this_python
@@ -61,14 +62,21 @@ class DownpourModel(Model, DownpourParams, DownpourModelWritable, DownpourModelR
         """The DataFrame with a column array<float> for each of these layers, of its values for the row's features."""
         if isinstance(layers, str) or not layers:
             raise ValueError("layers should be a list of layers' names, not %r" % (layers,))
-        return self._with(dataset, layer_values(self._net, layers), [(name, name, None) for name in layers])
+        extracted = self._with(dataset, layer_values(self._net, layers), [(name, name, None) for name in layers])
+        if not is_remote():  # whose client need not have what runs the net
+            self._values(np.zeros(self._net.num_features, np.float32), layers)
+        return extracted
 
     def _outputs(self, features: Vector) -> np.ndarray:
         """What the net makes of one row, on this machine."""
-        row = pa.array([np.asarray(features.toArray(), np.float32)], pa.list_(pa.float32()))
-        with Predictor(self._net.job_text, self._net.parameters, self._net.num_features) as predictor:
-            (values,) = predictor.values(row).values()
+        (values,) = self._values(np.asarray(features.toArray(), np.float32)).values()
         return values[0].astype(np.float64)
+
+    def _values(self, row: np.ndarray, layers: Sequence[str] = ()) -> Dict[str, np.ndarray]:
+        """These layers' values of one row, on this machine. Raises PredictionFailed for a layer that is not there."""
+        rows = pa.array([row], pa.list_(pa.float32()))
+        with Predictor(self._net.job_text, self._net.parameters, self._net.num_features, layers) as predictor:
+            return predictor.values(rows)
 
     def _with(self, dataset, udf, fields: Sequence[Tuple[str, str, Optional[Callable]]]):
         """The DataFrame with new columns: each its name, the field of what a function of the features gives, and how to

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any, Dict, List, Union
 
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import (HasFeaturesCol, HasLabelCol, HasMaxIter, HasPredictionCol, HasSeed, HasStepSize,
                                      HasValidationIndicatorCol, HasWeightCol)
 
-from ..errors import DataError
+from ..errors import DataError, TrainingFailed
 from ..placement import DRIVER
 from ..supervisor import Job, check_job
 
@@ -42,19 +43,29 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
         " [784, 256, 10], for inner products with ReLU between them; for a regression the last is 1.", TypeConverters.toListInt)
     settings: "Param[Dict[str, Any]]" = Param(
         Params._dummy(), "settings", "further keys of the job by their paths, such as {'sync.n_push': 10}.", _to_settings)
+    maxIter: "Param[int]" = Param(
+        Params._dummy(), "maxIter", "epochs: times that the rows are gone through; where not set, as the job says, or 1.",
+        TypeConverters.toInt)
+    stepSize: "Param[float]" = Param(
+        Params._dummy(), "stepSize", "learning rate; where not set, as the job says, or what its optimizer has by default.",
+        TypeConverters.toFloat)
+    seed: "Param[int]" = Param(
+        Params._dummy(), "seed", "of the first parameters and the order of rows; where not set, as the job says, or 1.",
+        TypeConverters.toInt)
     syncMode: "Param[str]" = Param(
-        Params._dummy(), "syncMode", "how workers combine what they learn: downpour, asp, bsp, ssp, local_sgd, easgd, peer.",
-        TypeConverters.toString)
+        Params._dummy(), "syncMode", "how workers combine what they learn: downpour, asp, bsp, ssp, local_sgd, easgd, peer;"
+        " where not set, as the job says, or downpour.", TypeConverters.toString)
     numWorkers: "Param[int]" = Param(
-        Params._dummy(), "numWorkers", "workers, each for one partition of the data.", TypeConverters.toInt)
+        Params._dummy(), "numWorkers", "workers, each for one partition of the data; where not set, as the job says, or 2.",
+        TypeConverters.toInt)
     batchSize: "Param[int]" = Param(
-        Params._dummy(), "batchSize", "rows in one worker's step.", TypeConverters.toInt)
+        Params._dummy(), "batchSize", "rows in one worker's step; where not set, as the job says, or 64.", TypeConverters.toInt)
     servers: "Param[str]" = Param(
         Params._dummy(), "servers", "where the parameters live: driver, tasks, running, or the addresses of servers that run,"
-        " separated by commas; as downpour.train takes it.", TypeConverters.toString)
+        " separated by commas; as downpour.train takes it. Where not set, driver.", TypeConverters.toString)
     runDir: "Param[str]" = Param(
-        Params._dummy(), "runDir", "folder on the driver in which each fit makes one for its logs, metrics and model.",
-        TypeConverters.toString)
+        Params._dummy(), "runDir", "folder on the driver in which each fit makes one for its logs, metrics and model; where"
+        " not set, as the job says, or runs.", TypeConverters.toString)
     repartitionRandomShuffle: "Param[bool]" = Param(
         Params._dummy(), "repartitionRandomShuffle", "deal the rows out to the workers as if at random, however they are"
         " sorted; where false, partitions stay as they are if they are as many as workers.", TypeConverters.toBoolean)
@@ -165,14 +176,21 @@ class DownpourParams(HasFeaturesCol, HasLabelCol, HasPredictionCol, HasWeightCol
         if not own and not self.isDefined(self.layers):
             raise DataError("there is no net: set layers, or job")
         given = {} if own else {"name": _job_name(self.uid)}
+        by_param = {}
         if self.isDefined(self.layers):
-            given.update(_net_of(self.getLayers(), loss))
+            by_param["layers"] = _net_of(self.getLayers(), loss)
         for name, key in _KEYS.items():
             if self.isSet(getattr(self, name)):
-                given[key] = self.getOrDefault(name)
+                by_param[name] = {key: self.getOrDefault(name)}
         if self.isDefined(self.settings):
-            given.update(self.getSettings())
-        job = check_job(path, settings=given)
+            by_param["settings"] = self.getSettings()
+        for keys in by_param.values():
+            given.update(keys)
+        try:
+            job = check_job(path, settings=given)
+        except TrainingFailed as error:
+            ours = os.path.dirname(path) == folder
+            raise type(error)(_in_terms_of_params(str(error), by_param, path, ours)) from None
         resolved = os.path.join(folder, "resolved.yaml")
         with open(resolved, "w", encoding="utf-8") as file:
             json.dump(job.resolved, file)  # JSON is YAML
@@ -197,6 +215,24 @@ def described(instance: Params, facts: Dict[str, Any]) -> str:
             facts[param.name] = "..." if isinstance(value, str) and "\n" in value else value
     return ", ".join(["%s: uid=%s" % (type(instance).__name__, instance.uid),
                       *("%s=%s" % fact for fact in facts.items())])
+
+
+def _in_terms_of_params(message: str, by_param: Dict[str, Dict[str, Any]], path: str, ours: bool) -> str:
+    """What check_job says of the file and of the keys that were set beside it, in terms of what its user has set.
+
+    by_param: the keys that each param has set, a later one in place of an earlier. ours: whether the file is this module's, of
+    the job's text or of no job.
+    """
+    param_of = {key: name for name, keys in by_param.items() for key in keys}
+
+    def by_its_param(found: "re.Match[str]") -> str:
+        key = found.group(1)
+        return "%s (%s): " % (param_of[key], key) if key in param_of else found.group(0)
+    message = re.sub(r"--set ([\w.]+): ", by_its_param, message)
+    if not ours:
+        return message
+    message = re.sub(r"^%s was refused \(status \d+\)" % re.escape(path), "the job was refused", message)
+    return re.sub(r"%s:(\d+):" % re.escape(path), r"job, line \1:", message)
 
 
 def _written(folder: str, text: str) -> str:

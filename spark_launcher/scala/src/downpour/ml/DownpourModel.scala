@@ -47,8 +47,10 @@ abstract class DownpourModel[M <: DownpourModel[M]] private[ml] (private[ml] val
     if (layers.isEmpty) throw new IllegalArgumentException("there are no layers to extract")
     val fields = layers.map(name => StructField(name, ArrayType(FloatType, containsNull = false))).toSeq
     val count = layers.length
-    withColumns(dataset, layers.toSeq, fields, (answer, row) =>
+    val extracted = withColumns(dataset, layers.toSeq, fields, (answer, row) =>
       Seq.tabulate(count)(layer => ArraySeq.unsafeWrapArray(answer.values(layer, row))))
+    values(new Array[Double](net.rowValues), layers.toSeq) // PredictionFailed for a layer that is not there
+    extracted
   }
 
   override def transformSchema(schema: StructType): StructType = {
@@ -61,15 +63,18 @@ abstract class DownpourModel[M <: DownpourModel[M]] private[ml] (private[ml] val
   override def toString: String = s"${getClass.getSimpleName}: uid=$uid, numFeatures=$numFeatures"
 
   /** What the net makes of one row, on this machine. */
-  private[ml] def outputs(row: Vector): Array[Float] = {
-    val predictor = new Predictor(net.jobText, net.parameters, Nil)
+  private[ml] def outputs(row: Vector): Array[Float] = values(row.toArray, Nil).values(0, 0)
+
+  /** These layers' values of one row, or the net's outputs, on this machine. */
+  private def values(row: Array[Double], layers: Seq[String]): Answer = {
+    val predictor = new Predictor(net.jobText, net.parameters, layers)
     try {
       val encoder = new FrameEncoder(FeedColumns(FeedColumn("features", TensorType.F32)), net.rowValues, predictor)
-      encoder.beginRow(row.size)
-      row.toArray.foreach(value => encoder.put(value.toFloat))
+      encoder.beginRow(row.length)
+      row.foreach(value => encoder.put(value.toFloat))
       encoder.endRow()
       encoder.flush()
-      predictor.next().values(0, 0)
+      predictor.next()
     } finally predictor.close()
   }
 

@@ -2,10 +2,12 @@ package downpour.ml
 
 import java.nio.file.{Files, Path, Paths}
 
+import scala.util.matching.Regex
+
 import org.apache.spark.ml.param._
 import org.apache.spark.ml.param.shared._
 
-import downpour.{DataError, Job, Json, Placement}
+import downpour.{DataError, Job, Json, Placement, TrainingFailed}
 
 /** The Param of job keys by their paths: Map[String, Any] of plain values, an object in metadata. */
 private[ml] final class SettingsParam(parent: Params, name: String, doc: String)
@@ -39,11 +41,14 @@ trait DownpourParams extends Params with HasFeaturesCol with HasLabelCol with Ha
     this, "settings", "further keys of the job by their paths, such as {'sync.n_push': 10}.")
 
   final val syncMode: Param[String] = new Param(
-    this, "syncMode", "how workers combine what they learn: downpour, asp, bsp, ssp, local_sgd, easgd, peer.")
+    this, "syncMode", "how workers combine what they learn: downpour, asp, bsp, ssp, local_sgd, easgd, peer;" +
+      " where not set, as the job says, or downpour.")
 
-  final val numWorkers: IntParam = new IntParam(this, "numWorkers", "workers, each for one partition of the data.")
+  final val numWorkers: IntParam = new IntParam(
+    this, "numWorkers", "workers, each for one partition of the data; where not set, as the job says, or 2.")
 
-  final val batchSize: IntParam = new IntParam(this, "batchSize", "rows in one worker's step.")
+  final val batchSize: IntParam = new IntParam(
+    this, "batchSize", "rows in one worker's step; where not set, as the job says, or 64.")
 
   final val servers: Param[String] = new Param(
     this, "servers", "where the parameters live: driver, tasks, running, or the addresses of servers that run," +
@@ -90,13 +95,33 @@ private[ml] object DownpourParams {
     val own = params.isDefined(params.job)
     val file = if (own) jobFile(params.getJob, folder) else Files.writeString(folder.resolve("job.yaml"), "{}\n")
     if (!own && !params.isDefined(params.layers)) throw new DataError("there is no net: set layers, or job")
-    val wanted = (if (own) Map.empty[String, Any] else Map[String, Any]("name" -> jobName(params.uid))) ++
-      (if (params.isDefined(params.layers)) netOf(params.getLayers.toSeq, loss) else Map.empty[String, Any]) ++
+    val byParam = (if (params.isDefined(params.layers)) Seq("layers" -> netOf(params.getLayers.toSeq, loss)) else Nil) ++
       Keys.collect { case (name, key) if params.isSet(params.getParam(name)) =>
-        key -> params.getOrDefault(params.getParam(name))
-      } ++ (if (params.isDefined(params.settings)) params.getSettings else Map.empty[String, Any])
-    val job = Job.check(file, wanted)
+        name -> Map[String, Any](key -> params.getOrDefault(params.getParam(name)))
+      } ++ (if (params.isDefined(params.settings)) Seq("settings" -> params.getSettings) else Nil)
+    val wanted = byParam.foldLeft(if (own) Map.empty[String, Any] else Map[String, Any]("name" -> jobName(params.uid)))(
+      (all, one) => all ++ one._2)
+    val job = try Job.check(file, wanted) catch {
+      case error: TrainingFailed =>
+        throw new TrainingFailed(inTermsOfParams(error.getMessage, byParam, file, file.startsWith(folder)), error)
+    }
     job.copy(path = Files.writeString(folder.resolve("resolved.yaml"), Json.write(job.resolved))) // JSON is YAML
+  }
+
+  /** What Job.check says of the file and of the keys that were set beside it, in terms of what its user has set.
+    *
+    * @param byParam the keys that each param has set, a later one in place of an earlier
+    * @param ours whether the file is this object's, of the job's text or of no job
+    */
+  private def inTermsOfParams(message: String, byParam: Seq[(String, Map[String, Any])], file: Path,
+                              ours: Boolean): String = {
+    val paramOf = byParam.flatMap { case (name, keys) => keys.keys.map(_ -> name) }.toMap
+    val named = "--set ([\\w.]+): ".r.replaceAllIn(message, found =>
+      Regex.quoteReplacement(paramOf.get(found.group(1)).fold(found.matched)(name => s"$name (${found.group(1)}): ")))
+    val path = Regex.quote(file.toAbsolutePath.toString)
+    if (ours) named.replaceFirst(s"^$path was refused \\(status \\d+\\)", "the job was refused")
+      .replaceAll(s"$path:(\\d+):", "job, line $1:")
+    else named
   }
 
   /** Path of the job that was given: its own, or a file in `folder` of its text. */

@@ -4,9 +4,12 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/concat.h"
 #include "kernels/conv2d.h"
+#include "kernels/eltwise.h"
 #include "kernels/euclidean_loss.h"
 #include "kernels/inner_product.h"
 #include "kernels/max_pool2d.h"
@@ -31,6 +34,8 @@ class Device {
   virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<Relu> MakeRelu(const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>& inputs, int max_batch) = 0;
   virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;
   virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
 };

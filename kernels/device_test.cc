@@ -169,6 +169,64 @@ TEST_CASE("relu") {
   });
 }
 
+TEST_CASE("eltwise") {
+  const Shape shape{3, 5, 7};
+  for (const auto operation : {EltwiseOperation::kSum, EltwiseOperation::kProduct, EltwiseOperation::kMax}) {
+    for (const std::size_t count : {1, 2, 3}) {
+      INFO("operation " << static_cast<int>(operation) << ", " << count << " inputs");
+      ForEachDevice([&](Device& device, Device& reference, int batch) {
+        const std::size_t size = batch * shape.size();
+        std::vector<std::vector<float>> x;
+        for (std::size_t k = 0; k < count; ++k) {
+          x.push_back(Values(size, 1 + static_cast<int>(k)));
+          x[k][3] = 0.5f;  // the same for all
+        }
+        const auto dy = Values(size, 9);
+        std::vector<ConstTensorView> inputs;
+        for (const auto& values : x) inputs.push_back({values.data(), batch, shape});
+        const auto run = [&](Device& each) {
+          auto op = each.MakeEltwise(operation, shape, kMaxBatch);
+          std::vector<std::vector<float>> all(1 + count, Rubbish(size));
+          const TensorView output{all[0].data(), batch, shape};
+          op->Forward(inputs, output);
+          for (std::size_t k = 0; k < count; ++k) {
+            op->Backward(inputs, output, {dy.data(), batch, shape}, k, {all[1 + k].data(), batch, shape});
+          }
+          return all;
+        };
+        const auto seen = run(device), expected = run(reference);
+        for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
+      });
+    }
+  }
+}
+
+TEST_CASE("concat") {
+  const std::vector<Shape> shapes = {{3, 2, 5}, {1, 2, 5}, {4, 2, 5}};
+  const Shape whole{8, 2, 5};
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    std::vector<std::vector<float>> x;
+    std::vector<ConstTensorView> inputs;
+    for (const Shape& shape : shapes) x.push_back(Values(batch * shape.size(), shape.channels));
+    for (std::size_t k = 0; k < x.size(); ++k) inputs.push_back({x[k].data(), batch, shapes[k]});
+    const auto dy = Values(batch * whole.size(), 9);
+    const auto run = [&](Device& each) {
+      auto op = each.MakeConcat(shapes, kMaxBatch);
+      std::vector<std::vector<float>> all = {Rubbish(batch * whole.size())};
+      op->Forward(inputs, {all[0].data(), batch, whole});
+      int first_channel = 0;
+      for (const Shape& shape : shapes) {
+        all.push_back(Rubbish(batch * shape.size()));
+        op->Backward({dy.data(), batch, whole}, first_channel, {all.back().data(), batch, shape});
+        first_channel += shape.channels;
+      }
+      return all;
+    };
+    const auto seen = run(device), expected = run(reference);
+    for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
+  });
+}
+
 // One loss on both devices, with all samples alike and with weights of their own, of which some are 0.
 template <typename Make>
 void CheckLoss(Device& device, Device& reference, ConstTensorView x, Targets targets, Make make) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cassert>
 #include <new>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,12 +11,14 @@
 #include "worker/layers/filler.h"
 #include "worker/layers/layer.h"
 #include "worker/layers/table.h"
+#include "worker/net_graph.h"
 #include "worker/random.h"
 
 namespace downpour::worker {
 namespace {
 
 constexpr std::size_t kAlignmentFloats = 16;
+constexpr int kLoss = -2;  // in the place of a stage
 constexpr std::size_t kMaxSampleSize = std::size_t{1} << 30;
 
 std::size_t Align(std::size_t size) {
@@ -59,21 +60,24 @@ absl::Status TooLarge(int max_batch) {
 }  // namespace
 
 struct Net::Stage {
+  std::string name;
+  std::vector<int> inputs;  // stages before it, or kSamples
   std::unique_ptr<Layer> layer;
   std::vector<std::size_t> parameters;  // indices into Net::parameters_
   std::vector<ParameterSpec> specs;
   kernels::AlignedBuffer output;
 
-  // Pieces of the flat vectors, set anew in each call.
+  // Pieces of what is given and kept, set anew in each call.
+  std::vector<kernels::ConstTensorView> input_views;
+  std::vector<kernels::TensorView> input_gradients;
   std::vector<std::span<const float>> values;
   std::vector<std::span<float>> gradients;
 };
 
-struct Net::Activations {
+struct Net::Head {
+  std::string name;
+  int input = kSamples;
   std::unique_ptr<Loss> loss;
-  // Gradients with respect to a layer's output and input, in turn.
-  kernels::AlignedBuffer gradient;
-  kernels::AlignedBuffer next_gradient;
 };
 
 Net::Net(kernels::Shape sample_shape, int max_batch) : sample_shape_(sample_shape), max_batch_(max_batch) {}
@@ -99,52 +103,58 @@ absl::StatusOr<std::unique_ptr<Net>> Net::Create(
 
 absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
                             kernels::Device& device) {
-  std::set<std::string> names;
-  kernels::Shape shape = sample_shape_;
-  std::string input_name = "the input";
-  std::size_t largest = 0;
-  std::unique_ptr<Loss> loss;
-  if (shape.size() > kMaxActivations / max_batch_) return TooLarge(max_batch_);
-  for (const downpour::Layer& config : layers) {
-    if (config.name().empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("the layer after ", input_name, " has no name"));
+  const auto order = OrderLayers(layers);
+  if (!order.ok()) return order.status();
+  if (sample_shape_.size() > kMaxActivations / max_batch_) return TooLarge(max_batch_);
+  std::vector<int> stage_of(order->size());
+  for (std::size_t place = 0; place < order->size(); ++place) {
+    const GraphNode& node = (*order)[place];
+    const downpour::Layer& config = layers[node.layer];
+    std::vector<int> inputs;
+    std::vector<LayerInput> described;
+    for (const int from : node.inputs) {
+      const int input = from == kSamples ? kSamples : stage_of[from];
+      if (input == kLoss) {
+        return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(),
+                                                       ") comes after the loss, layer ", head_->name,
+                                                       ", which has no values to take"));
+      }
+      inputs.push_back(input);
+      described.push_back(DescriptionOf(input));
     }
-    if (!names.insert(config.name()).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("two layers are called ", config.name(), "; each needs a name of its own"));
-    }
-    if (loss != nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(),
-                                                     ") comes after the loss, ", input_name,
-                                                     "; a net ends with its only loss"));
-    }
-    absl::StatusOr<AnyLayer> made = MakeLayer({config, shape, input_name, max_batch_, device});
+    absl::StatusOr<AnyLayer> made = MakeLayer({config, described, max_batch_, device});
     if (!made.ok()) return made.status();
-    input_name = absl::StrCat("layer ", config.name());
-    if (auto* last = std::get_if<std::unique_ptr<Loss>>(&*made)) {
-      loss = std::move(*last);
+    if (auto* loss = std::get_if<std::unique_ptr<Loss>>(&*made)) {
+      if (head_ != nullptr) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("layers ", head_->name, " and ", config.name(), " are both losses; a net has one"));
+      }
+      head_ = std::make_unique<Head>(Head{config.name(), inputs.front(), std::move(*loss)});
+      stage_of[place] = kLoss;
       continue;
     }
     std::unique_ptr<Layer> layer = std::move(std::get<std::unique_ptr<Layer>>(*made));
-    shape = layer->output();
-    if (shape.size() > kMaxActivations / max_batch_) return TooLarge(max_batch_);
-    largest = std::max(largest, shape.size());
-    AddStage(config.name(), std::move(layer));
+    if (layer->output().size() > kMaxActivations / max_batch_) return TooLarge(max_batch_);
+    stage_of[place] = static_cast<int>(stages_.size());
+    AddStage(config.name(), std::move(inputs), std::move(layer));
   }
-  if (loss == nullptr) {
+  if (head_ == nullptr) {
+    const std::string last = DescriptionOf(static_cast<int>(stages_.size()) - 1).name;
     return absl::InvalidArgumentError(
-        absl::StrCat("the net ends with ", input_name, ", which is no loss; add a softmax_loss or a euclidean_loss"));
+        absl::StrCat("the net ends with ", last, ", which is no loss; add a softmax_loss or a euclidean_loss"));
   }
-  classes_ = loss->classes();
-  const std::size_t gradient_size = max_batch_ * largest;
-  activations_ = std::make_unique<Activations>(Activations{
-      std::move(loss), kernels::AlignedBuffer(gradient_size), kernels::AlignedBuffer(gradient_size)});
+  if (const absl::Status status = CheckAllAreUsed(); !status.ok()) return status;
+  classes_ = head_->loss->classes();
+  MakeGradients();
   return absl::OkStatus();
 }
 
-void Net::AddStage(const std::string& name, std::unique_ptr<Layer> layer) {
-  const std::size_t output_size = max_batch_ * layer->output().size();
-  Stage stage{std::move(layer), {}, {}, kernels::AlignedBuffer(output_size), {}, {}};
+void Net::AddStage(const std::string& name, std::vector<int> inputs, std::unique_ptr<Layer> layer) {
+  outputs_.push_back({name, layer->output()});
+  Stage stage{.name = name,
+              .inputs = std::move(inputs),
+              .layer = std::move(layer),
+              .output = kernels::AlignedBuffer(max_batch_ * outputs_.back().shape.size())};
   stage.specs = stage.layer->parameters();
   for (const ParameterSpec& spec : stage.specs) {
     stage.parameters.push_back(parameters_.size());
@@ -152,11 +162,43 @@ void Net::AddStage(const std::string& name, std::unique_ptr<Layer> layer) {
         {absl::StrCat(name, ".", std::string(spec.name)), spec.shape, parameter_count_, spec.size()});
     parameter_count_ += Align(spec.size());
   }
-  if (parameters_.size() == stage.specs.size()) first_with_parameters_ = stages_.size();
-  outputs_.push_back({name, stage.layer->output()});
+  stage.input_views.resize(stage.inputs.size());
+  stage.input_gradients.resize(stage.inputs.size());
   stage.values.resize(stage.specs.size());
   stage.gradients.resize(stage.specs.size());
   stages_.push_back(std::move(stage));
+}
+
+absl::Status Net::CheckAllAreUsed() const {
+  std::vector<bool> used(stages_.size());
+  const auto use = [&used](int input) {
+    if (input != kSamples) used[input] = true;
+  };
+  for (const Stage& stage : stages_) std::ranges::for_each(stage.inputs, use);
+  use(head_->input);
+  const auto unused = std::ranges::find(used, false);
+  if (unused == used.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("nobody takes the values of ",
+                                                 DescriptionOf(static_cast<int>(unused - used.begin())).name,
+                                                 "; all that a net computes should lead to its loss"));
+}
+
+void Net::MakeGradients() {
+  std::vector<PlannedStage> planned;
+  for (const Stage& stage : stages_) {
+    planned.push_back({stage.inputs, stage.layer->output().size(), !stage.specs.empty()});
+  }
+  planned.push_back({{head_->input}});
+  plan_ = PlanGradients(planned);
+  for (const std::size_t size : plan_.buffers) gradients_.emplace_back(max_batch_ * size);
+}
+
+LayerInput Net::DescriptionOf(int input) const {
+  return {input == kSamples ? "the input" : absl::StrCat("layer ", stages_[input].name), ShapeOf(input)};
+}
+
+const kernels::Shape& Net::ShapeOf(int input) const {
+  return input == kSamples ? sample_shape_ : outputs_[input].shape;
 }
 
 void Net::Initialize(std::uint64_t seed, std::span<float> parameters) const {
@@ -172,10 +214,9 @@ void Net::Initialize(std::uint64_t seed, std::span<float> parameters) const {
   }
 }
 
-kernels::ConstTensorView Net::InputOf(std::size_t stage, const Batch& batch) const {
-  if (stage == 0) return {batch.features.data(), batch.size, sample_shape_};
-  const Stage& before = stages_[stage - 1];
-  return {before.output.data(), batch.size, before.layer->output()};
+kernels::ConstTensorView Net::Taken(int input, const Batch& batch) const {
+  const float* values = input == kSamples ? batch.features.data() : stages_[input].output.data();
+  return {values, batch.size, ShapeOf(input)};
 }
 
 void Net::Forward(std::span<const float> parameters, const Batch& batch) {
@@ -188,48 +229,54 @@ void Net::Forward(std::span<const float> parameters, const Batch& batch) {
       const Parameter& parameter = parameters_[stage.parameters[t]];
       stage.values[t] = parameters.subspan(parameter.offset, parameter.size);
     }
-    stage.layer->Forward(InputOf(i, batch), stage.values,
-                         {stage.output.data(), batch.size, stage.layer->output()});
+    for (std::size_t k = 0; k < stage.inputs.size(); ++k) stage.input_views[k] = Taken(stage.inputs[k], batch);
+    stage.layer->Forward(stage.input_views, stage.values, {stage.output.data(), batch.size, outputs_[i].shape});
   }
 }
 
 Evaluation Net::ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
   assert(gradient.size() == parameter_count_);
   const Evaluation result = Evaluate(parameters, batch);
-  const std::size_t count = stages_.size();
-
   ZeroPadding(gradient);
-  float* output_gradient = activations_->gradient.data();
-  float* input_gradient = activations_->next_gradient.data();
-  if (count > 0) {
-    activations_->loss->Backward(1.0f / static_cast<float>(batch.size), batch.targets,
-                                 {output_gradient, batch.size, stages_.back().layer->output()});
-  }
-  for (std::size_t i = count; i-- > 0;) {
-    Stage& stage = stages_[i];
-    for (std::size_t t = 0; t < stage.parameters.size(); ++t) {
-      const Parameter& parameter = parameters_[stage.parameters[t]];
-      stage.gradients[t] = gradient.subspan(parameter.offset, parameter.size);
-    }
-    const kernels::ConstTensorView input = InputOf(i, batch);
-    const kernels::Shape& output_shape = stage.layer->output();
-    // Nothing stands before the first layer that has parameters: what the loss does to its input is not
-    // asked.
-    const bool needed = i > first_with_parameters_;
-    stage.layer->Backward(input, stage.values, {stage.output.data(), batch.size, output_shape},
-                          {output_gradient, batch.size, output_shape}, stage.gradients,
-                          {needed ? input_gradient : nullptr, batch.size, input.shape});
-    if (!needed) break;
-    std::swap(output_gradient, input_gradient);
+  const kernels::TensorView last = GradientOf(head_->input, plan_.stages.back().inputs.front(), batch.size);
+  if (!last.empty()) head_->loss->Backward(1.0f / static_cast<float>(batch.size), batch.targets, last);
+  for (std::size_t i = stages_.size(); i-- > 0;) {
+    if (plan_.Runs(i)) Backward(i, batch, gradient);
   }
   return result;
+}
+
+void Net::Backward(std::size_t stage_index, const Batch& batch, std::span<float> gradient) {
+  Stage& stage = stages_[stage_index];
+  const GradientPlan::Stage& planned = plan_.stages[stage_index];
+  for (std::size_t t = 0; t < stage.parameters.size(); ++t) {
+    const Parameter& parameter = parameters_[stage.parameters[t]];
+    stage.gradients[t] = gradient.subspan(parameter.offset, parameter.size);
+  }
+  for (std::size_t k = 0; k < stage.inputs.size(); ++k) {
+    stage.input_gradients[k] = GradientOf(stage.inputs[k], planned.inputs[k], batch.size);
+  }
+  const kernels::Shape& shape = outputs_[stage_index].shape;
+  stage.layer->Backward(stage.input_views, stage.values, {stage.output.data(), batch.size, shape},
+                        {gradients_[planned.buffer].data(), batch.size, shape}, stage.gradients, stage.input_gradients);
+  for (std::size_t k = 0; k < stage.inputs.size(); ++k) {
+    const int sum = planned.inputs[k].add_to;
+    if (sum == GradientPlan::kNone) continue;
+    const kernels::TensorView& more = stage.input_gradients[k];
+    kernels::Axpy(1, more.values(), {gradients_[sum].data(), more.size()});
+  }
+}
+
+kernels::TensorView Net::GradientOf(int input, const GradientPlan::Input& planned, int batch_size) {
+  float* const values = planned.buffer == GradientPlan::kNone ? nullptr : gradients_[planned.buffer].data();
+  return {values, batch_size, ShapeOf(input)};
 }
 
 Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) {
   assert((classes_ > 0 ? batch.targets.classes.size() : batch.targets.numbers.size()) ==
          static_cast<std::size_t>(batch.size));
   Forward(parameters, batch);
-  const kernels::LossResult result = activations_->loss->Forward(InputOf(stages_.size(), batch), batch.targets);
+  const kernels::LossResult result = head_->loss->Forward(Taken(head_->input, batch), batch.targets);
   return {result.loss_sum, result.correct, result.weight};
 }
 

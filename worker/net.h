@@ -1,4 +1,4 @@
-// A chain of layers, from the samples to the loss, whose parameters are one flat vector.
+// A graph of layers, from the samples to the loss, whose parameters are one flat vector.
 #pragma once
 
 #include <cstddef>
@@ -10,14 +10,18 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/aligned_buffer.h"
 #include "kernels/device.h"
 #include "proto/job.pb.h"
 #include "worker/batch.h"
 #include "worker/evaluation.h"
+#include "worker/gradient_plan.h"
 
 namespace downpour::worker {
 
 class Layer;
+struct GraphNode;
+struct LayerInput;
 
 // A tensor within the flat vector of parameters.
 struct Parameter {
@@ -33,7 +37,7 @@ struct Parameter {
 // bytes. One thread at a time may compute; the const members may be called from any.
 class Net {
  public:
-  // Fails with kInvalidArgument where the layers do not fit each other, naming both. The device must outlive
+  // Fails with kInvalidArgument where the layers do not fit each other, naming them. The device must outlive
   // the net.
   static absl::StatusOr<std::unique_ptr<Net>> Create(
       const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
@@ -76,17 +80,24 @@ class Net {
   int max_batch() const { return max_batch_; }
 
  private:
-  struct Stage;        // a layer, its place in the vector and its output
-  struct Activations;  // the loss, and the gradients on their way back
+  struct Stage;  // a layer, its inputs, its place in the vector and its output
+  struct Head;   // the loss and its input
 
   Net(kernels::Shape sample_shape, int max_batch);
   absl::Status AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
                          kernels::Device& device);
-  void AddStage(const std::string& name, std::unique_ptr<Layer> layer);
+  void AddStage(const std::string& name, std::vector<int> inputs, std::unique_ptr<Layer> layer);
+  absl::Status CheckAllAreUsed() const;
+  void MakeGradients();
 
   void Forward(std::span<const float> parameters, const Batch& batch);
-  // The input of a stage; of the loss, for the number after the last.
-  kernels::ConstTensorView InputOf(std::size_t stage, const Batch& batch) const;
+  // Of a stage, or of the samples.
+  LayerInput DescriptionOf(int input) const;
+  const kernels::Shape& ShapeOf(int input) const;
+  kernels::ConstTensorView Taken(int input, const Batch& batch) const;
+  void Backward(std::size_t stage, const Batch& batch, std::span<float> gradient);
+  // Of what a stage takes; where the plan has no buffer, empty.
+  kernels::TensorView GradientOf(int input, const GradientPlan::Input& planned, int batch_size);
   void ZeroPadding(std::span<float> values) const;
 
   // Constant after creation.
@@ -96,12 +107,13 @@ class Net {
   std::vector<Output> outputs_;
   std::size_t parameter_count_ = 0;
   std::vector<Parameter> parameters_;
-  std::size_t first_with_parameters_ = 0;  // the stage
+  GradientPlan plan_;  // of all stages, then the loss
 
   // Written by each call.
   std::vector<Stage> stages_;
   int inferred_ = 0;  // samples in the last Infer
-  std::unique_ptr<Activations> activations_;
+  std::unique_ptr<Head> head_;
+  std::vector<kernels::AlignedBuffer> gradients_;  // as planned
 };
 
 // The name of the tensor that holds index `index` of the flat vector, as "conv1.weight[17]"; "padding"

@@ -111,6 +111,30 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "ip1" type: "inner_product" outputs: 8 } net { name: "r" type: "relu" }
            net { name: "ip2" type: "inner_product" outputs: 4 } net { name: "loss" type: "softmax_loss" })",
         {6}}},
+      // Values that several take, an input taken twice, and one that is the samples.
+      {"eltwise",
+       {R"(net { name: "a" type: "inner_product" outputs: 6 } net { name: "b" type: "inner_product" outputs: 6 }
+           net { name: "s" type: "eltwise" inputs: "a" inputs: "b" inputs: "data" inputs: "a" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {6}}},
+      {"eltwise",
+       {R"(net { name: "a" type: "inner_product" outputs: 5 }
+           net { name: "b" type: "inner_product" outputs: 5 inputs: "data" }
+           net { name: "p" type: "eltwise" operation: "product" inputs: "a" inputs: "b" inputs: "a" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {6}}},
+      {"eltwise",
+       {R"(net { name: "a" type: "inner_product" outputs: 5 }
+           net { name: "b" type: "inner_product" outputs: 5 inputs: "data" }
+           net { name: "m" type: "eltwise" operation: "max" inputs: "a" inputs: "b" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {6}}},
+      {"concat",
+       {R"(net { name: "c1" type: "convolution" outputs: 2 kernel: 3 pad: 1 }
+           net { name: "c2" type: "convolution" outputs: 3 kernel: 1 }
+           net { name: "c" type: "concat" inputs: "c2" inputs: "data" inputs: "c1" inputs: "c2" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {2, 4, 3}}},
       {"softmax_loss",
        {R"(net { name: "ip" type: "inner_product" outputs: 2 } net { name: "loss" type: "softmax_loss" })",
         {4}}},
@@ -350,9 +374,28 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf(ip + R"(net { name: "loss" type: "euclidean_loss" })", {4}),
              Contains("layer loss (euclidean_loss)") && Contains("outputs: 1"));
   CHECK_THAT(ErrorOf(loss + ip, {4}), Contains("layer ip") && Contains("after the loss"));
+  CHECK_THAT(ErrorOf(ip + loss + R"(net { name: "l2" type: "softmax_loss" inputs: "ip" })", {4}),
+             Contains("layers loss and l2 are both losses"));
+  CHECK_THAT(ErrorOf(ip + R"(net { name: "side" type: "relu" }
+                             net { name: "l" type: "softmax_loss" inputs: "ip" })", {4}),
+             Contains("nobody takes the values of layer side"));
+  CHECK_THAT(ErrorOf(R"(net { name: "r" type: "relu" inputs: "data" inputs: "data" })" + loss, {4}),
+             Contains("layer r (relu)") && Contains("no more than 1 input") &&
+                 Contains("4, from the input, and 4, from the input"));
+  CHECK_THAT(ErrorOf(ip + R"(net { name: "e" type: "eltwise" inputs: "ip" })" + loss, {4}),
+             Contains("layer e (eltwise)") && Contains("at least 2 inputs"));
+  CHECK_THAT(ErrorOf(ip + R"(net { name: "e" type: "eltwise" inputs: "ip" inputs: "data" })" + loss, {4}),
+             Contains("one shape") && Contains("3, from layer ip, and 4, from the input"));
+  CHECK_THAT(ErrorOf(R"(net { name: "e" type: "eltwise" operation: "mean" inputs: "data" inputs: "data" })" + loss,
+                     {4}),
+             Contains("'mean'") && Contains("sum, product and max"));
+  CHECK_THAT(ErrorOf(R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 }
+                        net { name: "both" type: "concat" inputs: "c" inputs: "data" })" + loss, {1, 4, 4}),
+             Contains("one height and width") && Contains("2x3x3, from layer c, and 1x4x4, from the input"));
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
   CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropout" })" + loss, {4}),
-             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, softmax_loss, euclidean_loss"));
+             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, eltwise, concat, "
+                                                 "softmax_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

@@ -19,6 +19,10 @@ class CpuDevice final : public Device {
     return cpu::MakeInnerProduct(spec, threads_);
   }
   std::unique_ptr<Relu> MakeRelu(const Shape&, int) override { return cpu::MakeRelu(); }
+  std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
+    return cpu::MakeEltwise(operation);
+  }
+  std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>&, int) override { return cpu::MakeConcat(); }
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return cpu::MakeSoftmaxLoss(classes, max_batch);
   }

@@ -17,6 +17,10 @@ class ReferenceDevice final : public Device {
     return reference::MakeInnerProduct(spec);
   }
   std::unique_ptr<Relu> MakeRelu(const Shape&, int) override { return reference::MakeRelu(); }
+  std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
+    return reference::MakeEltwise(operation);
+  }
+  std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>&, int) override { return reference::MakeConcat(); }
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return reference::MakeSoftmaxLoss(classes, max_batch);
   }

@@ -103,6 +103,34 @@ def test_layers_that_do_not_fit_are_named(place):
     assert result.returncode == 64 and "layer c" in result.stderr and "kernel 99" in result.stderr
 
 
+GRAPH = """
+net:
+  - {name: conv1, type: convolution, outputs: 4, kernel: 3, pad: 1}
+  - {name: conv2, type: convolution, outputs: 4, kernel: 3, pad: 1}
+  - {name: sum, type: eltwise, inputs: [conv2, conv1]}
+  - {name: both, type: concat, inputs: [data, sum]}
+  - {name: relu, type: relu}
+  - {name: pool, type: pooling, kernel: 4, stride: 4}
+  - {name: ip, type: inner_product, outputs: 10}
+  - {name: loss, type: softmax_loss}
+"""
+
+
+def test_a_net_that_is_a_graph_trains(place):
+    result, _, run = place.ps_run(place.job(net=GRAPH))
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = json.loads((run / "summary.json").read_text())
+    losses = [epoch["train"]["loss"] for epoch in summary["workers"][0]["epochs"]]
+    assert summary["result"] == "done" and losses[1] < losses[0] < 2.3
+
+
+def test_layers_that_wait_for_each_other_are_named(place):
+    result = place.run("ps-run", "--check", place.job(net=GRAPH.replace("conv2, type: convolution",
+                                                                        "conv2, inputs: [sum], type: convolution")))
+    assert result.returncode == 64
+    assert "layers take their inputs from each other in a circle: conv2, from sum, from conv2" in result.stderr
+
+
 def test_what_is_set_beside_the_file_counts(place):
     (place.folder / "here").write_text("")
     result = place.run("ps-run", "--check", "--json", place.job(), "--set", "workers=3",

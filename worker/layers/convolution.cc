@@ -9,7 +9,7 @@
 namespace downpour::worker {
 namespace {
 
-class Convolution final : public Layer {
+class Convolution final : public UnaryLayer {
  public:
   Convolution(const kernels::Conv2dSpec& spec, Filler filler, const LayerContext& context)
       : spec_(spec), filler_(filler), op_(context.device.MakeConv2d(spec, context.max_batch)) {}
@@ -25,6 +25,7 @@ class Convolution final : public Layer {
             {"bias", {outputs}}};
   }
 
+ private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
     op_->Forward(input, parameters[0].data(), parameters[1].data(), output);
   }
@@ -37,7 +38,6 @@ class Convolution final : public Layer {
     if (!input_gradient.empty()) op_->BackwardData(output_gradient, parameters[0].data(), input_gradient);
   }
 
- private:
   const kernels::Conv2dSpec spec_;
   const Filler filler_;
   const std::unique_ptr<kernels::Conv2d> op_;
@@ -55,7 +55,7 @@ absl::StatusOr<AnyLayer> MakeConvolution(const LayerContext& context) {
   if (config.kernel() > kMaxSide || stride > kMaxSide || config.pad() > kMaxSide) {
     return LayerError(context, "kernel, stride or pad is above ", kMaxSide);
   }
-  const kernels::Shape& input = context.input;
+  const kernels::Shape& input = context.input();
   const std::int64_t kernel = config.kernel();
   if (kernel > input.height + 2 * std::int64_t{config.pad()} ||
       kernel > input.width + 2 * std::int64_t{config.pad()}) {

@@ -26,7 +26,7 @@ class EuclideanLoss final : public Loss {
 }  // namespace
 
 absl::StatusOr<AnyLayer> MakeEuclideanLoss(const LayerContext& context) {
-  if (context.input.size() != 1) {
+  if (context.input().size() != 1) {
     return LayerError(context, "compares one value with one label; put an inner_product with outputs: 1 before it");
   }
   return std::make_unique<EuclideanLoss>(context);

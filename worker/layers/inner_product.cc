@@ -8,7 +8,7 @@
 namespace downpour::worker {
 namespace {
 
-class InnerProduct final : public Layer {
+class InnerProduct final : public UnaryLayer {
  public:
   InnerProduct(const kernels::InnerProductSpec& spec, Filler filler, const LayerContext& context)
       : spec_(spec), filler_(filler), op_(context.device.MakeInnerProduct(spec, context.max_batch)) {}
@@ -20,6 +20,7 @@ class InnerProduct final : public Layer {
     return {{"weight", {outputs, inputs}, filler_, spec_.inputs}, {"bias", {outputs}}};
   }
 
+ private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
     op_->Forward(input, parameters[0].data(), parameters[1].data(), output);
   }
@@ -32,7 +33,6 @@ class InnerProduct final : public Layer {
     if (!input_gradient.empty()) op_->BackwardData(output_gradient, parameters[0].data(), input_gradient);
   }
 
- private:
   const kernels::InnerProductSpec spec_;
   const Filler filler_;
   const std::unique_ptr<kernels::InnerProduct> op_;
@@ -45,7 +45,7 @@ absl::StatusOr<AnyLayer> MakeInnerProduct(const LayerContext& context) {
   if (config.outputs() == 0) return LayerError(context, "outputs is 0; it needs at least 1");
   absl::StatusOr<Filler> filler = FillerFromName(config.filler());
   if (!filler.ok()) return LayerError(context, filler.status().message());
-  const std::size_t inputs = context.input.size();
+  const std::size_t inputs = context.input().size();
   if (inputs > std::numeric_limits<std::int32_t>::max() / config.outputs()) {
     return LayerError(context, config.outputs(), " outputs need more than 2^31 weights");
   }

@@ -40,7 +40,11 @@ struct ParameterSpec {
 using ConstTensors = std::span<const std::span<const float>>;
 using Tensors = std::span<const std::span<float>>;
 
-// A function of a batch and of parameters that it does not keep, made for one input shape. Owns scratch
+// A layer's inputs, or their gradients, in the order in which it names them.
+using ConstTensorViews = std::span<const kernels::ConstTensorView>;
+using TensorViews = std::span<const kernels::TensorView>;
+
+// A function of a batch and of parameters that it does not keep, made for inputs of certain shapes. Owns scratch
 // memory only. One thread at a time. Views have the layer's shapes and one batch size, at most that of its
 // creation.
 class Layer {
@@ -50,17 +54,36 @@ class Layer {
   virtual kernels::Shape output() const = 0;
   virtual std::vector<ParameterSpec> parameters() const { return {}; }
 
-  virtual void Forward(kernels::ConstTensorView input, ConstTensors parameters,
-                       kernels::TensorView output) = 0;
+  virtual void Forward(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output) = 0;
 
-  // Belongs to the last Forward, whose input and output it is given. Overwrites the gradients of the
-  // parameters and of the input; the latter is an empty view where nobody needs it.
-  virtual void Backward(kernels::ConstTensorView input, ConstTensors parameters,
-                        kernels::ConstTensorView output, kernels::ConstTensorView output_gradient,
-                        Tensors parameter_gradients, kernels::TensorView input_gradient) = 0;
+  // Belongs to the last Forward, whose inputs and output it is given. Overwrites the gradients of the
+  // parameters and of the inputs; of the latter those are empty views that nobody needs. No two overlap, though inputs
+  // may be the same.
+  virtual void Backward(ConstTensorViews inputs, ConstTensors parameters, kernels::ConstTensorView output,
+                        kernels::ConstTensorView output_gradient, Tensors parameter_gradients,
+                        TensorViews input_gradients) = 0;
 };
 
-// The last layer of a net. The same rules; targets are classes in [0, classes()), or numbers.
+// One that takes one input.
+class UnaryLayer : public Layer {
+ public:
+  void Forward(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output) final {
+    Forward(inputs[0], parameters, output);
+  }
+  void Backward(ConstTensorViews inputs, ConstTensors parameters, kernels::ConstTensorView output,
+                kernels::ConstTensorView output_gradient, Tensors parameter_gradients,
+                TensorViews input_gradients) final {
+    Backward(inputs[0], parameters, output, output_gradient, parameter_gradients, input_gradients[0]);
+  }
+
+ private:
+  virtual void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) = 0;
+  virtual void Backward(kernels::ConstTensorView input, ConstTensors parameters, kernels::ConstTensorView output,
+                        kernels::ConstTensorView output_gradient, Tensors parameter_gradients,
+                        kernels::TensorView input_gradient) = 0;
+};
+
+// The last layer of a net, which takes one input. The same rules; targets are classes in [0, classes()), or numbers.
 class Loss {
  public:
   virtual ~Loss() = default;
@@ -76,13 +99,19 @@ class Loss {
 
 using AnyLayer = std::variant<std::unique_ptr<Layer>, std::unique_ptr<Loss>>;
 
+struct LayerInput {
+  std::string name;  // "the input" or "layer conv1", for messages
+  kernels::Shape shape;
+};
+
 // What a layer is made from.
 struct LayerContext {
   const downpour::Layer& config;
-  kernels::Shape input;
-  std::string input_name;  // "the input" or "layer conv1", for messages
+  std::span<const LayerInput> inputs;  // as many as its type takes
   int max_batch;
   kernels::Device& device;
+
+  const kernels::Shape& input() const { return inputs.front().shape; }
 };
 
 }  // namespace downpour::worker

@@ -7,13 +7,14 @@
 namespace downpour::worker {
 namespace {
 
-class MaxPooling final : public Layer {
+class MaxPooling final : public UnaryLayer {
  public:
   MaxPooling(const kernels::MaxPool2dSpec& spec, const LayerContext& context)
       : spec_(spec), op_(context.device.MakeMaxPool2d(spec, context.max_batch)) {}
 
   kernels::Shape output() const override { return spec_.output(); }
 
+ private:
   void Forward(kernels::ConstTensorView input, ConstTensors, kernels::TensorView output) override {
     op_->Forward(input, output);
   }
@@ -24,7 +25,6 @@ class MaxPooling final : public Layer {
     if (!input_gradient.empty()) op_->Backward(output_gradient, input_gradient);
   }
 
- private:
   const kernels::MaxPool2dSpec spec_;
   const std::unique_ptr<kernels::MaxPool2d> op_;
 };
@@ -41,10 +41,10 @@ absl::StatusOr<AnyLayer> MakePooling(const LayerContext& context) {
   if (config.kernel() == 0) return LayerError(context, "kernel is 0; it needs at least 1");
   if (stride == 0 || stride > kMaxSide)
     return LayerError(context, "stride is ", stride, ", not in [1, ", kMaxSide, "]");
-  const auto side = static_cast<std::uint32_t>(std::min(context.input.height, context.input.width));
+  const auto side = static_cast<std::uint32_t>(std::min(context.input().height, context.input().width));
   if (config.kernel() > side)
     return LayerError(context, "kernel ", config.kernel(), " is larger than its input");
-  kernels::MaxPool2dSpec spec{.input = context.input,
+  kernels::MaxPool2dSpec spec{.input = context.input(),
                               .kernel = static_cast<int>(config.kernel()),
                               .stride = static_cast<int>(stride)};
   return std::make_unique<MaxPooling>(spec, context);

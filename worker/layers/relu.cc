@@ -3,13 +3,14 @@
 namespace downpour::worker {
 namespace {
 
-class Relu final : public Layer {
+class Relu final : public UnaryLayer {
  public:
   explicit Relu(const LayerContext& context)
-      : shape_(context.input), op_(context.device.MakeRelu(context.input, context.max_batch)) {}
+      : shape_(context.input()), op_(context.device.MakeRelu(context.input(), context.max_batch)) {}
 
   kernels::Shape output() const override { return shape_; }
 
+ private:
   void Forward(kernels::ConstTensorView input, ConstTensors, kernels::TensorView output) override {
     op_->Forward(input, output);
   }
@@ -20,7 +21,6 @@ class Relu final : public Layer {
     if (!input_gradient.empty()) op_->Backward(output, output_gradient, input_gradient);
   }
 
- private:
   const kernels::Shape shape_;
   const std::unique_ptr<kernels::Relu> op_;
 };

@@ -8,7 +8,7 @@ namespace {
 class SoftmaxLoss final : public Loss {
  public:
   explicit SoftmaxLoss(const LayerContext& context)
-      : classes_(context.input.channels), op_(context.device.MakeSoftmaxLoss(classes_, context.max_batch)) {}
+      : classes_(context.input().channels), op_(context.device.MakeSoftmaxLoss(classes_, context.max_batch)) {}
 
   int classes() const override { return classes_; }
 
@@ -28,7 +28,7 @@ class SoftmaxLoss final : public Loss {
 }  // namespace
 
 absl::StatusOr<AnyLayer> MakeSoftmaxLoss(const LayerContext& context) {
-  if (context.input.height != 1 || context.input.width != 1) {
+  if (context.input().height != 1 || context.input().width != 1) {
     return LayerError(context, "needs one score for each class; put an inner_product before it");
   }
   return std::make_unique<SoftmaxLoss>(context);

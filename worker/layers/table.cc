@@ -1,10 +1,14 @@
 #include "worker/layers/table.h"
 
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "worker/layers/concat.h"
 #include "worker/layers/convolution.h"
+#include "worker/layers/eltwise.h"
+#include "worker/layers/errors.h"
 #include "worker/layers/euclidean_loss.h"
 #include "worker/layers/inner_product.h"
 #include "worker/layers/pooling.h"
@@ -14,9 +18,12 @@
 namespace downpour::worker {
 namespace {
 
+constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
+
 constexpr LayerType kLayerTypes[] = {
     {"convolution", MakeConvolution},    {"pooling", MakePooling},
     {"inner_product", MakeInnerProduct}, {"relu", MakeRelu},
+    {"eltwise", MakeEltwise, 2, kAny},   {"concat", MakeConcat, 2, kAny},
     {"softmax_loss", MakeSoftmaxLoss},   {"euclidean_loss", MakeEuclideanLoss},
 };
 
@@ -26,7 +33,13 @@ std::span<const LayerType> LayerTypes() { return kLayerTypes; }
 
 absl::StatusOr<AnyLayer> MakeLayer(const LayerContext& context) {
   for (const LayerType& type : kLayerTypes) {
-    if (type.type == context.config.type()) return type.make(context);
+    if (type.type != context.config.type()) continue;
+    const std::size_t inputs = context.inputs.size();
+    if (inputs < type.fewest) return LayerError(context, "takes at least ", type.fewest, " inputs");
+    if (inputs > type.most) {
+      return LayerError(context, "takes no more than ", type.most, type.most == 1 ? " input" : " inputs");
+    }
+    return type.make(context);
   }
   const std::string known = absl::StrJoin(
       kLayerTypes, ", ", [](std::string* out, const LayerType& type) { out->append(type.type); });

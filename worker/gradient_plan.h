@@ -1,0 +1,41 @@
+// Where the gradients of a net's values lie while a backward pass goes through it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace downpour::worker {
+
+// A stage of a net, in the order of a forward pass; the last is the loss.
+struct PlannedStage {
+  std::vector<int> inputs;      // stages before it, or kSamples
+  std::size_t values = 0;       // that it gives, for a sample; of the loss none
+  bool has_parameters = false;
+};
+
+// Buffers are shared by gradients that are not needed at the same time: in a chain there are two.
+struct GradientPlan {
+  static constexpr int kNone = -1;
+
+  struct Input {
+    int buffer = kNone;   // into which the stage writes the gradient of this input; kNone where nobody needs it
+    int add_to = kNone;   // the buffer to which it is added then, where another stage was there before
+  };
+  struct Stage {
+    int buffer = kNone;  // with the gradient of its values; kNone where nobody needs it, and for the loss
+    std::vector<Input> inputs;
+  };
+
+  std::vector<Stage> stages;
+  std::vector<std::size_t> buffers;  // their sizes, in values a sample
+
+  // Whether a backward pass has anything to do there.
+  bool Runs(std::size_t stage) const { return stage + 1 == stages.size() || stages[stage].buffer != kNone; }
+};
+
+// A gradient is needed where the stage, or one that it takes values from, has parameters. All stages but the last must
+// be inputs of later ones.
+GradientPlan PlanGradients(std::span<const PlannedStage> stages);
+
+}  // namespace downpour::worker

@@ -1,0 +1,108 @@
+#include "worker/gradient_plan.h"
+
+#include <catch2/catch.hpp>
+
+#include "worker/net_graph.h"
+
+namespace downpour::worker {
+namespace {
+
+constexpr int kNone = GradientPlan::kNone;
+
+TEST_CASE("a chain needs two buffers, as large as the largest that each holds") {
+  const PlannedStage stages[] = {{{kSamples}, 10, true}, {{0}, 70}, {{1}, 50, true}, {{2}, 5}, {{3}}};
+  const GradientPlan plan = PlanGradients(stages);
+  REQUIRE(plan.buffers.size() == 2);
+  CHECK(plan.buffers == std::vector<std::size_t>{70, 50});
+  CHECK(plan.stages[4].inputs[0].buffer == plan.stages[3].buffer);
+  for (int i = 1; i < 4; ++i) {
+    CHECK(plan.Runs(i));
+    CHECK(plan.stages[i].inputs[0].buffer == plan.stages[i - 1].buffer);
+    CHECK(plan.stages[i].buffer != plan.stages[i - 1].buffer);
+    CHECK(plan.stages[i].inputs[0].add_to == kNone);
+  }
+  CHECK(plan.stages[0].inputs[0].buffer == kNone);
+}
+
+TEST_CASE("what stands before the first parameters is not asked") {
+  const PlannedStage stages[] = {{{kSamples}, 10}, {{0}, 10}, {{1}, 10, true}, {{2, 0}, 10}, {{3}}};
+  const GradientPlan plan = PlanGradients(stages);
+  CHECK_FALSE(plan.Runs(0));
+  CHECK_FALSE(plan.Runs(1));
+  CHECK(plan.Runs(2));
+  CHECK(plan.stages[2].inputs[0].buffer == kNone);
+  CHECK(plan.stages[3].inputs[1].buffer == kNone);
+}
+
+TEST_CASE("a net without parameters has no gradients") {
+  const PlannedStage stages[] = {{{kSamples}, 10}, {{0}}};
+  const GradientPlan plan = PlanGradients(stages);
+  CHECK(plan.buffers.empty());
+  CHECK(plan.stages[1].inputs[0].buffer == kNone);
+}
+
+TEST_CASE("gradients of values that several take are added up") {
+  // 0 is taken by 1, by 2 and twice by 3.
+  const PlannedStage stages[] = {{{kSamples}, 8, true}, {{0}, 8, true}, {{0}, 8}, {{1, 0, 2, 0}, 8}, {{3}}};
+  const GradientPlan plan = PlanGradients(stages);
+  const int sum = plan.stages[0].buffer;
+  CHECK(plan.stages[3].inputs[1].buffer == sum);
+  CHECK(plan.stages[3].inputs[1].add_to == kNone);
+  CHECK(plan.stages[3].inputs[3].add_to == sum);
+  CHECK(plan.stages[2].inputs[0].add_to == sum);
+  CHECK(plan.stages[1].inputs[0].add_to == sum);
+}
+
+// Goes through a plan as a backward pass does, and sees that nobody writes where somebody else's gradient still lies.
+void Walk(const std::vector<PlannedStage>& stages) {
+  const GradientPlan plan = PlanGradients(stages);
+  std::vector<int> holds(plan.buffers.size(), kNone);  // by buffer, the stage whose gradient is in it
+  for (int i = static_cast<int>(stages.size()); i-- > 0;) {
+    if (!plan.Runs(i)) continue;
+    const bool loss = i + 1 == static_cast<int>(stages.size());
+    if (!loss) REQUIRE(holds[plan.stages[i].buffer] == i);
+    std::vector<int> written;
+    for (std::size_t k = 0; k < stages[i].inputs.size(); ++k) {
+      const GradientPlan::Input& input = plan.stages[i].inputs[k];
+      if (input.buffer == kNone) continue;
+      const int from = stages[i].inputs[k];
+      REQUIRE(plan.buffers[input.buffer] >= stages[from].values);
+      REQUIRE(holds[input.buffer] == kNone);
+      for (const int other : written) REQUIRE(other != input.buffer);
+      written.push_back(input.buffer);
+    }
+    for (std::size_t k = 0; k < stages[i].inputs.size(); ++k) {
+      const GradientPlan::Input& input = plan.stages[i].inputs[k];
+      if (input.buffer == kNone) continue;
+      const int from = stages[i].inputs[k];
+      if (input.add_to == kNone) {
+        holds[input.buffer] = from;
+      } else {
+        REQUIRE(holds[input.add_to] == from);
+      }
+    }
+    if (!loss) holds[plan.stages[i].buffer] = kNone;
+  }
+  for (const int stage : holds) REQUIRE(stage == kNone);
+}
+
+TEST_CASE("no gradient is overwritten before it is used, in any net") {
+  unsigned dice = 1;
+  const auto roll = [&dice](int sides) { return static_cast<int>((dice = dice * 1664525 + 1013904223) >> 16) % sides; };
+  for (int net = 0; net < 300; ++net) {
+    std::vector<PlannedStage> stages(2 + roll(9));
+    for (int i = 0; i < static_cast<int>(stages.size()); ++i) {
+      stages[i].values = 1 + roll(20);
+      stages[i].has_parameters = roll(3) == 0;
+      stages[i].inputs = {i - 1};  // so that all are used
+      static_assert(kSamples == -1);
+      for (int more = roll(4); more-- > 0;) stages[i].inputs.push_back(roll(i + 1) - 1);
+    }
+    stages.back().inputs.resize(1);
+    stages.back().has_parameters = false;
+    Walk(stages);
+  }
+}
+
+}  // namespace
+}  // namespace downpour::worker

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/activation.h"
 #include "kernels/concat.h"
 #include "kernels/conv2d.h"
 #include "kernels/eltwise.h"
 #include "kernels/euclidean_loss.h"
 #include "kernels/inner_product.h"
 #include "kernels/max_pool2d.h"
+#include "kernels/prelu.h"
 #include "kernels/relu.h"
 #include "kernels/softmax_loss.h"
 #include "kernels/tensor_view.h"
@@ -34,6 +36,9 @@ class Device {
   virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<Relu> MakeRelu(const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec, const Shape& shape,
+                                                     int max_batch) = 0;
+  virtual std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>& inputs, int max_batch) = 0;
   virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;

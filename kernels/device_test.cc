@@ -2,6 +2,7 @@
 #include "kernels/device.h"
 
 #include <catch2/catch.hpp>
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <string>
@@ -166,6 +167,58 @@ TEST_CASE("relu") {
     float out = 0;
     op->Forward({&bad, 1, {1}}, {&out, 1, {1}});
     REQUIRE(std::isnan(out));
+  });
+}
+
+TEST_CASE("activations") {
+  using Function = ActivationSpec::Function;
+  const Shape shape{3, 5, 7};
+  for (const Function function :
+       {Function::kLeakyRelu, Function::kElu, Function::kGelu, Function::kSigmoid, Function::kTanh}) {
+    INFO("function " << static_cast<int>(function));
+    ForEachDevice([&](Device& device, Device& reference, int batch) {
+      auto x = Values(batch * shape.size(), 1);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] *= static_cast<float>(1 + i % 7);
+      std::ranges::copy(std::initializer_list<float>{0, -0.0f, 1e-6f, -1e-6f, 20, -20, 200, -200}, x.begin());
+      const auto dy = Values(x.size(), 2);
+      const auto run = [&](Device& each) {
+        auto op = each.MakeActivation({function, 0.3f}, shape, kMaxBatch);
+        std::vector<std::vector<float>> all(2, Rubbish(x.size()));
+        const ConstTensorView input{x.data(), batch, shape};
+        const TensorView output{all[0].data(), batch, shape};
+        op->Forward(input, output);
+        op->Backward(input, output, {dy.data(), batch, shape}, {all[1].data(), batch, shape});
+        return all;
+      };
+      const auto seen = run(device), expected = run(reference);
+      for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
+    });
+    for (const DeviceType& type : DeviceTypes()) {
+      auto device = type.make({});
+      if (!device.ok()) continue;
+      const float bad = std::nanf("");
+      float out = 0;
+      (*device)->MakeActivation({function, 0.3f}, {1}, 1)->Forward({&bad, 1, {1}}, {&out, 1, {1}});
+      CHECK(std::isnan(out));
+    }
+  }
+}
+
+TEST_CASE("prelu") {
+  const Shape shape{3, 5, 7};
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    const auto x = Values(batch * shape.size(), 1), dy = Values(batch * shape.size(), 2), slopes = Values(3, 3);
+    const auto run = [&](Device& each) {
+      auto op = each.MakePrelu(shape, kMaxBatch);
+      std::vector<std::vector<float>> all = {Rubbish(x.size()), Rubbish(x.size()), Rubbish(3)};
+      const ConstTensorView input{x.data(), batch, shape}, gradient{dy.data(), batch, shape};
+      op->Forward(input, slopes.data(), {all[0].data(), batch, shape});
+      op->BackwardData(input, slopes.data(), gradient, {all[1].data(), batch, shape});
+      op->BackwardSlopes(input, gradient, all[2].data());
+      return all;
+    };
+    const auto seen = run(device), expected = run(reference);
+    for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
   });
 }
 

@@ -208,8 +208,7 @@ void Net::Initialize(std::uint64_t seed, std::span<float> parameters) const {
     for (std::size_t i = 0; i < stage.specs.size(); ++i) {
       const Parameter& parameter = parameters_[stage.parameters[i]];
       Random random(seed, stage.parameters[i]);
-      Fill(stage.specs[i].filler, stage.specs[i].inputs, random,
-           parameters.subspan(parameter.offset, parameter.size));
+      Fill(stage.specs[i], random, parameters.subspan(parameter.offset, parameter.size));
     }
   }
 }

@@ -111,6 +111,34 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "ip1" type: "inner_product" outputs: 8 } net { name: "r" type: "relu" }
            net { name: "ip2" type: "inner_product" outputs: 4 } net { name: "loss" type: "softmax_loss" })",
         {6}}},
+      {"leaky_relu",
+       {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "leaky_relu" slope: 0.3 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"prelu",
+       {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "prelu" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"elu",
+       {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "elu" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"elu",
+       {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "elu" slope: 0.5 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"gelu",
+       {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "gelu" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"sigmoid",
+       {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "sigmoid" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"tanh",
+       {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "tanh" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
       // Values that several take, an input taken twice, and one that is the samples.
       {"eltwise",
        {R"(net { name: "a" type: "inner_product" outputs: 6 } net { name: "b" type: "inner_product" outputs: 6 }
@@ -394,8 +422,8 @@ TEST_CASE("what does not fit is named") {
              Contains("one height and width") && Contains("2x3x3, from layer c, and 1x4x4, from the input"));
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
   CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropout" })" + loss, {4}),
-             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, eltwise, concat, "
-                                                 "softmax_loss, euclidean_loss"));
+             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
+                                                 "sigmoid, tanh, eltwise, concat, softmax_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

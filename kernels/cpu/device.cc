@@ -19,6 +19,10 @@ class CpuDevice final : public Device {
     return cpu::MakeInnerProduct(spec, threads_);
   }
   std::unique_ptr<Relu> MakeRelu(const Shape&, int) override { return cpu::MakeRelu(); }
+  std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec, const Shape&, int) override {
+    return cpu::MakeActivation(spec);
+  }
+  std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int) override { return cpu::MakePrelu(shape); }
   std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
     return cpu::MakeEltwise(operation);
   }

@@ -12,6 +12,8 @@ std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int threads);
 std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch, int threads);
 std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int threads);
 std::unique_ptr<Relu> MakeRelu();
+std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec);
+std::unique_ptr<Prelu> MakePrelu(const Shape& shape);
 std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation);
 std::unique_ptr<Concat> MakeConcat();
 std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch);

@@ -17,6 +17,10 @@ class ReferenceDevice final : public Device {
     return reference::MakeInnerProduct(spec);
   }
   std::unique_ptr<Relu> MakeRelu(const Shape&, int) override { return reference::MakeRelu(); }
+  std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec, const Shape&, int) override {
+    return reference::MakeActivation(spec);
+  }
+  std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int) override { return reference::MakePrelu(shape); }
   std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
     return reference::MakeEltwise(operation);
   }

@@ -15,21 +15,24 @@ absl::StatusOr<Filler> FillerFromName(std::string_view name) {
       absl::StrCat("unknown filler '", std::string(name), "'; known are: xavier, msra"));
 }
 
-void Fill(Filler filler, int inputs, Random& random, std::span<float> values) {
-  switch (filler) {
+void Fill(const ParameterSpec& spec, Random& random, std::span<float> values) {
+  switch (spec.filler) {
     case Filler::kZero:
       std::ranges::fill(values, 0.0f);
       return;
     case Filler::kXavier: {
-      const float bound = std::sqrt(3.0f / static_cast<float>(inputs));
+      const float bound = std::sqrt(3.0f / static_cast<float>(spec.inputs));
       for (float& value : values) value = bound * random.Symmetric();
       return;
     }
     case Filler::kMsra: {
-      const float deviation = std::sqrt(2.0f / static_cast<float>(inputs));
+      const float deviation = std::sqrt(2.0f / static_cast<float>(spec.inputs));
       for (float& value : values) value = deviation * random.Gaussian();
       return;
     }
+    case Filler::kConstant:
+      std::ranges::fill(values, spec.value);
+      return;
   }
 }
 

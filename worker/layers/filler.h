@@ -13,7 +13,7 @@ namespace downpour::worker {
 // "xavier" or "msra", and xavier for an empty name. kInvalidArgument, with the known ones, for any other.
 absl::StatusOr<Filler> FillerFromName(std::string_view name);
 
-// Fills a tensor; the same numbers on every machine.
-void Fill(Filler filler, int inputs, Random& random, std::span<float> values);
+// Fills a tensor as its spec says; the same numbers on every machine.
+void Fill(const ParameterSpec& spec, Random& random, std::span<float> values);
 
 }  // namespace downpour::worker

@@ -21,13 +21,15 @@ enum class Filler {
   kZero,
   kXavier,  // uniform within sqrt(3 / inputs)
   kMsra,    // gaussian of deviation sqrt(2 / inputs)
+  kConstant,
 };
 
 struct ParameterSpec {
   std::string_view name;  // "weight" or "bias"
   std::vector<std::uint32_t> shape;
   Filler filler = Filler::kZero;
-  int inputs = 1;  // that one output sums up
+  int inputs = 1;   // that one output sums up
+  float value = 0;  // of kConstant
 
   std::size_t size() const {
     std::size_t product = 1;

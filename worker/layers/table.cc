@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "worker/layers/activation.h"
 #include "worker/layers/concat.h"
 #include "worker/layers/convolution.h"
 #include "worker/layers/eltwise.h"
@@ -12,6 +13,7 @@
 #include "worker/layers/euclidean_loss.h"
 #include "worker/layers/inner_product.h"
 #include "worker/layers/pooling.h"
+#include "worker/layers/prelu.h"
 #include "worker/layers/relu.h"
 #include "worker/layers/softmax_loss.h"
 
@@ -23,6 +25,9 @@ constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
 constexpr LayerType kLayerTypes[] = {
     {"convolution", MakeConvolution},    {"pooling", MakePooling},
     {"inner_product", MakeInnerProduct}, {"relu", MakeRelu},
+    {"leaky_relu", MakeLeakyRelu},       {"prelu", MakePrelu},
+    {"elu", MakeElu},                    {"gelu", MakeGelu},
+    {"sigmoid", MakeSigmoid},            {"tanh", MakeTanh},
     {"eltwise", MakeEltwise, 2, kAny},   {"concat", MakeConcat, 2, kAny},
     {"softmax_loss", MakeSoftmaxLoss},   {"euclidean_loss", MakeEuclideanLoss},
 };

@@ -282,7 +282,8 @@ def test_dynamic_allocation_with_an_executor_that_joins_late(_cluster, tmp_path)
     seen = last_line(_cluster.run(PRELUDE + DYNAMIC))
     assert "refuses with dynamic allocation" in seen["strong"]["text"] and seen["strong"]["runs"] == 0
     assert_each_row_once(seen["weak"], [100, 300, 200, 100], 5)
-    assert seen["executors"][0] == 1 and max(seen["executors"]) == 2
+    running = [count for count in seen["executors"] if count > 0]  # the first may come after the session
+    assert running[0] == 1 and max(running) == 2
 
 
 def test_a_driver_that_is_killed_leaves_nothing(_cluster, tmp_path):

@@ -10,6 +10,7 @@
 #include "kernels/activation.h"
 #include "kernels/concat.h"
 #include "kernels/conv2d.h"
+#include "kernels/dropout.h"
 #include "kernels/eltwise.h"
 #include "kernels/euclidean_loss.h"
 #include "kernels/inner_product.h"
@@ -39,6 +40,7 @@ class Device {
   virtual std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec, const Shape& shape,
                                                      int max_batch) = 0;
   virtual std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<Dropout> MakeDropout(float rate, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>& inputs, int max_batch) = 0;
   virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;

@@ -222,6 +222,28 @@ TEST_CASE("prelu") {
   });
 }
 
+TEST_CASE("dropout") {
+  const Shape shape{3, 5, 70};
+  for (const float rate : {0.0f, 0.3f, 0.5f, 0.99f}) {
+    ForEachDevice([&](Device& device, Device& reference, int batch) {
+      const auto x = Values(batch * shape.size(), 1);
+      const auto run = [&](Device& each, std::uint64_t seed) {
+        auto y = Rubbish(x.size());
+        each.MakeDropout(rate, shape, kMaxBatch)->Apply(seed, {x.data(), batch, shape}, {y.data(), batch, shape});
+        return y;
+      };
+      const auto seen = run(device, 7);
+      RequireClose(seen, run(reference, 7));
+      const auto dropped = static_cast<double>(std::ranges::count(seen, 0.0f));
+      const auto size = static_cast<double>(x.size());
+      CHECK(std::abs(dropped / size - rate) < 4 * std::sqrt(rate * (1 - rate) / size) + 1e-9);
+      if (rate == 0) return;
+      CHECK(run(device, 8) != seen);
+      CHECK(run(device, 7 + (std::uint64_t{1} << 32)) != seen);
+    });
+  }
+}
+
 TEST_CASE("eltwise") {
   const Shape shape{3, 5, 7};
   for (const auto operation : {EltwiseOperation::kSum, EltwiseOperation::kProduct, EltwiseOperation::kMax}) {

@@ -15,6 +15,7 @@ struct Batch {
   kernels::Targets targets;          // of each sample
   std::uint64_t position_after = 0;  // samples completed once this batch is, counted over all epochs
   double epoch = 0;                  // the same in epochs
+  std::uint64_t draw = 0;            // from which follows what layers leave to chance
 };
 
 }  // namespace downpour::worker

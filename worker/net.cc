@@ -218,7 +218,7 @@ kernels::ConstTensorView Net::Taken(int input, const Batch& batch) const {
   return {values, batch.size, ShapeOf(input)};
 }
 
-void Net::Forward(std::span<const float> parameters, const Batch& batch) {
+void Net::Forward(Pass pass, std::span<const float> parameters, const Batch& batch) {
   assert(parameters.size() == parameter_count_);
   assert(batch.size >= 1 && batch.size <= max_batch_);
   assert(batch.features.size() == batch.size * sample_size());
@@ -229,13 +229,19 @@ void Net::Forward(std::span<const float> parameters, const Batch& batch) {
       stage.values[t] = parameters.subspan(parameter.offset, parameter.size);
     }
     for (std::size_t k = 0; k < stage.inputs.size(); ++k) stage.input_views[k] = Taken(stage.inputs[k], batch);
-    stage.layer->Forward(stage.input_views, stage.values, {stage.output.data(), batch.size, outputs_[i].shape});
+    const kernels::TensorView output{stage.output.data(), batch.size, outputs_[i].shape};
+    if (pass == Pass::kTraining) {
+      stage.layer->ForwardInTraining(stage.input_views, stage.values, output, Random(batch.draw, i).Next());
+    } else {
+      stage.layer->Forward(stage.input_views, stage.values, output);
+    }
   }
 }
 
 Evaluation Net::ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
   assert(gradient.size() == parameter_count_);
-  const Evaluation result = Evaluate(parameters, batch);
+  Forward(Pass::kTraining, parameters, batch);
+  const Evaluation result = MeasureLoss(batch);
   ZeroPadding(gradient);
   const kernels::TensorView last = GradientOf(head_->input, plan_.stages.back().inputs.front(), batch.size);
   if (!last.empty()) head_->loss->Backward(1.0f / static_cast<float>(batch.size), batch.targets, last);
@@ -272,15 +278,19 @@ kernels::TensorView Net::GradientOf(int input, const GradientPlan::Input& planne
 }
 
 Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) {
+  Forward(Pass::kInference, parameters, batch);
+  return MeasureLoss(batch);
+}
+
+Evaluation Net::MeasureLoss(const Batch& batch) {
   assert((classes_ > 0 ? batch.targets.classes.size() : batch.targets.numbers.size()) ==
          static_cast<std::size_t>(batch.size));
-  Forward(parameters, batch);
   const kernels::LossResult result = head_->loss->Forward(Taken(head_->input, batch), batch.targets);
   return {result.loss_sum, result.correct, result.weight};
 }
 
 void Net::Infer(std::span<const float> parameters, int size, std::span<const float> features) {
-  Forward(parameters, Batch{.size = size, .features = features});
+  Forward(Pass::kInference, parameters, Batch{.size = size, .features = features});
   inferred_ = size;
 }
 

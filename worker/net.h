@@ -51,11 +51,12 @@ class Net {
   // anywhere.
   void Initialize(std::uint64_t seed, std::span<float> parameters) const;
 
-  // The loss over the batch; overwrites `gradient` with the derivative of its sum divided by the batch's size (zero in
+  // The loss over the batch, in training; overwrites `gradient` with the derivative of its sum divided by the batch's size (zero in
   // the padding). Classes must lie in [0, classes()) and batch.size in [1, max_batch()]. What is not finite passes
   // through: check the result.
   Evaluation ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient);
 
+  // The same where nothing is trained.
   Evaluation Evaluate(std::span<const float> parameters, const Batch& batch);
 
   // A layer's values for a batch of which nothing but the features is used; the loss has none.
@@ -90,7 +91,9 @@ class Net {
   absl::Status CheckAllAreUsed() const;
   void MakeGradients();
 
-  void Forward(std::span<const float> parameters, const Batch& batch);
+  enum class Pass { kTraining, kInference };
+  void Forward(Pass pass, std::span<const float> parameters, const Batch& batch);
+  Evaluation MeasureLoss(const Batch& batch);
   // Of a stage, or of the samples.
   LayerInput DescriptionOf(int input) const;
   const kernels::Shape& ShapeOf(int input) const;

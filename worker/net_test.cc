@@ -139,6 +139,10 @@ const std::multimap<std::string, Example>& Examples() {
        {R"(net { name: "c" type: "convolution" outputs: 3 kernel: 2 } net { name: "f" type: "tanh" }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {1, 4, 3}}},
+      {"dropout",
+       {R"(net { name: "a" type: "inner_product" outputs: 20 } net { name: "d" type: "dropout" rate: 0.4 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {6}}},
       // Values that several take, an input taken twice, and one that is the samples.
       {"eltwise",
        {R"(net { name: "a" type: "inner_product" outputs: 6 } net { name: "b" type: "inner_product" outputs: 6 }
@@ -238,6 +242,7 @@ TEST_CASE("each layer's gradient is the slope of the loss") {
       Data data(net, 3, 5);
       if (type.ends_with("_loss")) data.batch.targets.weights = data.weights;
       std::vector<float> parameters(net.parameter_count()), gradient(net.parameter_count(), std::nanf(""));
+      std::vector<float> unused(net.parameter_count());
       net.Initialize(11, parameters);
       net.ForwardBackward(parameters, data.batch, gradient);
       for (const Parameter& tensor : net.parameters()) {
@@ -245,9 +250,9 @@ TEST_CASE("each layer's gradient is the slope of the loss") {
           const auto slope = [&](float step) {
             std::vector<float> moved = parameters;
             moved[i] = parameters[i] + step;
-            const double above = net.Evaluate(moved, data.batch).loss_sum;
+            const double above = net.ForwardBackward(moved, data.batch, unused).loss_sum;
             moved[i] = parameters[i] - step;
-            return (above - net.Evaluate(moved, data.batch).loss_sum) / (2.0 * step * data.batch.size);
+            return (above - net.ForwardBackward(moved, data.batch, unused).loss_sum) / (2.0 * step * data.batch.size);
           };
           // Where a step crosses a kink, a smaller one may not.
           const bool close =
@@ -258,6 +263,31 @@ TEST_CASE("each layer's gradient is the slope of the loss") {
         }
       }
     }
+  });
+}
+
+TEST_CASE("dropout is a matter of training, and the same for the same draw") {
+  ForEachDevice([](kernels::Device& device) {
+    auto net = *Net::Create(Parse(R"(net { name: "a" type: "inner_product" outputs: 50 }
+                                     net { name: "d" type: "dropout" rate: 0.5 }
+                                     net { name: "e" type: "dropout" rate: 0.5 inputs: "a" }
+                                     net { name: "sum" type: "eltwise" inputs: "d" inputs: "e" }
+                                     net { name: "ip" type: "inner_product" outputs: 3 }
+                                     net { name: "loss" type: "softmax_loss" })"),
+                            {6}, 8, device);
+    std::vector<float> parameters(net->parameter_count()), gradient(parameters.size());
+    net->Initialize(1, parameters);
+    Data data(*net, 8, 3);
+    const auto trained = [&](std::uint64_t draw) {
+      data.batch.draw = draw;
+      return net->ForwardBackward(parameters, data.batch, gradient).loss_sum;
+    };
+    const double first = trained(1), other = trained(2);
+    CHECK(first != other);
+    CHECK(trained(1) == first);
+    const double evaluated = net->Evaluate(parameters, data.batch).loss_sum;
+    data.batch.draw = 9;
+    CHECK(net->Evaluate(parameters, data.batch).loss_sum == evaluated);
   });
 }
 
@@ -421,9 +451,11 @@ TEST_CASE("what does not fit is named") {
                         net { name: "both" type: "concat" inputs: "c" inputs: "data" })" + loss, {1, 4, 4}),
              Contains("one height and width") && Contains("2x3x3, from layer c, and 1x4x4, from the input"));
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
-  CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropout" })" + loss, {4}),
-             Contains("'dropout'") && Contains("convolution, pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
-                                                 "sigmoid, tanh, eltwise, concat, softmax_loss, euclidean_loss"));
+  CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
+             Contains("layer d (dropout)") && Contains("rate is 1"));
+  CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
+             Contains("'dropin'") && Contains("convolution, pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
+                                                 "sigmoid, tanh, dropout, eltwise, concat, softmax_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

@@ -23,6 +23,7 @@ class CpuDevice final : public Device {
     return cpu::MakeActivation(spec);
   }
   std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int) override { return cpu::MakePrelu(shape); }
+  std::unique_ptr<Dropout> MakeDropout(float rate, const Shape&, int) override { return cpu::MakeDropout(rate); }
   std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
     return cpu::MakeEltwise(operation);
   }

@@ -21,6 +21,7 @@ class ReferenceDevice final : public Device {
     return reference::MakeActivation(spec);
   }
   std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int) override { return reference::MakePrelu(shape); }
+  std::unique_ptr<Dropout> MakeDropout(float rate, const Shape&, int) override { return reference::MakeDropout(rate); }
   std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
     return reference::MakeEltwise(operation);
   }

@@ -12,6 +12,9 @@
 namespace downpour::worker {
 namespace {
 
+// Of batches' draws among a partition's random numbers; those before are the epochs'.
+constexpr std::uint64_t kDraws = std::uint64_t{1} << 63;
+
 // One is read, one waits, one is filled.
 constexpr std::size_t kSlots = 3;
 
@@ -89,6 +92,7 @@ void Batcher::Run() {
     position += size;
     slot.batch.position_after = position;
     slot.batch.epoch = static_cast<double>(position) / static_cast<double>(samples);
+    slot.batch.draw = Random(options_.seed, options_.partition, kDraws + position).Next();
     {
       std::lock_guard lock(mutex_);
       filled_ = ++filled;

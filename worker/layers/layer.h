@@ -58,7 +58,13 @@ class Layer {
 
   virtual void Forward(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output) = 0;
 
-  // Belongs to the last Forward, whose inputs and output it is given. Overwrites the gradients of the
+  // The same while training, which to some layers is something else. What they leave to chance follows from `draw`.
+  virtual void ForwardInTraining(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output,
+                                 [[maybe_unused]] std::uint64_t draw) {
+    Forward(inputs, parameters, output);
+  }
+
+  // Belongs to the last ForwardInTraining, whose inputs and output it is given. Overwrites the gradients of the
   // parameters and of the inputs; of the latter those are empty views that nobody needs. No two overlap, though inputs
   // may be the same.
   virtual void Backward(ConstTensorViews inputs, ConstTensors parameters, kernels::ConstTensorView output,

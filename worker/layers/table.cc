@@ -8,6 +8,7 @@
 #include "worker/layers/activation.h"
 #include "worker/layers/concat.h"
 #include "worker/layers/convolution.h"
+#include "worker/layers/dropout.h"
 #include "worker/layers/eltwise.h"
 #include "worker/layers/errors.h"
 #include "worker/layers/euclidean_loss.h"
@@ -28,6 +29,7 @@ constexpr LayerType kLayerTypes[] = {
     {"leaky_relu", MakeLeakyRelu},       {"prelu", MakePrelu},
     {"elu", MakeElu},                    {"gelu", MakeGelu},
     {"sigmoid", MakeSigmoid},            {"tanh", MakeTanh},
+    {"dropout", MakeDropout},
     {"eltwise", MakeEltwise, 2, kAny},   {"concat", MakeConcat, 2, kAny},
     {"softmax_loss", MakeSoftmaxLoss},   {"euclidean_loss", MakeEuclideanLoss},
 };

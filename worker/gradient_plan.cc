@@ -47,7 +47,7 @@ GradientPlan PlanGradients(std::span<const PlannedStage> stages) {
   Buffers buffers;
   for (std::size_t i = stages.size(); i-- > 0;) {
     GradientPlan::Stage& stage = plan.stages[i];
-    if (!plan.Runs(i)) continue;
+    if (stages[i].values > 0 && stage.buffer == GradientPlan::kNone) continue;
     for (const int input : stages[i].inputs) {
       GradientPlan::Input& planned = stage.inputs.emplace_back();
       if (input == kSamples || !needed[input]) continue;

@@ -7,10 +7,10 @@
 
 namespace downpour::worker {
 
-// A stage of a net, in the order of a forward pass; the last is the loss.
+// A stage of a net, in the order of a forward pass; its losses are the last.
 struct PlannedStage {
   std::vector<int> inputs;      // stages before it, or kSamples
-  std::size_t values = 0;       // that it gives, for a sample; of the loss none
+  std::size_t values = 0;       // that it gives, for a sample; a loss gives none
   bool has_parameters = false;
 };
 
@@ -23,19 +23,16 @@ struct GradientPlan {
     int add_to = kNone;   // the buffer to which it is added then, where another stage was there before
   };
   struct Stage {
-    int buffer = kNone;  // with the gradient of its values; kNone where nobody needs it, and for the loss
-    std::vector<Input> inputs;
+    int buffer = kNone;  // with the gradient of its values; kNone where nobody needs it, and for a loss
+    std::vector<Input> inputs;  // none where a backward pass has nothing to do there
   };
 
   std::vector<Stage> stages;
   std::vector<std::size_t> buffers;  // their sizes, in values a sample
-
-  // Whether a backward pass has anything to do there.
-  bool Runs(std::size_t stage) const { return stage + 1 == stages.size() || stages[stage].buffer != kNone; }
 };
 
-// A gradient is needed where the stage, or one that it takes values from, has parameters. All stages but the last must
-// be inputs of later ones.
+// A gradient is needed where the stage, or one that it takes values from, has parameters. All stages that give values
+// must be inputs of later ones.
 GradientPlan PlanGradients(std::span<const PlannedStage> stages);
 
 }  // namespace downpour::worker

@@ -16,20 +16,31 @@ TEST_CASE("a chain needs two buffers, as large as the largest that each holds") 
   CHECK(plan.buffers == std::vector<std::size_t>{70, 50});
   CHECK(plan.stages[4].inputs[0].buffer == plan.stages[3].buffer);
   for (int i = 1; i < 4; ++i) {
-    CHECK(plan.Runs(i));
     CHECK(plan.stages[i].inputs[0].buffer == plan.stages[i - 1].buffer);
     CHECK(plan.stages[i].buffer != plan.stages[i - 1].buffer);
     CHECK(plan.stages[i].inputs[0].add_to == kNone);
   }
+  REQUIRE(plan.stages[0].inputs.size() == 1);
   CHECK(plan.stages[0].inputs[0].buffer == kNone);
+}
+
+TEST_CASE("several losses add up what they want of the same values") {
+  const PlannedStage stages[] = {{{kSamples}, 8, true}, {{0}, 4, true}, {{0}}, {{1}}, {{0}}};
+  const GradientPlan plan = PlanGradients(stages);
+  const int sum = plan.stages[0].buffer;
+  CHECK(plan.stages[4].inputs[0].buffer == sum);
+  CHECK(plan.stages[4].inputs[0].add_to == kNone);
+  CHECK(plan.stages[3].inputs[0].buffer == plan.stages[1].buffer);
+  CHECK(plan.stages[2].inputs[0].add_to == sum);
+  CHECK(plan.stages[1].inputs[0].add_to == sum);
+  CHECK(plan.buffers.size() == 3);
 }
 
 TEST_CASE("what stands before the first parameters is not asked") {
   const PlannedStage stages[] = {{{kSamples}, 10}, {{0}, 10}, {{1}, 10, true}, {{2, 0}, 10}, {{3}}};
   const GradientPlan plan = PlanGradients(stages);
-  CHECK_FALSE(plan.Runs(0));
-  CHECK_FALSE(plan.Runs(1));
-  CHECK(plan.Runs(2));
+  CHECK(plan.stages[0].inputs.empty());
+  CHECK(plan.stages[1].inputs.empty());
   CHECK(plan.stages[2].inputs[0].buffer == kNone);
   CHECK(plan.stages[3].inputs[1].buffer == kNone);
 }
@@ -58,8 +69,8 @@ void Walk(const std::vector<PlannedStage>& stages) {
   const GradientPlan plan = PlanGradients(stages);
   std::vector<int> holds(plan.buffers.size(), kNone);  // by buffer, the stage whose gradient is in it
   for (int i = static_cast<int>(stages.size()); i-- > 0;) {
-    if (!plan.Runs(i)) continue;
-    const bool loss = i + 1 == static_cast<int>(stages.size());
+    const bool loss = stages[i].values == 0;
+    if (plan.stages[i].inputs.empty()) continue;
     if (!loss) REQUIRE(holds[plan.stages[i].buffer] == i);
     std::vector<int> written;
     for (std::size_t k = 0; k < stages[i].inputs.size(); ++k) {
@@ -98,8 +109,9 @@ TEST_CASE("no gradient is overwritten before it is used, in any net") {
       static_assert(kSamples == -1);
       for (int more = roll(4); more-- > 0;) stages[i].inputs.push_back(roll(i + 1) - 1);
     }
-    stages.back().inputs.resize(1);
-    stages.back().has_parameters = false;
+    const int before_losses = static_cast<int>(stages.size()) - 1;
+    stages.back() = {{before_losses - 1}};
+    for (int more = roll(3); more-- > 0;) stages.push_back({{roll(before_losses + 1) - 1}});
     Walk(stages);
   }
 }

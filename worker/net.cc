@@ -77,6 +77,7 @@ struct Net::Stage {
 struct Net::Head {
   std::string name;
   int input = kSamples;
+  float weight = 1;  // on the loss
   std::unique_ptr<Loss> loss;
 };
 
@@ -116,7 +117,8 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
       const int input = from == kSamples ? kSamples : stage_of[from];
       if (input == kLoss) {
         return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(),
-                                                       ") comes after the loss, layer ", head_->name,
+                                                       ") comes after the loss, layer ",
+                                                       layers[(*order)[from].layer].name(),
                                                        ", which has no values to take"));
       }
       inputs.push_back(input);
@@ -125,11 +127,10 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
     absl::StatusOr<AnyLayer> made = MakeLayer({config, described, max_batch_, device});
     if (!made.ok()) return made.status();
     if (auto* loss = std::get_if<std::unique_ptr<Loss>>(&*made)) {
-      if (head_ != nullptr) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("layers ", head_->name, " and ", config.name(), " are both losses; a net has one"));
+      const float weight = config.has_loss_weight() ? config.loss_weight() : 1;
+      if (absl::Status status = AddHead({config.name(), inputs.front(), weight, std::move(*loss)}); !status.ok()) {
+        return status;
       }
-      head_ = std::make_unique<Head>(Head{config.name(), inputs.front(), std::move(*loss)});
       stage_of[place] = kLoss;
       continue;
     }
@@ -138,14 +139,28 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
     stage_of[place] = static_cast<int>(stages_.size());
     AddStage(config.name(), std::move(inputs), std::move(layer));
   }
-  if (head_ == nullptr) {
+  if (heads_.empty()) {
     const std::string last = DescriptionOf(static_cast<int>(stages_.size()) - 1).name;
     return absl::InvalidArgumentError(
         absl::StrCat("the net ends with ", last, ", which is no loss; add a softmax_loss or a euclidean_loss"));
   }
   if (const absl::Status status = CheckAllAreUsed(); !status.ok()) return status;
-  classes_ = head_->loss->classes();
   MakeGradients();
+  return absl::OkStatus();
+}
+
+absl::Status Net::AddHead(Head head) {
+  if (!heads_.empty() && head.loss->classes() != classes_) {
+    const auto labels = [](const Head& of) {
+      return of.loss->classes() > 0 ? absl::StrCat(of.loss->classes(), " classes") : std::string("numbers");
+    };
+    const Head& before = heads_.back();
+    return absl::InvalidArgumentError(absl::StrCat("the labels of layer ", before.name, " are ", labels(before),
+                                                   ", those of layer ", head.name, " ", labels(head),
+                                                   "; all losses of a net have the same"));
+  }
+  classes_ = head.loss->classes();
+  heads_.push_back(std::move(head));
   return absl::OkStatus();
 }
 
@@ -175,12 +190,12 @@ absl::Status Net::CheckAllAreUsed() const {
     if (input != kSamples) used[input] = true;
   };
   for (const Stage& stage : stages_) std::ranges::for_each(stage.inputs, use);
-  use(head_->input);
+  for (const Head& head : heads_) use(head.input);
   const auto unused = std::ranges::find(used, false);
   if (unused == used.end()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("nobody takes the values of ",
                                                  DescriptionOf(static_cast<int>(unused - used.begin())).name,
-                                                 "; all that a net computes should lead to its loss"));
+                                                 "; all that a net computes should lead to a loss"));
 }
 
 void Net::MakeGradients() {
@@ -188,7 +203,7 @@ void Net::MakeGradients() {
   for (const Stage& stage : stages_) {
     planned.push_back({stage.inputs, stage.layer->output().size(), !stage.specs.empty()});
   }
-  planned.push_back({{head_->input}});
+  for (const Head& head : heads_) planned.push_back({{head.input}});
   plan_ = PlanGradients(planned);
   for (const std::size_t size : plan_.buffers) gradients_.emplace_back(max_batch_ * size);
 }
@@ -243,12 +258,20 @@ Evaluation Net::ForwardBackward(std::span<const float> parameters, const Batch& 
   Forward(Pass::kTraining, parameters, batch);
   const Evaluation result = MeasureLoss(batch);
   ZeroPadding(gradient);
-  const kernels::TensorView last = GradientOf(head_->input, plan_.stages.back().inputs.front(), batch.size);
-  if (!last.empty()) head_->loss->Backward(1.0f / static_cast<float>(batch.size), batch.targets, last);
+  for (std::size_t i = heads_.size(); i-- > 0;) BackwardOfLoss(i, batch);
   for (std::size_t i = stages_.size(); i-- > 0;) {
-    if (plan_.Runs(i)) Backward(i, batch, gradient);
+    if (!plan_.stages[i].inputs.empty()) Backward(i, batch, gradient);
   }
   return result;
+}
+
+void Net::BackwardOfLoss(std::size_t head_index, const Batch& batch) {
+  const Head& head = heads_[head_index];
+  const GradientPlan::Input& planned = plan_.stages[stages_.size() + head_index].inputs.front();
+  const kernels::TensorView input_gradient = GradientOf(head.input, planned, batch.size);
+  if (input_gradient.empty()) return;
+  head.loss->Backward(head.weight / static_cast<float>(batch.size), batch.targets, input_gradient);
+  AddUp(planned, input_gradient);
 }
 
 void Net::Backward(std::size_t stage_index, const Batch& batch, std::span<float> gradient) {
@@ -264,12 +287,12 @@ void Net::Backward(std::size_t stage_index, const Batch& batch, std::span<float>
   const kernels::Shape& shape = outputs_[stage_index].shape;
   stage.layer->Backward(stage.input_views, stage.values, {stage.output.data(), batch.size, shape},
                         {gradients_[planned.buffer].data(), batch.size, shape}, stage.gradients, stage.input_gradients);
-  for (std::size_t k = 0; k < stage.inputs.size(); ++k) {
-    const int sum = planned.inputs[k].add_to;
-    if (sum == GradientPlan::kNone) continue;
-    const kernels::TensorView& more = stage.input_gradients[k];
-    kernels::Axpy(1, more.values(), {gradients_[sum].data(), more.size()});
-  }
+  for (std::size_t k = 0; k < stage.inputs.size(); ++k) AddUp(planned.inputs[k], stage.input_gradients[k]);
+}
+
+void Net::AddUp(const GradientPlan::Input& planned, kernels::TensorView gradient) {
+  if (planned.add_to == GradientPlan::kNone) return;
+  kernels::Axpy(1, gradient.values(), {gradients_[planned.add_to].data(), gradient.size()});
 }
 
 kernels::TensorView Net::GradientOf(int input, const GradientPlan::Input& planned, int batch_size) {
@@ -285,8 +308,17 @@ Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) 
 Evaluation Net::MeasureLoss(const Batch& batch) {
   assert((classes_ > 0 ? batch.targets.classes.size() : batch.targets.numbers.size()) ==
          static_cast<std::size_t>(batch.size));
-  const kernels::LossResult result = head_->loss->Forward(Taken(head_->input, batch), batch.targets);
-  return {result.loss_sum, result.correct, result.weight};
+  Evaluation sum;
+  for (const Head& head : heads_) {
+    const kernels::LossResult result = head.loss->Forward(Taken(head.input, batch), batch.targets);
+    sum = {sum.loss_sum + head.weight * result.loss_sum, result.correct, result.weight};
+  }
+  return sum;
+}
+
+std::optional<std::size_t> Net::scores() const {
+  const int input = heads_.back().input;
+  return input == kSamples ? std::nullopt : std::optional<std::size_t>(input);
 }
 
 void Net::Infer(std::span<const float> parameters, int size, std::span<const float> features) {

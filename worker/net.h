@@ -1,9 +1,10 @@
-// A graph of layers, from the samples to the loss, whose parameters are one flat vector.
+// A graph of layers, from the samples to one or more losses, whose parameters are one flat vector.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,7 +52,8 @@ class Net {
   // anywhere.
   void Initialize(std::uint64_t seed, std::span<float> parameters) const;
 
-  // The loss over the batch, in training; overwrites `gradient` with the derivative of its sum divided by the batch's size (zero in
+  // The loss over the batch, in training, which is the sum of all losses, each times its weight; what is correct is
+  // what the last of them says. Overwrites `gradient` with the derivative of its sum divided by the batch's size (zero in
   // the padding). Classes must lie in [0, classes()) and batch.size in [1, max_batch()]. What is not finite passes
   // through: check the result.
   Evaluation ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient);
@@ -65,6 +67,8 @@ class Net {
     kernels::Shape shape;  // of one sample
   };
   const std::vector<Output>& outputs() const { return outputs_; }
+  // The one that the last loss takes, such as the classes' scores; none where it takes the samples.
+  std::optional<std::size_t> scores() const;
   // Computes all layers' values.
   void Infer(std::span<const float> parameters, int size, std::span<const float> features);
   // Those of the layer at `output` in outputs(), of the last Infer: sample by sample. Good until the next call.
@@ -82,11 +86,12 @@ class Net {
 
  private:
   struct Stage;  // a layer, its inputs, its place in the vector and its output
-  struct Head;   // the loss and its input
+  struct Head;   // a loss and its input
 
   Net(kernels::Shape sample_shape, int max_batch);
   absl::Status AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
                          kernels::Device& device);
+  absl::Status AddHead(Head head);
   void AddStage(const std::string& name, std::vector<int> inputs, std::unique_ptr<Layer> layer);
   absl::Status CheckAllAreUsed() const;
   void MakeGradients();
@@ -99,8 +104,10 @@ class Net {
   const kernels::Shape& ShapeOf(int input) const;
   kernels::ConstTensorView Taken(int input, const Batch& batch) const;
   void Backward(std::size_t stage, const Batch& batch, std::span<float> gradient);
+  void BackwardOfLoss(std::size_t head, const Batch& batch);
   // Of what a stage takes; where the plan has no buffer, empty.
   kernels::TensorView GradientOf(int input, const GradientPlan::Input& planned, int batch_size);
+  void AddUp(const GradientPlan::Input& planned, kernels::TensorView gradient);
   void ZeroPadding(std::span<float> values) const;
 
   // Constant after creation.
@@ -110,12 +117,12 @@ class Net {
   std::vector<Output> outputs_;
   std::size_t parameter_count_ = 0;
   std::vector<Parameter> parameters_;
-  GradientPlan plan_;  // of all stages, then the loss
+  GradientPlan plan_;  // of all stages, then the losses
 
   // Written by each call.
   std::vector<Stage> stages_;
   int inferred_ = 0;  // samples in the last Infer
-  std::unique_ptr<Head> head_;
+  std::vector<Head> heads_;
   std::vector<kernels::AlignedBuffer> gradients_;  // as planned
 };
 

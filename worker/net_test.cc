@@ -170,6 +170,13 @@ const std::multimap<std::string, Example>& Examples() {
       {"softmax_loss",
        {R"(net { name: "ip" type: "inner_product" outputs: 2 } net { name: "loss" type: "softmax_loss" })",
         {4}}},
+      // Two, one of which takes what a layer takes too.
+      {"softmax_loss",
+       {R"(net { name: "trunk" type: "inner_product" outputs: 3 }
+           net { name: "side" type: "softmax_loss" inputs: "trunk" loss_weight: 0.3 }
+           net { name: "ip" type: "inner_product" outputs: 3 inputs: "trunk" }
+           net { name: "loss" type: "softmax_loss" loss_weight: 2 })",
+        {4}}},
       {"euclidean_loss",
        {R"(net { name: "ip1" type: "inner_product" outputs: 5 } net { name: "r" type: "relu" }
            net { name: "ip2" type: "inner_product" outputs: 1 } net { name: "loss" type: "euclidean_loss" })",
@@ -289,6 +296,28 @@ TEST_CASE("dropout is a matter of training, and the same for the same draw") {
     data.batch.draw = 9;
     CHECK(net->Evaluate(parameters, data.batch).loss_sum == evaluated);
   });
+}
+
+TEST_CASE("losses add up by their weights, and the last one's input is the answer") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  const auto loss_of = [&](const std::string& side, const std::string& main) {
+    auto net = *Net::Create(Parse(R"(net { name: "ip" type: "inner_product" outputs: 3 }
+                                     net { name: "main" type: "inner_product" outputs: 3 })" +
+                                  side + R"(net { name: "loss" type: "softmax_loss" inputs: "main" )" + main + "}"),
+                            {4}, 5, *device);
+    CHECK(net->outputs()[*net->scores()].layer == "main");
+    std::vector<float> parameters(net->parameter_count());
+    net->Initialize(1, parameters);
+    return net->Evaluate(parameters, Data(*net, 5, 3).batch);
+  };
+  const std::string side = R"(net { name: "side" type: "softmax_loss" inputs: "ip" loss_weight: )";
+  const Evaluation alone = loss_of("", ""), none = loss_of(side + "0 }", ""), half = loss_of(side + "0.5 }", "");
+  const Evaluation whole = loss_of(side + "1 }", ""), thrice = loss_of(side + "0 }", "loss_weight: 3");
+  CHECK(none.loss_sum == Approx(alone.loss_sum));
+  CHECK(whole.loss_sum - alone.loss_sum == Approx(2 * (half.loss_sum - alone.loss_sum)));
+  CHECK(thrice.loss_sum == Approx(3 * alone.loss_sum));
+  CHECK(whole.correct == alone.correct);
+  CHECK(whole.weight == 5);
 }
 
 TEST_CASE("LeNet on every device gives the reference's loss and gradient") {
@@ -432,8 +461,10 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf(ip + R"(net { name: "loss" type: "euclidean_loss" })", {4}),
              Contains("layer loss (euclidean_loss)") && Contains("outputs: 1"));
   CHECK_THAT(ErrorOf(loss + ip, {4}), Contains("layer ip") && Contains("after the loss"));
-  CHECK_THAT(ErrorOf(ip + loss + R"(net { name: "l2" type: "softmax_loss" inputs: "ip" })", {4}),
-             Contains("layers loss and l2 are both losses"));
+  CHECK_THAT(ErrorOf(ip + loss + R"(net { name: "ip2" type: "inner_product" outputs: 1 inputs: "ip" }
+                                    net { name: "l2" type: "euclidean_loss" })",
+                     {4}),
+             Contains("the labels of layer loss are 3 classes, those of layer l2 numbers"));
   CHECK_THAT(ErrorOf(ip + R"(net { name: "side" type: "relu" }
                              net { name: "l" type: "softmax_loss" inputs: "ip" })", {4}),
              Contains("nobody takes the values of layer side"));
@@ -454,8 +485,9 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
              Contains("layer d (dropout)") && Contains("rate is 1"));
   CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
-             Contains("'dropin'") && Contains("convolution, pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
-                                                 "sigmoid, tanh, dropout, eltwise, concat, softmax_loss, euclidean_loss"));
+             Contains("'dropin'") &&
+                 Contains("convolution, pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, sigmoid, tanh, "
+                          "dropout, eltwise, concat, softmax_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

@@ -138,7 +138,10 @@ absl::StatusOr<std::vector<std::size_t>> Find(const Net& net, const std::vector<
     }
     found.push_back(at - outputs.begin());
   }
-  if (found.empty()) found.push_back(outputs.size() - 1);
+  if (found.empty()) {
+    if (!net.scores()) return absl::InvalidArgumentError("the net's last loss takes the samples: there are no scores");
+    found.push_back(*net.scores());
+  }
   return found;
 }
 

@@ -22,9 +22,9 @@ absl::StatusOr<NetFacts> CheckJob(const Job& job) {
       }
     }
   }
-  const auto& outputs = (*net)->outputs();
+  const auto scores = (*net)->scores();
   return NetFacts{.values = (*net)->sample_size(),
-                  .outputs = outputs.empty() ? (*net)->sample_size() : outputs.back().shape.size(),
+                  .outputs = scores ? (*net)->outputs()[*scores].shape.size() : (*net)->sample_size(),
                   .classes = (*net)->classes(),
                   .parameters = (*net)->parameter_count()};
 }

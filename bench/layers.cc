@@ -70,7 +70,7 @@ void Convolution(kernels::Device& device, const char* name, const kernels::Conv2
          flop);
 }
 
-void Pooling(kernels::Device& device, const char* name, const kernels::MaxPool2dSpec& spec) {
+void Pooling(kernels::Device& device, const char* name, const kernels::Pool2dSpec& spec) {
   auto op = device.MakeMaxPool2d(spec, kBatch);
   Buffers x(kBatch * spec.input.size()), y(kBatch * spec.output().size());
   const kernels::TensorView input{x.values.data(), kBatch, spec.input};

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/activation.h"
+#include "kernels/average_pool2d.h"
 #include "kernels/concat.h"
 #include "kernels/conv2d.h"
 #include "kernels/dropout.h"
@@ -34,7 +35,8 @@ class Device {
   virtual std::string_view name() const = 0;
 
   virtual std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int max_batch) = 0;
-  virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<Relu> MakeRelu(const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec, const Shape& shape,

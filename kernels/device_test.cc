@@ -99,23 +99,41 @@ TEST_CASE("convolution") {
   });
 }
 
-TEST_CASE("max pooling") {
-  const MaxPool2dSpec specs[] = {
-      {.input = {20, 24, 24}, .kernel = 2, .stride = 2}, {.input = {50, 8, 8}, .kernel = 2, .stride = 2},
-      {.input = {3, 7, 9}, .kernel = 2, .stride = 2},    {.input = {2, 3, 11}, .kernel = 2, .stride = 2},
-      {.input = {2, 7, 7}, .kernel = 3, .stride = 2},    {.input = {2, 5, 6}, .kernel = 2, .stride = 3},
-      {.input = {1, 4, 4}, .kernel = 4, .stride = 1},    {.input = {1, 6, 6}, .kernel = 1, .stride = 1},
+const std::vector<Pool2dSpec>& PoolSpecs() {
+  static const auto& specs = *new std::vector<Pool2dSpec>{
+      {.input = {20, 24, 24}, .kernel = 2, .stride = 2},
+      {.input = {50, 8, 8}, .kernel = 2, .stride = 2},
+      {.input = {3, 7, 9}, .kernel = 2, .stride = 2},
+      {.input = {2, 3, 11}, .kernel = 2, .stride = 2},
+      {.input = {2, 7, 7}, .kernel = 3, .stride = 2},
+      {.input = {2, 5, 6}, .kernel = 2, .stride = 3},
+      {.input = {1, 4, 4}, .kernel = 4, .stride = 1},
+      {.input = {1, 6, 6}, .kernel = 1, .stride = 1},
+      {.input = {3, 7, 9}, .kernel = 2, .stride = 2, .round_up = true},
+      {.input = {2, 8, 9}, .kernel = 3, .stride = 2, .round_up = true},
+      {.input = {2, 8, 9}, .kernel = 3, .stride = 2, .pad = 1},
+      {.input = {2, 8, 9}, .kernel = 3, .stride = 2, .pad = 1, .round_up = true},
+      {.input = {2, 5, 4}, .kernel = 4, .stride = 3, .pad = 3, .round_up = true},
+      {.input = {3, 6, 6}, .kernel = 2, .stride = 2, .pad = 1},
+      {.input = {4, 5, 3}, .global = true},
   };
+  return specs;
+}
+
+// `make` gives an op of a spec, on a device.
+template <typename Make>
+void CheckPooling(Make make) {
   ForEachDevice([&](Device& device, Device& reference, int batch) {
-    for (const MaxPool2dSpec& spec : specs) {
-      INFO("input " << ToString(spec.input) << " kernel " << spec.kernel << " stride " << spec.stride);
+    for (const Pool2dSpec& spec : PoolSpecs()) {
+      INFO("input " << ToString(spec.input) << " kernel " << spec.kernel << " stride " << spec.stride << " pad "
+                    << spec.pad << (spec.round_up ? " up" : ""));
       auto x = Values(batch * spec.input.size(), 1);
-      for (float& value : x) value = std::round(value * 3);  // with equals among them
+      for (float& value : x) value = std::round(value * 3) - 4;  // with equals, and none above the padding's 0
       const auto dy = Values(batch * spec.output().size(), 2);
       std::vector<float> results[2][2];
       int which = 0;
       for (Device* each : {&device, &reference}) {
-        auto op = each->MakeMaxPool2d(spec, kMaxBatch);
+        auto op = make(*each, spec);
         auto y = Rubbish(dy.size()), dx = Rubbish(x.size());
         op->Forward({x.data(), batch, spec.input}, {y.data(), batch, spec.output()});
         op->Backward({dy.data(), batch, spec.output()}, {dx.data(), batch, spec.input});
@@ -126,6 +144,37 @@ TEST_CASE("max pooling") {
       RequireClose(results[0][1], results[1][1]);
     }
   });
+}
+
+TEST_CASE("max pooling") {
+  CheckPooling([](Device& device, const Pool2dSpec& spec) { return device.MakeMaxPool2d(spec, kMaxBatch); });
+}
+
+TEST_CASE("average pooling") {
+  CheckPooling([](Device& device, const Pool2dSpec& spec) { return device.MakeAveragePool2d(spec, kMaxBatch); });
+}
+
+TEST_CASE("windows lie where they should") {
+  const auto side = [](int side, int kernel, int stride, int pad, bool up) {
+    return Pool2dSpec{.input = {1, side, side}, .kernel = kernel, .stride = stride, .pad = pad, .round_up = up}
+        .output()
+        .height;
+  };
+  // As PyTorch's MaxPool2d has them.
+  CHECK(side(32, 3, 2, 0, false) == 15);
+  CHECK(side(32, 3, 2, 0, true) == 16);
+  CHECK(side(112, 3, 2, 1, false) == 56);
+  CHECK(side(7, 2, 2, 0, true) == 4);
+  CHECK(side(6, 2, 2, 1, false) == 4);
+  CHECK(side(6, 2, 2, 1, true) == 4);
+  CHECK(side(5, 2, 3, 1, true) == 2);  // a third would begin in the padding
+  const Pool2dSpec spec{.input = {1, 5, 5}, .kernel = 3, .stride = 2, .pad = 1, .round_up = true};
+  CHECK(spec.Window(0, 5).first == 0);
+  CHECK(spec.Window(0, 5).last == 2);
+  CHECK(spec.Window(0, 5).padded == 3);
+  CHECK(spec.Window(2, 5).first == 3);
+  CHECK(spec.Window(2, 5).last == 5);
+  CHECK(spec.Window(2, 5).padded == 3);
 }
 
 TEST_CASE("inner product") {

@@ -101,6 +101,16 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "p" type: "pooling" kernel: 3 stride: 2 method: "max" }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {1, 6, 8}}},
+      {"pooling",
+       {R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 }
+           net { name: "p" type: "pooling" kernel: 3 stride: 2 pad: 1 round_up: true method: "average" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 6, 7}}},
+      {"global_pooling",
+       {R"(net { name: "c" type: "convolution" outputs: 4 kernel: 2 }
+           net { name: "p" type: "global_pooling" method: "average" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
       {"inner_product",
        {R"(net { name: "ip1" type: "inner_product" outputs: 5 }
            net { name: "ip2" type: "inner_product" outputs: 4 }
@@ -486,12 +496,14 @@ TEST_CASE("what does not fit is named") {
              Contains("layer d (dropout)") && Contains("rate is 1"));
   CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
              Contains("'dropin'") &&
-                 Contains("convolution, pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, sigmoid, tanh, "
-                          "dropout, eltwise, concat, softmax_loss, euclidean_loss"));
+                 Contains("convolution, pooling, global_pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
+                          "sigmoid, tanh, dropout, eltwise, concat, softmax_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),
              Contains("'mean'"));
+  CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 pad: 2 })" + loss, {1, 4, 4}),
+             Contains("pad is 2, not less than the kernel"));
   CHECK_THAT(ErrorOf(R"(net { type: "relu" })" + loss, {4}), Contains("no name"));
   CHECK_THAT(
       ErrorOf(R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 stride: 0 })" + loss, {1, 4, 4}),

@@ -12,8 +12,11 @@ class CpuDevice final : public Device {
   std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int) override {
     return cpu::MakeConv2d(spec, threads_);
   }
-  std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) override {
+  std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) override {
     return cpu::MakeMaxPool2d(spec, max_batch, threads_);
+  }
+  std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec, int) override {
+    return cpu::MakeAveragePool2d(spec, threads_);
   }
   std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int) override {
     return cpu::MakeInnerProduct(spec, threads_);

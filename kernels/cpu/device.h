@@ -9,7 +9,8 @@
 namespace downpour::kernels::cpu {
 
 std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int threads);
-std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch, int threads);
+std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch, int threads);
+std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec, int threads);
 std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int threads);
 std::unique_ptr<Relu> MakeRelu();
 std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec);

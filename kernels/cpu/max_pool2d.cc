@@ -13,24 +13,29 @@ namespace {
 // Any window: one at a time.
 class WindowMaxPool2d final : public MaxPool2d {
  public:
-  WindowMaxPool2d(const MaxPool2dSpec& spec, int max_batch, int threads)
-      : spec_(spec), output_(spec.output()), threads_(threads), argmax_(max_batch * output_.size()) {}
+  WindowMaxPool2d(const Pool2dSpec& spec, int max_batch, int threads)
+      : input_(spec.input), output_(spec.output()), threads_(threads), argmax_(max_batch * output_.size()) {
+    for (int y = 0; y < output_.height; ++y) rows_.push_back(spec.Window(y, input_.height));
+    for (int x = 0; x < output_.width; ++x) columns_.push_back(spec.Window(x, input_.width));
+  }
 
   void Forward(ConstTensorView input, TensorView output) override {
-    const std::size_t plane = static_cast<std::size_t>(spec_.input.height) * spec_.input.width;
+    const std::size_t plane = static_cast<std::size_t>(input_.height) * input_.width;
     ParallelFor(input.batch, threads_, [&](int begin, int end, int) {
       for (int n = begin; n < end; ++n) {
         const float* in = input.sample(n);
         float* out = output.sample(n);
         std::uint32_t* argmax = argmax_.data() + n * output_.size();
         for (int c = 0; c < output_.channels; ++c)
-          for (int y = 0; y < output_.height; ++y)
-            for (int x = 0; x < output_.width; ++x) {
-              const std::size_t corner = c * plane + y * spec_.stride * spec_.input.width + x * spec_.stride;
+          for (const Pool2dSpec::Range& rows : rows_)
+            for (const Pool2dSpec::Range& columns : columns_) {
+              const std::size_t row = static_cast<std::size_t>(rows.first) * input_.width;
+              const std::size_t corner = c * plane + row + columns.first;
+              const int height = rows.last - rows.first, width = columns.last - columns.first;
               std::size_t best = corner;
-              for (int i = 0; i < spec_.kernel; ++i)
-                for (int j = 0; j < spec_.kernel; ++j) {
-                  const std::size_t candidate = corner + i * spec_.input.width + j;
+              for (int i = 0; i < height; ++i)
+                for (int j = 0; j < width; ++j) {
+                  const std::size_t candidate = corner + static_cast<std::size_t>(i) * input_.width + j;
                   best = in[candidate] > in[best] ? candidate : best;
                 }
               *argmax++ = static_cast<std::uint32_t>(best);
@@ -46,17 +51,19 @@ class WindowMaxPool2d final : public MaxPool2d {
         const float* dy = output_gradient.sample(n);
         float* dx = input_gradient.sample(n);
         const std::uint32_t* argmax = argmax_.data() + n * output_.size();
-        std::fill_n(dx, spec_.input.size(), 0.0f);
+        std::fill_n(dx, input_.size(), 0.0f);
         for (std::size_t out = 0; out < output_.size(); ++out) dx[argmax[out]] += dy[out];
       }
     });
   }
 
  private:
-  const MaxPool2dSpec spec_;
+  const Shape input_;
   const Shape output_;
   const int threads_;
-  std::vector<std::uint32_t> argmax_;  // within the sample
+  std::vector<Pool2dSpec::Range> rows_;     // by output row
+  std::vector<Pool2dSpec::Range> columns_;  // by output column
+  std::vector<std::uint32_t> argmax_;       // within the sample
 };
 
 // Windows of 2 with stride 2, four at a time.
@@ -77,7 +84,7 @@ void Store(Vector v, T* p) {
 
 class PairMaxPool2d final : public MaxPool2d {
  public:
-  PairMaxPool2d(const MaxPool2dSpec& spec, int max_batch, int threads)
+  PairMaxPool2d(const Pool2dSpec& spec, int max_batch, int threads)
       : input_(spec.input), output_(spec.output()), threads_(threads), winner_(max_batch * output_.size()) {}
 
   void Forward(ConstTensorView input, TensorView output) override {
@@ -175,8 +182,9 @@ class PairMaxPool2d final : public MaxPool2d {
 
 }  // namespace
 
-std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch, int threads) {
-  if (spec.kernel == 2 && spec.stride == 2) return std::make_unique<PairMaxPool2d>(spec, max_batch, threads);
+std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch, int threads) {
+  const bool pairs = spec.kernel == 2 && spec.stride == 2 && spec.pad == 0 && !spec.round_up && !spec.global;
+  if (pairs) return std::make_unique<PairMaxPool2d>(spec, max_batch, threads);
   return std::make_unique<WindowMaxPool2d>(spec, max_batch, threads);
 }
 

@@ -10,8 +10,11 @@ class ReferenceDevice final : public Device {
   std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int) override {
     return reference::MakeConv2d(spec);
   }
-  std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) override {
+  std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) override {
     return reference::MakeMaxPool2d(spec, max_batch);
+  }
+  std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec, int) override {
+    return reference::MakeAveragePool2d(spec);
   }
   std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int) override {
     return reference::MakeInnerProduct(spec);

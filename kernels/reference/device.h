@@ -9,7 +9,8 @@
 namespace downpour::kernels::reference {
 
 std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec);
-std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch);
+std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch);
+std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec);
 std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec);
 std::unique_ptr<Relu> MakeRelu();
 std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec);

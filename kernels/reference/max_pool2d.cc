@@ -10,7 +10,7 @@ namespace {
 
 class ReferenceMaxPool2d final : public MaxPool2d {
  public:
-  ReferenceMaxPool2d(const MaxPool2dSpec& spec, int max_batch)
+  ReferenceMaxPool2d(const Pool2dSpec& spec, int max_batch)
       : spec_(spec), output_(spec.output()), argmax_(max_batch * output_.size()) {}
 
   void Forward(ConstTensorView input, TensorView output) override {
@@ -19,10 +19,12 @@ class ReferenceMaxPool2d final : public MaxPool2d {
       for (int c = 0; c < output_.channels; ++c)
         for (int y = 0; y < output_.height; ++y)
           for (int x = 0; x < output_.width; ++x, ++out) {
-            std::size_t best = Index(c, y * spec_.stride, x * spec_.stride);
-            for (int i = 0; i < spec_.kernel; ++i)
-              for (int j = 0; j < spec_.kernel; ++j) {
-                const std::size_t in = Index(c, y * spec_.stride + i, x * spec_.stride + j);
+            const Pool2dSpec::Range rows = spec_.Window(y, spec_.input.height);
+            const Pool2dSpec::Range columns = spec_.Window(x, spec_.input.width);
+            std::size_t best = Index(c, rows.first, columns.first);
+            for (int i = rows.first; i < rows.last; ++i)
+              for (int j = columns.first; j < columns.last; ++j) {
+                const std::size_t in = Index(c, i, j);
                 if (input.sample(n)[in] > input.sample(n)[best]) best = in;
               }
             argmax_[n * output_.size() + out] = best;
@@ -45,14 +47,14 @@ class ReferenceMaxPool2d final : public MaxPool2d {
     return (static_cast<std::size_t>(c) * spec_.input.height + y) * spec_.input.width + x;
   }
 
-  const MaxPool2dSpec spec_;
+  const Pool2dSpec spec_;
   const Shape output_;
   std::vector<std::size_t> argmax_;  // within the sample
 };
 
 }  // namespace
 
-std::unique_ptr<MaxPool2d> MakeMaxPool2d(const MaxPool2dSpec& spec, int max_batch) {
+std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) {
   return std::make_unique<ReferenceMaxPool2d>(spec, max_batch);
 }
 

@@ -7,12 +7,13 @@
 namespace downpour::worker {
 namespace {
 
-class MaxPooling final : public UnaryLayer {
+// Op: kernels::MaxPool2d or kernels::AveragePool2d.
+template <typename Op>
+class Pooling final : public UnaryLayer {
  public:
-  MaxPooling(const kernels::MaxPool2dSpec& spec, const LayerContext& context)
-      : spec_(spec), op_(context.device.MakeMaxPool2d(spec, context.max_batch)) {}
+  Pooling(const kernels::Shape& output, std::unique_ptr<Op> op) : output_(output), op_(std::move(op)) {}
 
-  kernels::Shape output() const override { return spec_.output(); }
+  kernels::Shape output() const override { return output_; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors, kernels::TensorView output) override {
@@ -25,29 +26,55 @@ class MaxPooling final : public UnaryLayer {
     if (!input_gradient.empty()) op_->Backward(output_gradient, input_gradient);
   }
 
-  const kernels::MaxPool2dSpec spec_;
-  const std::unique_ptr<kernels::MaxPool2d> op_;
+  const kernels::Shape output_;
+  const std::unique_ptr<Op> op_;
 };
+
+absl::StatusOr<kernels::Pool2dSpec> SpecOf(const LayerContext& context) {
+  const downpour::Layer& config = context.config;
+  const std::uint32_t stride = config.has_stride() ? config.stride() : 1;
+  constexpr std::uint32_t kMaxSide = 1 << 16;
+  if (config.kernel() == 0) return LayerError(context, "kernel is 0; it needs at least 1");
+  if (stride == 0 || stride > kMaxSide) {
+    return LayerError(context, "stride is ", stride, ", not in [1, ", kMaxSide, "]");
+  }
+  if (config.pad() >= config.kernel()) {
+    return LayerError(context, "pad is ", config.pad(), ", not less than the kernel, ", config.kernel());
+  }
+  const auto side = static_cast<std::uint64_t>(std::min(context.input().height, context.input().width));
+  if (config.kernel() > side + 2 * std::uint64_t{config.pad()}) {
+    return LayerError(context, "kernel ", config.kernel(), " is larger than its input");
+  }
+  return kernels::Pool2dSpec{.input = context.input(),
+                             .kernel = static_cast<int>(config.kernel()),
+                             .stride = static_cast<int>(stride),
+                             .pad = static_cast<int>(config.pad()),
+                             .round_up = config.round_up()};
+}
+
+absl::StatusOr<AnyLayer> Make(const kernels::Pool2dSpec& spec, const LayerContext& context) {
+  const std::string& method = context.config.method();
+  if (method.empty() || method == "max") {
+    return std::make_unique<Pooling<kernels::MaxPool2d>>(spec.output(),
+                                                         context.device.MakeMaxPool2d(spec, context.max_batch));
+  }
+  if (method == "average") {
+    return std::make_unique<Pooling<kernels::AveragePool2d>>(
+        spec.output(), context.device.MakeAveragePool2d(spec, context.max_batch));
+  }
+  return LayerError(context, "unknown method '", method, "'; known are max and average");
+}
 
 }  // namespace
 
 absl::StatusOr<AnyLayer> MakePooling(const LayerContext& context) {
-  const downpour::Layer& config = context.config;
-  const std::uint32_t stride = config.has_stride() ? config.stride() : 1;
-  constexpr std::uint32_t kMaxSide = 1 << 16;
-  if (!config.method().empty() && config.method() != "max") {
-    return LayerError(context, "unknown method '", config.method(), "'; known are: max");
-  }
-  if (config.kernel() == 0) return LayerError(context, "kernel is 0; it needs at least 1");
-  if (stride == 0 || stride > kMaxSide)
-    return LayerError(context, "stride is ", stride, ", not in [1, ", kMaxSide, "]");
-  const auto side = static_cast<std::uint32_t>(std::min(context.input().height, context.input().width));
-  if (config.kernel() > side)
-    return LayerError(context, "kernel ", config.kernel(), " is larger than its input");
-  kernels::MaxPool2dSpec spec{.input = context.input(),
-                              .kernel = static_cast<int>(config.kernel()),
-                              .stride = static_cast<int>(stride)};
-  return std::make_unique<MaxPooling>(spec, context);
+  const auto spec = SpecOf(context);
+  if (!spec.ok()) return spec.status();
+  return Make(*spec, context);
+}
+
+absl::StatusOr<AnyLayer> MakeGlobalPooling(const LayerContext& context) {
+  return Make({.input = context.input(), .global = true}, context);
 }
 
 }  // namespace downpour::worker

@@ -1,10 +1,9 @@
-// Max pooling: each output is the largest value in a square window of its channel.
+// Pooling: each output is the largest value in a square window of its channel, or the mean of the window; or of all the
+// channel, in global pooling.
 //
-//   y[c][i][j] = max over u, v of x[c][i * stride + u][j * stride + v]
-//
-// Shapes: x {channels, height, width}; y {channels, (height - kernel) / stride + 1, (width - kernel) / stride
-// + 1}, rounded down: what is left over at the edges is not looked at. No parameters. Gradient: dy goes to
-// the place of the maximum, the first where several are equal. Keys: kernel, stride, method.
+// Shapes: x {channels, height, width}; y {channels, rows, columns} as kernels/pool2d_spec.h says, or {channels, 1, 1}.
+// No parameters. Gradient: dy goes to the place of the maximum, the first where several are equal; or to all of the
+// window, to each its share. Keys: kernel, stride, pad, round_up, method; of global pooling, method.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -13,5 +12,6 @@
 namespace downpour::worker {
 
 absl::StatusOr<AnyLayer> MakePooling(const LayerContext& context);
+absl::StatusOr<AnyLayer> MakeGlobalPooling(const LayerContext& context);
 
 }  // namespace downpour::worker

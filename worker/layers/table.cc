@@ -25,6 +25,7 @@ constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
 
 constexpr LayerType kLayerTypes[] = {
     {"convolution", MakeConvolution},    {"pooling", MakePooling},
+    {"global_pooling", MakeGlobalPooling},
     {"inner_product", MakeInnerProduct}, {"relu", MakeRelu},
     {"leaky_relu", MakeLeakyRelu},       {"prelu", MakePrelu},
     {"elu", MakeElu},                    {"gelu", MakeGelu},

@@ -14,6 +14,7 @@
 #include "kernels/dropout.h"
 #include "kernels/eltwise.h"
 #include "kernels/euclidean_loss.h"
+#include "kernels/hinge_loss.h"
 #include "kernels/inner_product.h"
 #include "kernels/max_pool2d.h"
 #include "kernels/prelu.h"
@@ -46,6 +47,7 @@ class Device {
   virtual std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>& inputs, int max_batch) = 0;
   virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;
+  virtual std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
 };
 

@@ -392,6 +392,29 @@ TEST_CASE("softmax loss") {
   });
 }
 
+TEST_CASE("hinge loss") {
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    for (const int classes : {1, 3, 100}) {
+      for (const bool squared : {false, true}) {
+        const Shape shape{classes};
+        auto x = Values(batch * shape.size(), 1);
+        for (float& value : x) value *= 3;
+        std::vector<std::int32_t> labels(batch);
+        for (int n = 0; n < batch; ++n) labels[n] = (7 * n) % classes;
+        CheckLoss(device, reference, {x.data(), batch, shape}, {.classes = labels}, [&](Device& each) {
+          return each.MakeHingeLoss({.classes = classes, .squared = squared}, kMaxBatch);
+        });
+      }
+    }
+    auto op = device.MakeHingeLoss({.classes = 2}, kMaxBatch);
+    const float scores[] = {0.25f, -3};
+    const std::int32_t label = 0;
+    CHECK(op->Forward({scores, 1, {2}}, {.classes = {&label, 1}}).loss_sum == 0.75);
+    const float bad[] = {std::nanf(""), 0};
+    CHECK_FALSE(std::isfinite(op->Forward({bad, 1, {2}}, {.classes = {&label, 1}}).loss_sum));
+  });
+}
+
 TEST_CASE("a sample of weight 2 counts as two") {
   ForEachDevice([&](Device& device, Device&, int) {
     const float x[] = {1, -2, 3, 0.5f, 3, 0.5f};

@@ -187,6 +187,11 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "ip" type: "inner_product" outputs: 3 inputs: "trunk" }
            net { name: "loss" type: "softmax_loss" loss_weight: 2 })",
         {4}}},
+      {"hinge_loss",
+       {R"(net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "hinge_loss" })", {4}}},
+      {"hinge_loss",
+       {R"(net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "hinge_loss" squared: true })",
+        {4}}},
       {"euclidean_loss",
        {R"(net { name: "ip1" type: "inner_product" outputs: 5 } net { name: "r" type: "relu" }
            net { name: "ip2" type: "inner_product" outputs: 1 } net { name: "loss" type: "euclidean_loss" })",
@@ -497,7 +502,7 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
              Contains("'dropin'") &&
                  Contains("convolution, pooling, global_pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
-                          "sigmoid, tanh, dropout, eltwise, concat, softmax_loss, euclidean_loss"));
+                          "sigmoid, tanh, dropout, eltwise, concat, softmax_loss, hinge_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

@@ -34,6 +34,9 @@ class CpuDevice final : public Device {
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return cpu::MakeSoftmaxLoss(classes, max_batch);
   }
+  std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) override {
+    return cpu::MakeHingeLoss(spec, max_batch);
+  }
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return cpu::MakeEuclideanLoss(max_batch);
   }

@@ -32,6 +32,9 @@ class ReferenceDevice final : public Device {
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return reference::MakeSoftmaxLoss(classes, max_batch);
   }
+  std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) override {
+    return reference::MakeHingeLoss(spec, max_batch);
+  }
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return reference::MakeEuclideanLoss(max_batch);
   }

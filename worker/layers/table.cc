@@ -12,6 +12,7 @@
 #include "worker/layers/eltwise.h"
 #include "worker/layers/errors.h"
 #include "worker/layers/euclidean_loss.h"
+#include "worker/layers/hinge_loss.h"
 #include "worker/layers/inner_product.h"
 #include "worker/layers/pooling.h"
 #include "worker/layers/prelu.h"
@@ -32,7 +33,8 @@ constexpr LayerType kLayerTypes[] = {
     {"sigmoid", MakeSigmoid},            {"tanh", MakeTanh},
     {"dropout", MakeDropout},
     {"eltwise", MakeEltwise, 2, kAny},   {"concat", MakeConcat, 2, kAny},
-    {"softmax_loss", MakeSoftmaxLoss},   {"euclidean_loss", MakeEuclideanLoss},
+    {"softmax_loss", MakeSoftmaxLoss},   {"hinge_loss", MakeHingeLoss},
+    {"euclidean_loss", MakeEuclideanLoss},
 };
 
 }  // namespace

@@ -7,8 +7,8 @@
 
 namespace downpour::kernels {
 
-// Output side: (side + 2 * pad - kernel) / stride + 1, rounded down; or up, without a last window that would begin beyond
-// the input. `kernel` must not exceed side + 2 * pad, and `pad` must be less than it.
+// Output side: (side + 2 * pad - kernel) / stride + 1, rounded down; or up, without a last window that would begin
+// beyond the input. `kernel` must not exceed side + 2 * pad, and `pad` must be less than it.
 struct Pool2dSpec {
   Shape input;
   int kernel = 0;

@@ -91,7 +91,8 @@ class UnaryLayer : public Layer {
                         kernels::TensorView input_gradient) = 0;
 };
 
-// One of the last layers of a net, which takes one input. The same rules; targets are classes in [0, classes()), or numbers.
+// One of the last layers of a net, which takes one input. The same rules; targets are classes in [0, classes()), or
+// numbers.
 class Loss {
  public:
   virtual ~Loss() = default;

@@ -39,8 +39,8 @@ class Evaluations {
   // once, and none where there is data.test, which is the same for all and measured of the servers' parameters.
   std::optional<Evaluation> OfWorkers(const std::vector<WorkerStatus>& workers, Evaluation now);
 
-  // Payload bytes that servers have sent for measuring. Any thread.
-  uint64_t fetched_bytes() const { return evaluator_->fetched_bytes(); }
+  // Payload bytes that servers have sent for measuring; none while they are sending. Any thread.
+  std::optional<uint64_t> fetched_bytes() const { return evaluator_->fetched_bytes(); }
 
   // The parameters that were measured last, if any were.
   bool has_model() const { return !values_.empty(); }

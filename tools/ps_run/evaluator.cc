@@ -89,9 +89,11 @@ absl::StatusOr<std::vector<float>> Evaluator::Fetch() {
     if (stopped_) client->Cancel(absl::CancelledError("the run ends"));
     client_ = client;
   }
+  fetching_ = true;
   client->StartFetch({});
   absl::Status status = client->Install();
   if (status.ok()) fetched_bytes_ += client->parameters().size_bytes();
+  fetching_ = false;
   if (status.ok()) status = client->Leave(DONE, "", {});
   {
     std::lock_guard lock(mutex_);

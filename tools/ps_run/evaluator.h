@@ -36,8 +36,10 @@ class Evaluator {
   // Gives up what is under way, and waits for it to end; nothing can be started afterwards.
   void Stop();
 
-  // Payload bytes that servers have sent for measuring. Any thread.
-  uint64_t fetched_bytes() const { return fetched_bytes_; }
+  // Payload bytes that servers have sent for measuring; none while they are sending. Any thread.
+  std::optional<uint64_t> fetched_bytes() const {
+    return fetching_ ? std::nullopt : std::optional<uint64_t>(fetched_bytes_);
+  }
 
   bool has_samples() const { return samples_.has_value(); }
   // Whether labels are classes, so that there is an accuracy.
@@ -63,6 +65,7 @@ class Evaluator {
 
   std::atomic<bool> stopped_ = false;
   std::atomic<uint64_t> fetched_bytes_ = 0;
+  std::atomic<bool> fetching_ = false;
   std::mutex mutex_;
   worker::PsClient* client_ = nullptr;  // while a fetch is under way; protected by mutex_
 };

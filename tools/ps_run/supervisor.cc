@@ -35,10 +35,15 @@ constexpr milliseconds kStopGrace{5000};
 constexpr int kUnanswered = 10;  // reads in a row that failed before it is told
 constexpr char kShareIsGone[] = "; its share of the parameters is gone with it, so the job has to begin again";
 
-// Never less than `before`: a fetch of the evaluator's may be counted by a server before it is by the evaluator.
-Traffic TrafficOf(const JobStatus& status, uint64_t evaluators, const Traffic& before) {
-  return {.to_servers = status.received_bytes,
-          .from_servers = std::max(before.from_servers, status.sent_bytes - std::min(status.sent_bytes, evaluators))};
+// evaluators: what servers have sent to the evaluator, where it fetched nothing while they were asked. Otherwise there is
+// no telling how much of it they have counted, and what was sent to workers stays as it was `before`.
+Traffic TrafficOf(const JobStatus& status, std::optional<uint64_t> evaluators, const Traffic& before) {
+  Traffic traffic{.to_servers = status.received_bytes, .from_servers = before.from_servers};
+  if (evaluators) {
+    const uint64_t sent = status.sent_bytes - std::min(status.sent_bytes, *evaluators);
+    traffic.from_servers = std::max(before.from_servers, sent);
+  }
+  return traffic;
 }
 
 std::string LogTail(const Child& child) {
@@ -312,7 +317,9 @@ void Supervisor::WatchWorkers() {
 }
 
 void Supervisor::ReadStatus() {
+  std::optional<uint64_t> fetched = evaluations_->fetched_bytes();
   absl::StatusOr<JobStatus> status = reader_->Read();
+  if (fetched != evaluations_->fetched_bytes()) fetched = std::nullopt;
   if (!status.ok()) {
     // A server that is merely busy answers the next time; one that ended is noticed as a child, unless somebody else
     // started it, or the worker in which it lives.
@@ -342,7 +349,7 @@ void Supervisor::ReadStatus() {
     for (const WorkerStatus& worker : outcome_.status.workers) longest = std::max(longest, worker.report().seconds());
     training_began_ = Clock::now() - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(longest));
   }
-  outcome_.traffic = TrafficOf(outcome_.status, evaluations_->fetched_bytes(), outcome_.traffic);
+  outcome_.traffic = TrafficOf(outcome_.status, fetched, outcome_.traffic);
   if (const auto held_out = evaluations_->OfWorkers(outcome_.status.workers, Now())) AddEvaluation(*held_out);
   for (const WorkerStatus& worker : outcome_.status.workers) {
     if (worker.state() != WorkerStatus::FINISHED || worker.partition() >= outcome_.finished.size()) continue;
@@ -444,6 +451,7 @@ void Supervisor::FinalEvaluation() {
   };
   turn_until_measured();
   if (stop_signal_ != 0 || orphaned_ || server_lost_) return;
+  if (reader_) ReadStatus();  // with all that was sent
   evaluations_->StartLast(Now());
   turn_until_measured();
 }

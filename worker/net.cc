@@ -60,7 +60,6 @@ absl::Status TooLarge(int max_batch) {
 }  // namespace
 
 struct Net::Stage {
-  std::string name;
   std::vector<int> inputs;  // stages before it, or kSamples
   std::unique_ptr<Layer> layer;
   std::vector<std::size_t> parameters;  // indices into Net::parameters_
@@ -166,8 +165,7 @@ absl::Status Net::AddHead(Head head) {
 
 void Net::AddStage(const std::string& name, std::vector<int> inputs, std::unique_ptr<Layer> layer) {
   outputs_.push_back({name, layer->output()});
-  Stage stage{.name = name,
-              .inputs = std::move(inputs),
+  Stage stage{.inputs = std::move(inputs),
               .layer = std::move(layer),
               .output = kernels::AlignedBuffer(max_batch_ * outputs_.back().shape.size())};
   stage.specs = stage.layer->parameters();
@@ -209,7 +207,7 @@ void Net::MakeGradients() {
 }
 
 LayerInput Net::DescriptionOf(int input) const {
-  return {input == kSamples ? "the input" : absl::StrCat("layer ", stages_[input].name), ShapeOf(input)};
+  return {input == kSamples ? "the input" : absl::StrCat("layer ", outputs_[input].layer), ShapeOf(input)};
 }
 
 const kernels::Shape& Net::ShapeOf(int input) const {

@@ -21,7 +21,6 @@
 namespace downpour::worker {
 
 class Layer;
-struct GraphNode;
 struct LayerInput;
 
 // A tensor within the flat vector of parameters.

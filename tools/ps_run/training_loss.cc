@@ -1,7 +1,5 @@
 #include "tools/ps_run/training_loss.h"
 
-#include <cmath>
-
 #include "absl/strings/str_format.h"
 
 namespace downpour::run {

@@ -1,0 +1,39 @@
+// A loss that is one op of a device: kernels::SoftmaxLoss, HingeLoss or EuclideanLoss.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "worker/layers/errors.h"
+#include "worker/layers/layer.h"
+
+namespace downpour::worker {
+
+template <typename Op>
+class OpLoss final : public Loss {
+ public:
+  OpLoss(int classes, std::unique_ptr<Op> op) : classes_(classes), op_(std::move(op)) {}
+
+  int classes() const override { return classes_; }
+
+  kernels::LossResult Forward(kernels::ConstTensorView input, const kernels::Targets& targets) override {
+    return op_->Forward(input, targets);
+  }
+
+  void Backward(float scale, const kernels::Targets& targets, kernels::TensorView input_gradient) override {
+    op_->Backward(scale, targets, input_gradient);
+  }
+
+ private:
+  const int classes_;
+  const std::unique_ptr<Op> op_;
+};
+
+// kInvalidArgument where the input is not one score for each class.
+inline absl::Status CheckScores(const LayerContext& context) {
+  if (context.input().height == 1 && context.input().width == 1) return absl::OkStatus();
+  return LayerError(context, "needs one score for each class; put an inner_product before it");
+}
+
+}  // namespace downpour::worker

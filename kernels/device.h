@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/activation.h"
 #include "kernels/average_pool2d.h"
+#include "kernels/buffer.h"
 #include "kernels/concat.h"
 #include "kernels/conv2d.h"
 #include "kernels/dropout.h"
@@ -17,15 +18,20 @@
 #include "kernels/hinge_loss.h"
 #include "kernels/inner_product.h"
 #include "kernels/max_pool2d.h"
+#include "kernels/mirror.h"
 #include "kernels/prelu.h"
+#include "kernels/recording.h"
 #include "kernels/relu.h"
 #include "kernels/softmax_loss.h"
 #include "kernels/tensor_view.h"
 
 namespace downpour::kernels {
 
-// Any thread may call. Each op made is a plan for one shape and batches up to `max_batch`, with all its
-// scratch memory; one thread at a time may run it. The device must outlive its ops.
+// Any thread may make ops. Each is a plan for one shape and batches up to `max_batch`, with all its scratch memory; one
+// thread at a time may run it. The device must outlive what it made.
+//
+// All memory that ops are given is the device's: buffers or mirrors that it made, or memory of the host's where the
+// device computes there. Ops may return before they are done; they are done in the order in which they were asked for.
 //
 // What a spec asks must be possible (an op's header says what is): layers check that beforehand, with better
 // words.
@@ -34,6 +40,17 @@ class Device {
   virtual ~Device() = default;
 
   virtual std::string_view name() const = 0;
+
+  // Throws std::bad_alloc.
+  virtual Buffer MakeBuffer(std::size_t floats) = 0;
+  virtual std::unique_ptr<Mirror> MakeMirror(std::size_t bytes) = 0;
+  virtual std::unique_ptr<Recording> MakeRecording() = 0;
+
+  // Until all that was asked for is done.
+  virtual void Wait() = 0;
+
+  // to += scale * from
+  virtual void Axpy(float scale, std::span<const float> from, std::span<float> to) = 0;
 
   virtual std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) = 0;

@@ -4,8 +4,10 @@
 #include <catch2/catch.hpp>
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace downpour::kernels {
@@ -36,12 +38,52 @@ std::vector<float> Values(std::size_t size, int seed) {
 // What an op must overwrite.
 std::vector<float> Rubbish(std::size_t size) { return std::vector<float>(size, std::nanf("")); }
 
+// A batch in a device's memory, or one vector of parameters.
+class Tensor {
+ public:
+  Tensor(Device& device, std::vector<float> values, int batch, Shape shape)
+      : values_(std::move(values)), mirror_(device.MakeMirror(values_.size() * sizeof(float))) {
+    const std::span<const float> imported = mirror_->Import(std::span<const float>(values_));
+    view_ = {const_cast<float*>(imported.data()), batch, shape};
+  }
+  Tensor(Device& device, std::vector<float> values) : Tensor(device, values, 1, {static_cast<int>(values.size())}) {}
+
+  operator TensorView() const { return view_; }
+  operator ConstTensorView() const { return view_; }
+  float* data() const { return view_.data; }
+  std::vector<float> Get() const {
+    const std::span<const float> values = mirror_->ToHost(std::span<const float>(view_.data, values_.size()));
+    return {values.begin(), values.end()};
+  }
+
+ private:
+  std::vector<float> values_;
+  std::unique_ptr<Mirror> mirror_;
+  TensorView view_;
+};
+
+using Results = std::vector<std::vector<float>>;
+
+Results ValuesOf(const std::vector<Tensor>& tensors) {
+  Results results;
+  for (const Tensor& tensor : tensors) results.push_back(tensor.Get());
+  return results;
+}
+
 void RequireClose(const std::vector<float>& a, const std::vector<float>& b) {
   REQUIRE(a.size() == b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (!(std::abs(a[i] - b[i]) <= 1e-4f * (1 + std::abs(b[i])))) {
       FAIL("at " << i << ": " << a[i] << " instead of " << b[i]);
     }
+  }
+}
+
+void RequireClose(const Results& a, const Results& b) {
+  REQUIRE(a.size() == b.size());
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    INFO("result " << k);
+    RequireClose(a[k], b[k]);
   }
 }
 
@@ -78,23 +120,25 @@ TEST_CASE("convolution") {
                     << " pad " << spec.pad);
       const auto x = Values(batch * spec.input.size(), 1), w = Values(spec.weight_count(), 2);
       const auto b = Values(spec.outputs, 3), dy = Values(batch * spec.output().size(), 4);
-      std::vector<std::vector<float>> results[2];
-      int which = 0;
-      for (Device* each : {&device, &reference}) {
-        auto op = each->MakeConv2d(spec, kMaxBatch);
-        const ConstTensorView input{x.data(), batch, spec.input},
-            output_gradient{dy.data(), batch, spec.output()};
-        auto y = Rubbish(dy.size()), dx = Rubbish(x.size()), dw = Rubbish(w.size()), db = Rubbish(b.size());
-        op->Forward(input, w.data(), b.data(), {y.data(), batch, spec.output()});
-        op->BackwardWeights(input, output_gradient, dw.data(), db.data());
-        op->BackwardData(output_gradient, w.data(), {dx.data(), batch, spec.input});
+      const auto run = [&](Device& each) {
+        auto op = each.MakeConv2d(spec, kMaxBatch);
+        const Tensor input(each, x, batch, spec.input), weights(each, w), bias(each, b);
+        const Tensor output_gradient(each, dy, batch, spec.output());
+        std::vector<Tensor> all;
+        all.emplace_back(each, Rubbish(dy.size()), batch, spec.output());
+        all.emplace_back(each, Rubbish(w.size()));
+        all.emplace_back(each, Rubbish(b.size()));
+        all.emplace_back(each, Rubbish(x.size()), batch, spec.input);
+        op->Forward(input, weights.data(), bias.data(), all[0]);
+        op->BackwardWeights(input, output_gradient, all[1].data(), all[2].data());
+        op->BackwardData(output_gradient, weights.data(), all[3]);
         // A second time, on what the first has left in the scratch memory.
-        auto again = Rubbish(y.size());
-        op->Forward(input, w.data(), b.data(), {again.data(), batch, spec.output()});
-        REQUIRE(again == y);
-        results[which++] = {y, dw, db, dx};
-      }
-      for (std::size_t i = 0; i < results[0].size(); ++i) RequireClose(results[0][i], results[1][i]);
+        const Tensor again(each, Rubbish(dy.size()), batch, spec.output());
+        op->Forward(input, weights.data(), bias.data(), again);
+        REQUIRE(again.Get() == all[0].Get());
+        return ValuesOf(all);
+      };
+      RequireClose(run(device), run(reference));
     }
   });
 }
@@ -130,18 +174,16 @@ void CheckPooling(Make make) {
       auto x = Values(batch * spec.input.size(), 1);
       for (float& value : x) value = std::round(value * 3) - 4;  // with equals, and none above the padding's 0
       const auto dy = Values(batch * spec.output().size(), 2);
-      std::vector<float> results[2][2];
-      int which = 0;
-      for (Device* each : {&device, &reference}) {
-        auto op = make(*each, spec);
-        auto y = Rubbish(dy.size()), dx = Rubbish(x.size());
-        op->Forward({x.data(), batch, spec.input}, {y.data(), batch, spec.output()});
-        op->Backward({dy.data(), batch, spec.output()}, {dx.data(), batch, spec.input});
-        results[which][0] = y;
-        results[which++][1] = dx;
-      }
-      RequireClose(results[0][0], results[1][0]);
-      RequireClose(results[0][1], results[1][1]);
+      const auto run = [&](Device& each) {
+        auto op = make(each, spec);
+        std::vector<Tensor> all;
+        all.emplace_back(each, Rubbish(dy.size()), batch, spec.output());
+        all.emplace_back(each, Rubbish(x.size()), batch, spec.input);
+        op->Forward(Tensor(each, x, batch, spec.input), all[0]);
+        op->Backward(Tensor(each, dy, batch, spec.output()), all[1]);
+        return ValuesOf(all);
+      };
+      RequireClose(run(device), run(reference));
     }
   });
 }
@@ -185,17 +227,20 @@ TEST_CASE("inner product") {
       const Shape in{spec.inputs}, out{spec.outputs};
       const auto x = Values(batch * in.size(), 1), w = Values(in.size() * out.size(), 2);
       const auto b = Values(out.size(), 3), dy = Values(batch * out.size(), 4);
-      std::vector<std::vector<float>> results[2];
-      int which = 0;
-      for (Device* each : {&device, &reference}) {
-        auto op = each->MakeInnerProduct(spec, kMaxBatch);
-        auto y = Rubbish(dy.size()), dx = Rubbish(x.size()), dw = Rubbish(w.size()), db = Rubbish(b.size());
-        op->Forward({x.data(), batch, in}, w.data(), b.data(), {y.data(), batch, out});
-        op->BackwardWeights({x.data(), batch, in}, {dy.data(), batch, out}, dw.data(), db.data());
-        op->BackwardData({dy.data(), batch, out}, w.data(), {dx.data(), batch, in});
-        results[which++] = {y, dw, db, dx};
-      }
-      for (std::size_t i = 0; i < results[0].size(); ++i) RequireClose(results[0][i], results[1][i]);
+      const auto run = [&](Device& each) {
+        auto op = each.MakeInnerProduct(spec, kMaxBatch);
+        const Tensor input(each, x, batch, in), weights(each, w), bias(each, b), output_gradient(each, dy, batch, out);
+        std::vector<Tensor> all;
+        all.emplace_back(each, Rubbish(dy.size()), batch, out);
+        all.emplace_back(each, Rubbish(w.size()));
+        all.emplace_back(each, Rubbish(b.size()));
+        all.emplace_back(each, Rubbish(x.size()), batch, in);
+        op->Forward(input, weights.data(), bias.data(), all[0]);
+        op->BackwardWeights(input, output_gradient, all[1].data(), all[2].data());
+        op->BackwardData(output_gradient, weights.data(), all[3]);
+        return ValuesOf(all);
+      };
+      RequireClose(run(device), run(reference));
     }
   });
 }
@@ -205,17 +250,18 @@ TEST_CASE("relu") {
     const Shape shape{3, 5, 7};
     const auto x = Values(batch * shape.size(), 1), dy = Values(batch * shape.size(), 2);
     auto op = device.MakeRelu(shape, kMaxBatch);
-    auto y = Rubbish(x.size()), dx = Rubbish(x.size());
-    op->Forward({x.data(), batch, shape}, {y.data(), batch, shape});
-    op->Backward({y.data(), batch, shape}, {dy.data(), batch, shape}, {dx.data(), batch, shape});
+    const Tensor output(device, Rubbish(x.size()), batch, shape);
+    const Tensor input_gradient(device, Rubbish(x.size()), batch, shape);
+    op->Forward(Tensor(device, x, batch, shape), output);
+    op->Backward(output, Tensor(device, dy, batch, shape), input_gradient);
+    const auto y = output.Get(), dx = input_gradient.Get();
     for (std::size_t i = 0; i < x.size(); ++i) {
       REQUIRE(y[i] == std::max(x[i], 0.0f));
       REQUIRE(dx[i] == (x[i] > 0 ? dy[i] : 0));
     }
-    const float bad = std::nanf("");
-    float out = 0;
-    op->Forward({&bad, 1, {1}}, {&out, 1, {1}});
-    REQUIRE(std::isnan(out));
+    const Tensor out(device, {0});
+    op->Forward(Tensor(device, Rubbish(1)), out);
+    REQUIRE(std::isnan(out.Get()[0]));
   });
 }
 
@@ -232,24 +278,18 @@ TEST_CASE("activations") {
       const auto dy = Values(x.size(), 2);
       const auto run = [&](Device& each) {
         auto op = each.MakeActivation({function, 0.3f}, shape, kMaxBatch);
-        std::vector<std::vector<float>> all(2, Rubbish(x.size()));
-        const ConstTensorView input{x.data(), batch, shape};
-        const TensorView output{all[0].data(), batch, shape};
-        op->Forward(input, output);
-        op->Backward(input, output, {dy.data(), batch, shape}, {all[1].data(), batch, shape});
-        return all;
+        const Tensor input(each, x, batch, shape);
+        std::vector<Tensor> all;
+        for (int k = 0; k < 2; ++k) all.emplace_back(each, Rubbish(x.size()), batch, shape);
+        op->Forward(input, all[0]);
+        op->Backward(input, all[0], Tensor(each, dy, batch, shape), all[1]);
+        return ValuesOf(all);
       };
-      const auto seen = run(device), expected = run(reference);
-      for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
+      RequireClose(run(device), run(reference));
+      const Tensor out(device, {0});
+      device.MakeActivation({function, 0.3f}, {1}, 1)->Forward(Tensor(device, Rubbish(1)), out);
+      CHECK(std::isnan(out.Get()[0]));
     });
-    for (const DeviceType& type : DeviceTypes()) {
-      auto device = type.make({});
-      if (!device.ok()) continue;
-      const float bad = std::nanf("");
-      float out = 0;
-      (*device)->MakeActivation({function, 0.3f}, {1}, 1)->Forward({&bad, 1, {1}}, {&out, 1, {1}});
-      CHECK(std::isnan(out));
-    }
   }
 }
 
@@ -259,15 +299,16 @@ TEST_CASE("prelu") {
     const auto x = Values(batch * shape.size(), 1), dy = Values(batch * shape.size(), 2), slopes = Values(3, 3);
     const auto run = [&](Device& each) {
       auto op = each.MakePrelu(shape, kMaxBatch);
-      std::vector<std::vector<float>> all = {Rubbish(x.size()), Rubbish(x.size()), Rubbish(3)};
-      const ConstTensorView input{x.data(), batch, shape}, gradient{dy.data(), batch, shape};
-      op->Forward(input, slopes.data(), {all[0].data(), batch, shape});
-      op->BackwardData(input, slopes.data(), gradient, {all[1].data(), batch, shape});
+      const Tensor input(each, x, batch, shape), gradient(each, dy, batch, shape), parameters(each, slopes);
+      std::vector<Tensor> all;
+      for (int k = 0; k < 2; ++k) all.emplace_back(each, Rubbish(x.size()), batch, shape);
+      all.emplace_back(each, Rubbish(3));
+      op->Forward(input, parameters.data(), all[0]);
+      op->BackwardData(input, parameters.data(), gradient, all[1]);
       op->BackwardSlopes(input, gradient, all[2].data());
-      return all;
+      return ValuesOf(all);
     };
-    const auto seen = run(device), expected = run(reference);
-    for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
+    RequireClose(run(device), run(reference));
   });
 }
 
@@ -277,9 +318,11 @@ TEST_CASE("dropout") {
     ForEachDevice([&](Device& device, Device& reference, int batch) {
       const auto x = Values(batch * shape.size(), 1);
       const auto run = [&](Device& each, std::uint64_t seed) {
-        auto y = Rubbish(x.size());
-        each.MakeDropout(rate, shape, kMaxBatch)->Apply(seed, {x.data(), batch, shape}, {y.data(), batch, shape});
-        return y;
+        const Tensor to(each, Rubbish(x.size()), batch, shape);
+        auto mirror = each.MakeMirror(sizeof(seed));
+        const auto at = mirror->Import(std::span<const std::uint64_t>(&seed, 1));
+        each.MakeDropout(rate, shape, kMaxBatch)->Apply(at.data(), Tensor(each, x, batch, shape), to);
+        return to.Get();
       };
       const auto seen = run(device, 7);
       RequireClose(seen, run(reference, 7));
@@ -306,20 +349,18 @@ TEST_CASE("eltwise") {
           x[k][3] = 0.5f;  // the same for all
         }
         const auto dy = Values(size, 9);
-        std::vector<ConstTensorView> inputs;
-        for (const auto& values : x) inputs.push_back({values.data(), batch, shape});
         const auto run = [&](Device& each) {
           auto op = each.MakeEltwise(operation, shape, kMaxBatch);
-          std::vector<std::vector<float>> all(1 + count, Rubbish(size));
-          const TensorView output{all[0].data(), batch, shape};
-          op->Forward(inputs, output);
-          for (std::size_t k = 0; k < count; ++k) {
-            op->Backward(inputs, output, {dy.data(), batch, shape}, k, {all[1 + k].data(), batch, shape});
-          }
-          return all;
+          std::vector<Tensor> from, all;
+          for (const auto& values : x) from.emplace_back(each, values, batch, shape);
+          for (std::size_t k = 0; k < 1 + count; ++k) all.emplace_back(each, Rubbish(size), batch, shape);
+          const std::vector<ConstTensorView> inputs(from.begin(), from.end());
+          const Tensor output_gradient(each, dy, batch, shape);
+          op->Forward(inputs, all[0]);
+          for (std::size_t k = 0; k < count; ++k) op->Backward(inputs, all[0], output_gradient, k, all[1 + k]);
+          return ValuesOf(all);
         };
-        const auto seen = run(device), expected = run(reference);
-        for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
+        RequireClose(run(device), run(reference));
       });
     }
   }
@@ -330,47 +371,74 @@ TEST_CASE("concat") {
   const Shape whole{8, 2, 5};
   ForEachDevice([&](Device& device, Device& reference, int batch) {
     std::vector<std::vector<float>> x;
-    std::vector<ConstTensorView> inputs;
     for (const Shape& shape : shapes) x.push_back(Values(batch * shape.size(), shape.channels));
-    for (std::size_t k = 0; k < x.size(); ++k) inputs.push_back({x[k].data(), batch, shapes[k]});
     const auto dy = Values(batch * whole.size(), 9);
     const auto run = [&](Device& each) {
       auto op = each.MakeConcat(shapes, kMaxBatch);
-      std::vector<std::vector<float>> all = {Rubbish(batch * whole.size())};
-      op->Forward(inputs, {all[0].data(), batch, whole});
+      std::vector<Tensor> from, all;
+      for (std::size_t k = 0; k < x.size(); ++k) from.emplace_back(each, x[k], batch, shapes[k]);
+      all.emplace_back(each, Rubbish(batch * whole.size()), batch, whole);
+      op->Forward(std::vector<ConstTensorView>(from.begin(), from.end()), all[0]);
+      const Tensor output_gradient(each, dy, batch, whole);
       int first_channel = 0;
       for (const Shape& shape : shapes) {
-        all.push_back(Rubbish(batch * shape.size()));
-        op->Backward({dy.data(), batch, whole}, first_channel, {all.back().data(), batch, shape});
+        all.emplace_back(each, Rubbish(batch * shape.size()), batch, shape);
+        op->Backward(output_gradient, first_channel, all.back());
         first_channel += shape.channels;
       }
-      return all;
+      return ValuesOf(all);
     };
-    const auto seen = run(device), expected = run(reference);
-    for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k]);
+    RequireClose(run(device), run(reference));
   });
+}
+
+// Labels in a device's memory.
+class ImportedTargets {
+ public:
+  ImportedTargets(Device& device, const Targets& targets) {
+    for (auto& mirror : mirrors_) mirror = device.MakeMirror(4096);
+    targets_ = {mirrors_[0]->Import(targets.classes), mirrors_[1]->Import(targets.numbers),
+                mirrors_[2]->Import(targets.weights)};
+  }
+  const Targets& operator*() const { return targets_; }
+
+ private:
+  std::unique_ptr<Mirror> mirrors_[3];
+  Targets targets_;
+};
+
+LossResult LossOf(Device& device, LossOp& op, std::vector<float> values, int batch, const Targets& targets) {
+  const Shape shape{static_cast<int>(values.size()) / batch};
+  const Tensor input(device, std::move(values), batch, shape);
+  const ImportedTargets imported(device, targets);
+  op.Forward(input, *imported);
+  return op.Result();
 }
 
 // One loss on both devices, with all samples alike and with weights of their own, of which some are 0.
 template <typename Make>
-void CheckLoss(Device& device, Device& reference, ConstTensorView x, Targets targets, Make make) {
-  std::vector<float> weights(x.batch);
-  for (int n = 0; n < x.batch; ++n) weights[n] = 0.5f * static_cast<float>(n % 4);
+void CheckLoss(Device& device, Device& reference, const std::vector<float>& x, int batch, Targets targets, Make make) {
+  const Shape shape{static_cast<int>(x.size()) / batch};
+  std::vector<float> weights(batch);
+  for (int n = 0; n < batch; ++n) weights[n] = 0.5f * static_cast<float>(n % 4);
   for (const bool weighted : {false, true}) {
     if (weighted) targets.weights = weights;
-    const auto run = [&](Device& each, std::vector<float>& gradient) {
+    const auto run = [&](Device& each, std::vector<float>* gradient) {
       auto op = make(each);
-      const LossResult result = op->Forward(x, targets);
-      op->Backward(0.5f, targets, {gradient.data(), x.batch, x.shape});
-      return result;
+      const ImportedTargets imported(each, targets);
+      const Tensor input(each, x, batch, shape), to(each, Rubbish(x.size()), batch, shape);
+      op->Forward(input, *imported);
+      op->Backward(0.5f, *imported, to);
+      *gradient = to.Get();
+      return op->Result();
     };
-    std::vector<float> gradients[2] = {Rubbish(x.size()), Rubbish(x.size())};
-    const LossResult result = run(device, gradients[0]);
-    const LossResult expected = run(reference, gradients[1]);
+    std::vector<float> gradient, expected_gradient;
+    const LossResult result = run(device, &gradient);
+    const LossResult expected = run(reference, &expected_gradient);
     CHECK(result.loss_sum == Approx(expected.loss_sum).epsilon(1e-5).margin(1e-6));
     CHECK(result.correct == expected.correct);
     CHECK(result.weight == expected.weight);
-    RequireClose(gradients[0], gradients[1]);
+    RequireClose(gradient, expected_gradient);
   }
 }
 
@@ -382,13 +450,12 @@ TEST_CASE("softmax loss") {
       for (float& value : x) value *= 40;
       std::vector<std::int32_t> labels(batch);
       for (int n = 0; n < batch; ++n) labels[n] = (7 * n) % classes;
-      CheckLoss(device, reference, {x.data(), batch, shape}, {.classes = labels},
+      CheckLoss(device, reference, x, batch, {.classes = labels},
                 [&](Device& each) { return each.MakeSoftmaxLoss(classes, kMaxBatch); });
     }
     auto op = device.MakeSoftmaxLoss(2, kMaxBatch);
-    const float bad[] = {std::nanf(""), 0};
     const std::int32_t label = 1;
-    CHECK_FALSE(std::isfinite(op->Forward({bad, 1, {2}}, {.classes = {&label, 1}}).loss_sum));
+    CHECK_FALSE(std::isfinite(LossOf(device, *op, {std::nanf(""), 0}, 1, {.classes = {&label, 1}}).loss_sum));
   });
 }
 
@@ -401,28 +468,27 @@ TEST_CASE("hinge loss") {
         for (float& value : x) value *= 3;
         std::vector<std::int32_t> labels(batch);
         for (int n = 0; n < batch; ++n) labels[n] = (7 * n) % classes;
-        CheckLoss(device, reference, {x.data(), batch, shape}, {.classes = labels}, [&](Device& each) {
+        CheckLoss(device, reference, x, batch, {.classes = labels}, [&](Device& each) {
           return each.MakeHingeLoss({.classes = classes, .squared = squared}, kMaxBatch);
         });
       }
     }
     auto op = device.MakeHingeLoss({.classes = 2}, kMaxBatch);
-    const float scores[] = {0.25f, -3};
     const std::int32_t label = 0;
-    CHECK(op->Forward({scores, 1, {2}}, {.classes = {&label, 1}}).loss_sum == 0.75);
-    const float bad[] = {std::nanf(""), 0};
-    CHECK_FALSE(std::isfinite(op->Forward({bad, 1, {2}}, {.classes = {&label, 1}}).loss_sum));
+    CHECK(LossOf(device, *op, {0.25f, -3}, 1, {.classes = {&label, 1}}).loss_sum == 0.75);
+    CHECK_FALSE(std::isfinite(LossOf(device, *op, {std::nanf(""), 0}, 1, {.classes = {&label, 1}}).loss_sum));
   });
 }
 
 TEST_CASE("a sample of weight 2 counts as two") {
   ForEachDevice([&](Device& device, Device&, int) {
-    const float x[] = {1, -2, 3, 0.5f, 3, 0.5f};
+    const std::vector<float> x = {1, -2, 3, 0.5f, 3, 0.5f};
     const std::int32_t labels[] = {1, 0, 0};
     const float weights[] = {1, 2};
     auto op = device.MakeSoftmaxLoss(2, kMaxBatch);
-    const LossResult twice = op->Forward({x, 3, {2}}, {.classes = labels});
-    const LossResult weighted = op->Forward({x, 2, {2}}, {.classes = {labels, 2}, .weights = weights});
+    const LossResult twice = LossOf(device, *op, x, 3, {.classes = labels});
+    const Targets targets{.classes = {labels, 2}, .weights = weights};
+    const LossResult weighted = LossOf(device, *op, {x.begin(), x.begin() + 4}, 2, targets);
     CHECK(weighted.loss_sum == Approx(twice.loss_sum));
     CHECK(weighted.correct == twice.correct);
     CHECK(weighted.weight == 3);
@@ -433,14 +499,15 @@ TEST_CASE("euclidean loss") {
   ForEachDevice([&](Device& device, Device& reference, int batch) {
     const auto x = Values(batch, 1);
     const auto numbers = Values(batch, 2);
-    CheckLoss(device, reference, {x.data(), batch, {1}}, {.numbers = numbers},
+    CheckLoss(device, reference, x, batch, {.numbers = numbers},
               [&](Device& each) { return each.MakeEuclideanLoss(kMaxBatch); });
     auto op = device.MakeEuclideanLoss(kMaxBatch);
-    const float value = 5, number = 2;
-    float gradient = 0;
-    CHECK(op->Forward({&value, 1, {1}}, {.numbers = {&number, 1}}).loss_sum == 4.5);
-    op->Backward(0.5f, {.numbers = {&number, 1}}, {&gradient, 1, {1}});
-    CHECK(gradient == 1.5f);
+    const float number = 2;
+    CHECK(LossOf(device, *op, {5}, 1, {.numbers = {&number, 1}}).loss_sum == 4.5);
+    const Tensor gradient(device, Rubbish(1));
+    const ImportedTargets imported(device, {.numbers = {&number, 1}});
+    op->Backward(0.5f, *imported, gradient);
+    CHECK(gradient.Get()[0] == 1.5f);
   });
 }
 

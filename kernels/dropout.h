@@ -10,7 +10,7 @@
 namespace downpour::kernels {
 
 // A number for each place, as if by chance: two rounds of Wellons' 32-bit mixer "lowbias32".
-[[gnu::always_inline]] inline std::uint32_t DropoutDraw(std::uint64_t seed, std::uint32_t place) {
+[[gnu::always_inline]] constexpr std::uint32_t DropoutDraw(std::uint64_t seed, std::uint32_t place) {
   std::uint32_t h = place + static_cast<std::uint32_t>(seed);
   for (int round = 0; round < 2; ++round) {
     h ^= h >> 16;
@@ -33,8 +33,9 @@ class Dropout {
  public:
   virtual ~Dropout() = default;
 
-  // Of values into outputs, and with the same seed of the outputs' gradients into the values'.
-  virtual void Apply(std::uint64_t seed, ConstTensorView from, TensorView to) = 0;
+  // Of values into outputs, and with the same seed of the outputs' gradients into the values'. The seed lies in the
+  // device's memory.
+  virtual void Apply(const std::uint64_t* seed, ConstTensorView from, TensorView to) = 0;
 };
 
 }  // namespace downpour::kernels

@@ -5,7 +5,6 @@
 #pragma once
 
 #include "kernels/loss.h"
-#include "kernels/tensor_view.h"
 
 namespace downpour::kernels {
 
@@ -14,15 +13,7 @@ struct HingeLossSpec {
   bool squared = false;
 };
 
-// Views are {classes} a sample, at most the plan's batch; the targets are classes in [0, classes).
-class HingeLoss {
- public:
-  virtual ~HingeLoss() = default;
-
-  virtual LossResult Forward(ConstTensorView scores, const Targets& targets) = 0;
-
-  // score_gradient = scale * d loss / d scores, for the last Forward's scores and targets.
-  virtual void Backward(float scale, const Targets& targets, TensorView score_gradient) = 0;
-};
+// Values are the scores, {classes} a sample; targets are classes in [0, classes).
+class HingeLoss : public LossOp {};
 
 }  // namespace downpour::kernels

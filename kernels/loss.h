@@ -1,8 +1,10 @@
-// What a net's last layer compares its values with, and what comes of it.
+// A net's last layer: what it compares its values with, and what comes of it.
 #pragma once
 
 #include <cstdint>
 #include <span>
+
+#include "kernels/tensor_view.h"
 
 namespace downpour::kernels {
 
@@ -25,6 +27,21 @@ struct LossResult {
   double loss_sum = 0;  // infinite or NaN where the values are
   double correct = 0;   // samples whose class has the highest score (the first of equals); 0 for numbers
   double weight = 0;    // of all samples
+};
+
+// Views have the plan's shape, and at most its batch; so many are the targets too.
+class LossOp {
+ public:
+  virtual ~LossOp() = default;
+
+  virtual void Forward(ConstTensorView values, const Targets& targets) = 0;
+
+  // Of the last Forward, for which it waits.
+  virtual LossResult Result() = 0;
+
+  // value_gradient = scale * d loss / d values, for the last Forward's values and targets; a scale of 1 / batch gives
+  // the gradient of the mean loss.
+  virtual void Backward(float scale, const Targets& targets, TensorView value_gradient) = 0;
 };
 
 }  // namespace downpour::kernels

@@ -17,7 +17,7 @@ struct Pool2dSpec {
   bool round_up = false;
   bool global = false;  // one window, of all rows and columns; nothing else counts
 
-  Shape output() const { return {input.channels, OutputSide(input.height), OutputSide(input.width)}; }
+  constexpr Shape output() const { return {input.channels, OutputSide(input.height), OutputSide(input.width)}; }
 
   // Rows of the input, or columns, that a window has.
   struct Range {
@@ -26,7 +26,7 @@ struct Pool2dSpec {
     int padded;  // how many there are together with those of the padding
   };
   // Of the windows at output row or column `at`, where the input has `side` rows or columns.
-  Range Window(int at, int side) const {
+  constexpr Range Window(int at, int side) const {
     if (global) return {0, side, side};
     const int first = at * stride - pad;
     const int last = std::min(first + kernel, side + pad);
@@ -34,7 +34,7 @@ struct Pool2dSpec {
   }
 
  private:
-  int OutputSide(int side) const {
+  constexpr int OutputSide(int side) const {
     if (global) return 1;
     const int steps = (side + 2 * pad - kernel + (round_up ? stride - 1 : 0)) / stride;
     return steps * stride < side + pad ? steps + 1 : steps;

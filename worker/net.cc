@@ -1,12 +1,12 @@
 #include "worker/net.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/aligned_buffer.h"
 #include "kernels/vector_ops.h"
 #include "worker/layers/filler.h"
 #include "worker/layers/layer.h"
@@ -64,7 +64,7 @@ struct Net::Stage {
   std::unique_ptr<Layer> layer;
   std::vector<std::size_t> parameters;  // indices into Net::parameters_
   std::vector<ParameterSpec> specs;
-  kernels::AlignedBuffer output;
+  kernels::Buffer output;
 
   // Pieces of what is given and kept, set anew in each call.
   std::vector<kernels::ConstTensorView> input_views;
@@ -80,7 +80,13 @@ struct Net::Head {
   std::unique_ptr<Loss> loss;
 };
 
-Net::Net(kernels::Shape sample_shape, int max_batch) : sample_shape_(sample_shape), max_batch_(max_batch) {}
+struct Net::Mirrors {
+  std::unique_ptr<kernels::Mirror> parameters, gradient, features, classes, numbers, weights, draws;
+  std::vector<std::unique_ptr<kernels::Mirror>> outputs;  // of the stages whose values were asked for
+};
+
+Net::Net(kernels::Shape sample_shape, int max_batch, kernels::Device& device)
+    : device_(device), sample_shape_(sample_shape), max_batch_(max_batch) {}
 
 Net::~Net() = default;
 
@@ -92,8 +98,8 @@ absl::StatusOr<std::unique_ptr<Net>> Net::Create(
   if (max_batch < 1) return absl::InvalidArgumentError(absl::StrCat("a net for batches of ", max_batch));
   if (layers.empty()) return absl::InvalidArgumentError("net has no layers; it needs at least a loss");
   try {
-    std::unique_ptr<Net> net(new Net(*shape, max_batch));
-    const absl::Status status = net->AddLayers(layers, device);
+    std::unique_ptr<Net> net(new Net(*shape, max_batch, device));
+    const absl::Status status = net->AddLayers(layers);
     if (!status.ok()) return status;
     return net;
   } catch (const std::bad_alloc&) {
@@ -101,8 +107,7 @@ absl::StatusOr<std::unique_ptr<Net>> Net::Create(
   }
 }
 
-absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
-                            kernels::Device& device) {
+absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers) {
   const auto order = OrderLayers(layers);
   if (!order.ok()) return order.status();
   if (sample_shape_.size() > kMaxActivations / max_batch_) return TooLarge(max_batch_);
@@ -123,7 +128,7 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
       inputs.push_back(input);
       described.push_back(DescriptionOf(input));
     }
-    absl::StatusOr<AnyLayer> made = MakeLayer({config, described, max_batch_, device});
+    absl::StatusOr<AnyLayer> made = MakeLayer({config, described, max_batch_, device_});
     if (!made.ok()) return made.status();
     if (auto* loss = std::get_if<std::unique_ptr<Loss>>(&*made)) {
       const float weight = config.has_loss_weight() ? config.loss_weight() : 1;
@@ -144,7 +149,7 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
         absl::StrCat("the net ends with ", last, ", which is no loss; add a softmax_loss or a euclidean_loss"));
   }
   if (const absl::Status status = CheckAllAreUsed(); !status.ok()) return status;
-  MakeGradients();
+  MakeMemory();
   return absl::OkStatus();
 }
 
@@ -167,7 +172,7 @@ void Net::AddStage(const std::string& name, std::vector<int> inputs, std::unique
   outputs_.push_back({name, layer->output()});
   Stage stage{.inputs = std::move(inputs),
               .layer = std::move(layer),
-              .output = kernels::AlignedBuffer(max_batch_ * outputs_.back().shape.size())};
+              .output = device_.MakeBuffer(max_batch_ * outputs_.back().shape.size())};
   stage.specs = stage.layer->parameters();
   for (const ParameterSpec& spec : stage.specs) {
     stage.parameters.push_back(parameters_.size());
@@ -196,14 +201,24 @@ absl::Status Net::CheckAllAreUsed() const {
                                                  "; all that a net computes should lead to a loss"));
 }
 
-void Net::MakeGradients() {
+void Net::MakeMemory() {
   std::vector<PlannedStage> planned;
   for (const Stage& stage : stages_) {
     planned.push_back({stage.inputs, stage.layer->output().size(), !stage.specs.empty()});
   }
   for (const Head& head : heads_) planned.push_back({{head.input}});
   plan_ = PlanGradients(planned);
-  for (const std::size_t size : plan_.buffers) gradients_.emplace_back(max_batch_ * size);
+  for (const std::size_t size : plan_.buffers) gradients_.push_back(device_.MakeBuffer(max_batch_ * size));
+  draws_.resize(stages_.size());
+  const auto mirror = [this](std::size_t values) { return device_.MakeMirror(values * sizeof(float)); };
+  mirrors_ = std::make_unique<Mirrors>();
+  mirrors_->parameters = mirror(parameter_count_);
+  mirrors_->gradient = mirror(parameter_count_);
+  mirrors_->features = mirror(max_batch_ * sample_size());
+  for (auto* each : {&mirrors_->classes, &mirrors_->numbers, &mirrors_->weights}) *each = mirror(max_batch_);
+  mirrors_->draws = device_.MakeMirror(draws_.size() * sizeof(draws_[0]));
+  mirrors_->outputs.resize(stages_.size());
+  recording_ = device_.MakeRecording();
 }
 
 LayerInput Net::DescriptionOf(int input) const {
@@ -231,20 +246,51 @@ kernels::ConstTensorView Net::Taken(int input, const Batch& batch) const {
   return {values, batch.size, ShapeOf(input)};
 }
 
-void Net::Forward(Pass pass, std::span<const float> parameters, const Batch& batch) {
-  assert(parameters.size() == parameter_count_);
+Batch Net::Import(const Batch& batch) {
   assert(batch.size >= 1 && batch.size <= max_batch_);
   assert(batch.features.size() == batch.size * sample_size());
+  Batch imported = batch;
+  imported.features = mirrors_->features->Import(batch.features);
+  imported.targets.classes = mirrors_->classes->Import(batch.targets.classes);
+  imported.targets.numbers = mirrors_->numbers->Import(batch.targets.numbers);
+  imported.targets.weights = mirrors_->weights->Import(batch.targets.weights);
+  return imported;
+}
+
+std::span<const std::uint64_t> Net::Draws(const Batch& batch) {
+  for (std::size_t i = 0; i < draws_.size(); ++i) draws_[i] = Random(batch.draw, i).Next();
+  return mirrors_->draws->Import(std::span<const std::uint64_t>(draws_));
+}
+
+void Net::Run(const Work& work) {
+  const auto run = [&] {
+    Forward(work);
+    MeasureLoss(work.batch);
+    if (work.gradient.empty()) return;
+    for (std::size_t i = heads_.size(); i-- > 0;) BackwardOfLoss(i, work.batch);
+    for (std::size_t i = stages_.size(); i-- > 0;) {
+      if (!plan_.stages[i].inputs.empty()) Backward(i, work.batch, work.gradient);
+    }
+  };
+  if (work.batch.size < max_batch_) return run();
+  const auto at = [](auto values) { return reinterpret_cast<std::uintptr_t>(values.data()); };
+  const std::array<std::uintptr_t, 4> key = {at(work.parameters), at(work.gradient), at(work.batch.features),
+                                             at(work.batch.targets.weights)};
+  recording_->Run(key, run);
+}
+
+void Net::Forward(const Work& work) {
+  assert(work.parameters.size() == parameter_count_);
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     Stage& stage = stages_[i];
     for (std::size_t t = 0; t < stage.parameters.size(); ++t) {
       const Parameter& parameter = parameters_[stage.parameters[t]];
-      stage.values[t] = parameters.subspan(parameter.offset, parameter.size);
+      stage.values[t] = work.parameters.subspan(parameter.offset, parameter.size);
     }
-    for (std::size_t k = 0; k < stage.inputs.size(); ++k) stage.input_views[k] = Taken(stage.inputs[k], batch);
-    const kernels::TensorView output{stage.output.data(), batch.size, outputs_[i].shape};
-    if (pass == Pass::kTraining) {
-      stage.layer->ForwardInTraining(stage.input_views, stage.values, output, Random(batch.draw, i).Next());
+    for (std::size_t k = 0; k < stage.inputs.size(); ++k) stage.input_views[k] = Taken(stage.inputs[k], work.batch);
+    const kernels::TensorView output{stage.output.data(), work.batch.size, outputs_[i].shape};
+    if (!work.gradient.empty()) {
+      stage.layer->ForwardInTraining(stage.input_views, stage.values, output, &work.draws[i]);
     } else {
       stage.layer->Forward(stage.input_views, stage.values, output);
     }
@@ -253,13 +299,11 @@ void Net::Forward(Pass pass, std::span<const float> parameters, const Batch& bat
 
 Evaluation Net::ForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
   assert(gradient.size() == parameter_count_);
-  Forward(Pass::kTraining, parameters, batch);
-  const Evaluation result = MeasureLoss(batch);
+  StartForwardBackward(mirrors_->parameters->Import(parameters), batch, mirrors_->gradient->Target(gradient));
+  mirrors_->gradient->Export(gradient);
+  const Evaluation result = Result();
+  device_.Wait();
   ZeroPadding(gradient);
-  for (std::size_t i = heads_.size(); i-- > 0;) BackwardOfLoss(i, batch);
-  for (std::size_t i = stages_.size(); i-- > 0;) {
-    if (!plan_.stages[i].inputs.empty()) Backward(i, batch, gradient);
-  }
   return result;
 }
 
@@ -290,7 +334,7 @@ void Net::Backward(std::size_t stage_index, const Batch& batch, std::span<float>
 
 void Net::AddUp(const GradientPlan::Input& planned, kernels::TensorView gradient) {
   if (planned.add_to == GradientPlan::kNone) return;
-  kernels::Axpy(1, gradient.values(), {gradients_[planned.add_to].data(), gradient.size()});
+  device_.Axpy(1, gradient.values(), {gradients_[planned.add_to].data(), gradient.size()});
 }
 
 kernels::TensorView Net::GradientOf(int input, const GradientPlan::Input& planned, int batch_size) {
@@ -298,17 +342,25 @@ kernels::TensorView Net::GradientOf(int input, const GradientPlan::Input& planne
   return {values, batch_size, ShapeOf(input)};
 }
 
-Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) {
-  Forward(Pass::kInference, parameters, batch);
-  return MeasureLoss(batch);
+void Net::StartForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
+  Run({parameters, Import(batch), Draws(batch), gradient});
 }
 
-Evaluation Net::MeasureLoss(const Batch& batch) {
+Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) {
+  Run({mirrors_->parameters->Import(parameters), Import(batch)});
+  return Result();
+}
+
+void Net::MeasureLoss(const Batch& batch) {
   assert((classes_ > 0 ? batch.targets.classes.size() : batch.targets.numbers.size()) ==
          static_cast<std::size_t>(batch.size));
+  for (const Head& head : heads_) head.loss->Forward(Taken(head.input, batch), batch.targets);
+}
+
+Evaluation Net::Result() {
   Evaluation sum;
   for (const Head& head : heads_) {
-    const kernels::LossResult result = head.loss->Forward(Taken(head.input, batch), batch.targets);
+    const kernels::LossResult result = head.loss->Result();
     sum = {sum.loss_sum + head.weight * result.loss_sum, result.correct, result.weight};
   }
   return sum;
@@ -320,12 +372,15 @@ std::optional<std::size_t> Net::scores() const {
 }
 
 void Net::Infer(std::span<const float> parameters, int size, std::span<const float> features) {
-  Forward(Pass::kInference, parameters, Batch{.size = size, .features = features});
+  Forward({mirrors_->parameters->Import(parameters), Import({.size = size, .features = features})});
   inferred_ = size;
 }
 
-std::span<const float> Net::ValuesOf(std::size_t output) const {
-  return {stages_[output].output.data(), inferred_ * outputs_[output].shape.size()};
+std::span<const float> Net::ValuesOf(std::size_t output) {
+  std::unique_ptr<kernels::Mirror>& mirror = mirrors_->outputs[output];
+  const kernels::Buffer& values = stages_[output].output;
+  if (mirror == nullptr) mirror = device_.MakeMirror(values.size() * sizeof(float));
+  return mirror->ToHost(std::span<const float>(values.data(), inferred_ * outputs_[output].shape.size()));
 }
 
 void Net::ZeroPadding(std::span<float> values) const {

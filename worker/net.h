@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/aligned_buffer.h"
+#include "kernels/buffer.h"
 #include "kernels/device.h"
 #include "proto/job.pb.h"
 #include "worker/batch.h"
@@ -33,8 +33,9 @@ struct Parameter {
 };
 
 // Owns its layers and all activations, sized at creation for batches of up to `max_batch`: later calls
-// allocate nothing. Parameters and gradients are the caller's: parameter_count() floats, best aligned to 64
-// bytes. One thread at a time may compute; the const members may be called from any.
+// allocate nothing. Parameters, gradients and batches are the caller's, and in the host's memory except where said:
+// parameter_count() floats, best aligned to 64 bytes. One thread at a time may compute; the const members may be called
+// from any.
 class Net {
  public:
   // Fails with kInvalidArgument where the layers do not fit each other, naming them. The device must outlive
@@ -60,6 +61,12 @@ class Net {
   // The same where nothing is trained.
   Evaluation Evaluate(std::span<const float> parameters, const Batch& batch);
 
+  // ForwardBackward with parameters and gradient in the device's memory: asks the device for it and returns. Leaves the
+  // padding of the gradient alone.
+  void StartForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient);
+  // What came of the last StartForwardBackward, for which it waits.
+  Evaluation Result();
+
   // A layer's values for a batch of which nothing but the features is used; the loss has none.
   struct Output {
     std::string layer;
@@ -71,7 +78,7 @@ class Net {
   // Computes all layers' values.
   void Infer(std::span<const float> parameters, int size, std::span<const float> features);
   // Those of the layer at `output` in outputs(), of the last Infer: sample by sample. Good until the next call.
-  std::span<const float> ValuesOf(std::size_t output) const;
+  std::span<const float> ValuesOf(std::size_t output);
 
   // Floats in the flat vector, padding included.
   std::size_t parameter_count() const { return parameter_count_; }
@@ -86,18 +93,27 @@ class Net {
  private:
   struct Stage;  // a layer, its inputs, its place in the vector and its output
   struct Head;   // a loss and its input
+  struct Mirrors;  // of what comes from the caller and goes to it
 
-  Net(kernels::Shape sample_shape, int max_batch);
-  absl::Status AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
-                         kernels::Device& device);
+  Net(kernels::Shape sample_shape, int max_batch, kernels::Device& device);
+  absl::Status AddLayers(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers);
   absl::Status AddHead(Head head);
   void AddStage(const std::string& name, std::vector<int> inputs, std::unique_ptr<Layer> layer);
   absl::Status CheckAllAreUsed() const;
-  void MakeGradients();
+  void MakeMemory();
 
-  enum class Pass { kTraining, kInference };
-  void Forward(Pass pass, std::span<const float> parameters, const Batch& batch);
-  Evaluation MeasureLoss(const Batch& batch);
+  // From here on parameters, gradients and batches lie in the device's memory.
+  struct Work {
+    std::span<const float> parameters;
+    Batch batch;
+    std::span<const std::uint64_t> draws = {};  // one for each stage; none where nothing is trained
+    std::span<float> gradient = {};             // likewise
+  };
+  Batch Import(const Batch& batch);
+  std::span<const std::uint64_t> Draws(const Batch& batch);
+  void Run(const Work& work);
+  void Forward(const Work& work);
+  void MeasureLoss(const Batch& batch);
   // Of a stage, or of the samples.
   LayerInput DescriptionOf(int input) const;
   const kernels::Shape& ShapeOf(int input) const;
@@ -108,6 +124,8 @@ class Net {
   kernels::TensorView GradientOf(int input, const GradientPlan::Input& planned, int batch_size);
   void AddUp(const GradientPlan::Input& planned, kernels::TensorView gradient);
   void ZeroPadding(std::span<float> values) const;
+
+  kernels::Device& device_;
 
   // Constant after creation.
   const kernels::Shape sample_shape_;
@@ -122,7 +140,10 @@ class Net {
   std::vector<Stage> stages_;
   int inferred_ = 0;  // samples in the last Infer
   std::vector<Head> heads_;
-  std::vector<kernels::AlignedBuffer> gradients_;  // as planned
+  std::vector<kernels::Buffer> gradients_;  // as planned
+  std::vector<std::uint64_t> draws_;        // one for each stage
+  std::unique_ptr<Mirrors> mirrors_;
+  std::unique_ptr<kernels::Recording> recording_;  // of whole batches
 };
 
 // The name of the tensor that holds index `index` of the flat vector, as "conv1.weight[17]"; "padding"

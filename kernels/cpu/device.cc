@@ -1,9 +1,11 @@
 #include "kernels/cpu/device.h"
 
+#include "kernels/host_device.h"
+
 namespace downpour::kernels::cpu {
 namespace {
 
-class CpuDevice final : public Device {
+class CpuDevice final : public HostDevice {
  public:
   explicit CpuDevice(int threads) : threads_(threads) {}
 

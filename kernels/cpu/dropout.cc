@@ -15,8 +15,8 @@ class CpuDropout final : public Dropout {
  public:
   explicit CpuDropout(float rate) : threshold_(DropoutThreshold(rate)), scale_(1 / (1 - rate)) {}
 
-  void Apply(std::uint64_t seed, ConstTensorView from, TensorView to) override {
-    Drop(seed, threshold_, scale_, from.data, to.data, static_cast<std::uint32_t>(from.size()));
+  void Apply(const std::uint64_t* seed, ConstTensorView from, TensorView to) override {
+    Drop(*seed, threshold_, scale_, from.data, to.data, static_cast<std::uint32_t>(from.size()));
   }
 
  private:

@@ -11,7 +11,7 @@ class CpuEuclideanLoss final : public EuclideanLoss {
  public:
   explicit CpuEuclideanLoss(int max_batch) : gradients_(max_batch) {}
 
-  LossResult Forward(ConstTensorView values, const Targets& targets) override {
+  void Forward(ConstTensorView values, const Targets& targets) override {
     LossResult result;
     for (int n = 0; n < values.batch; ++n) {
       const float difference = values.data[n] - targets.numbers[n];
@@ -20,8 +20,10 @@ class CpuEuclideanLoss final : public EuclideanLoss {
       result.loss_sum += 0.5 * weight * difference * difference;
       result.weight += weight;
     }
-    return result;
+    result_ = result;
   }
+
+  LossResult Result() override { return result_; }
 
   void Backward(float scale, const Targets&, TensorView value_gradient) override {
     ScaleTo(std::span<const float>(gradients_.data(), value_gradient.size()), scale, value_gradient.values());
@@ -29,6 +31,7 @@ class CpuEuclideanLoss final : public EuclideanLoss {
 
  private:
   AlignedBuffer gradients_;  // of the last Forward
+  LossResult result_;
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ class CpuHingeLoss final : public HingeLoss {
   CpuHingeLoss(const HingeLossSpec& spec, int max_batch)
       : classes_(spec.classes), squared_(spec.squared), slopes_(static_cast<std::size_t>(max_batch) * spec.classes) {}
 
-  LossResult Forward(ConstTensorView scores, const Targets& targets) override {
+  void Forward(ConstTensorView scores, const Targets& targets) override {
     LossResult result;
     for (int n = 0; n < scores.batch; ++n) {
       const float* row = scores.sample(n);
@@ -33,8 +33,10 @@ class CpuHingeLoss final : public HingeLoss {
       if (std::max_element(row, row + classes_) - row == targets.classes[n]) result.correct += weight;
       result.weight += weight;
     }
-    return result;
+    result_ = result;
   }
+
+  LossResult Result() override { return result_; }
 
   void Backward(float scale, const Targets&, TensorView score_gradient) override {
     ScaleTo(std::span<const float>(slopes_.data(), score_gradient.size()), scale, score_gradient.values());
@@ -44,6 +46,7 @@ class CpuHingeLoss final : public HingeLoss {
   const std::size_t classes_;
   const bool squared_;
   AlignedBuffer slopes_;  // of the last Forward, weights included
+  LossResult result_;
 };
 
 }  // namespace

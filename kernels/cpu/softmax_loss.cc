@@ -15,7 +15,7 @@ class CpuSoftmaxLoss final : public SoftmaxLoss {
   CpuSoftmaxLoss(int classes, int max_batch)
       : classes_(classes), probabilities_(static_cast<std::size_t>(max_batch) * classes) {}
 
-  LossResult Forward(ConstTensorView scores, const Targets& targets) override {
+  void Forward(ConstTensorView scores, const Targets& targets) override {
     LossResult result;
     for (int n = 0; n < scores.batch; ++n) {
       const float* row = scores.sample(n);
@@ -30,8 +30,10 @@ class CpuSoftmaxLoss final : public SoftmaxLoss {
       if (highest - row == label) result.correct += weight;
       result.weight += weight;
     }
-    return result;
+    result_ = result;
   }
+
+  LossResult Result() override { return result_; }
 
   void Backward(float scale, const Targets& targets, TensorView score_gradient) override {
     ScaleTo({probabilities_.data(), score_gradient.size()}, scale, score_gradient.values());
@@ -45,6 +47,7 @@ class CpuSoftmaxLoss final : public SoftmaxLoss {
  private:
   const std::size_t classes_;
   AlignedBuffer probabilities_;
+  LossResult result_;
 };
 
 }  // namespace

@@ -1,9 +1,11 @@
 #include "kernels/reference/device.h"
 
+#include "kernels/host_device.h"
+
 namespace downpour::kernels::reference {
 namespace {
 
-class ReferenceDevice final : public Device {
+class ReferenceDevice final : public HostDevice {
  public:
   std::string_view name() const override { return "reference"; }
 

@@ -9,9 +9,9 @@ class ReferenceDropout final : public Dropout {
  public:
   explicit ReferenceDropout(float rate) : rate_(rate) {}
 
-  void Apply(std::uint64_t seed, ConstTensorView from, TensorView to) override {
+  void Apply(const std::uint64_t* seed, ConstTensorView from, TensorView to) override {
     for (std::size_t i = 0; i < from.size(); ++i) {
-      const bool kept = DropoutDraw(seed, static_cast<std::uint32_t>(i)) >= DropoutThreshold(rate_);
+      const bool kept = DropoutDraw(*seed, static_cast<std::uint32_t>(i)) >= DropoutThreshold(rate_);
       to.data[i] = kept ? from.data[i] / (1 - rate_) : 0;
     }
   }

@@ -11,7 +11,7 @@ class ReferenceEuclideanLoss final : public EuclideanLoss {
  public:
   explicit ReferenceEuclideanLoss(int max_batch) : differences_(max_batch) {}
 
-  LossResult Forward(ConstTensorView values, const Targets& targets) override {
+  void Forward(ConstTensorView values, const Targets& targets) override {
     LossResult result;
     for (int n = 0; n < values.batch; ++n) {
       const double difference = static_cast<double>(*values.sample(n)) - targets.numbers[n];
@@ -20,8 +20,10 @@ class ReferenceEuclideanLoss final : public EuclideanLoss {
       result.loss_sum += weight * difference * difference / 2;
       result.weight += weight;
     }
-    return result;
+    result_ = result;
   }
+
+  LossResult Result() override { return result_; }
 
   void Backward(float scale, const Targets& targets, TensorView value_gradient) override {
     for (int n = 0; n < value_gradient.batch; ++n) {
@@ -31,6 +33,7 @@ class ReferenceEuclideanLoss final : public EuclideanLoss {
 
  private:
   std::vector<double> differences_;
+  LossResult result_;
 };
 
 }  // namespace

@@ -13,7 +13,7 @@ class ReferenceHingeLoss final : public HingeLoss {
   ReferenceHingeLoss(const HingeLossSpec& spec, int max_batch)
       : spec_(spec), scores_(static_cast<std::size_t>(max_batch) * spec.classes) {}
 
-  LossResult Forward(ConstTensorView scores, const Targets& targets) override {
+  void Forward(ConstTensorView scores, const Targets& targets) override {
     std::ranges::copy(scores.values(), scores_.begin());
     LossResult result;
     for (int n = 0; n < scores.batch; ++n) {
@@ -26,8 +26,10 @@ class ReferenceHingeLoss final : public HingeLoss {
       if (best == targets.classes[n]) result.correct += targets.weight(n);
       result.weight += targets.weight(n);
     }
-    return result;
+    result_ = result;
   }
+
+  LossResult Result() override { return result_; }
 
   void Backward(float scale, const Targets& targets, TensorView score_gradient) override {
     for (int n = 0; n < score_gradient.batch; ++n)
@@ -47,6 +49,7 @@ class ReferenceHingeLoss final : public HingeLoss {
 
   const HingeLossSpec spec_;
   std::vector<float> scores_;  // of the last Forward
+  LossResult result_;
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ class ReferenceSoftmaxLoss final : public SoftmaxLoss {
   ReferenceSoftmaxLoss(int classes, int max_batch)
       : classes_(classes), probabilities_(static_cast<std::size_t>(max_batch) * classes) {}
 
-  LossResult Forward(ConstTensorView scores, const Targets& targets) override {
+  void Forward(ConstTensorView scores, const Targets& targets) override {
     LossResult result;
     for (int n = 0; n < scores.batch; ++n) {
       const float* row = scores.sample(n);
@@ -30,8 +30,10 @@ class ReferenceSoftmaxLoss final : public SoftmaxLoss {
       if (std::max_element(row, row + classes_) - row == label) result.correct += weight;
       result.weight += weight;
     }
-    return result;
+    result_ = result;
   }
+
+  LossResult Result() override { return result_; }
 
   void Backward(float scale, const Targets& targets, TensorView score_gradient) override {
     for (int n = 0; n < score_gradient.batch; ++n) {
@@ -45,6 +47,7 @@ class ReferenceSoftmaxLoss final : public SoftmaxLoss {
  private:
   const std::size_t classes_;
   std::vector<double> probabilities_;
+  LossResult result_;
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "worker/layers/dropout.h"
 
-#include <algorithm>
 #include <limits>
 
 #include "worker/layers/errors.h"
@@ -11,16 +10,18 @@ namespace {
 class Dropout final : public Layer {
  public:
   Dropout(float rate, const LayerContext& context)
-      : shape_(context.input()), op_(context.device.MakeDropout(rate, shape_, context.max_batch)) {}
+      : shape_(context.input()),
+        op_(context.device.MakeDropout(rate, shape_, context.max_batch)),
+        copy_(context.device.MakeEltwise(kernels::EltwiseOperation::kSum, shape_, context.max_batch)) {}
 
   kernels::Shape output() const override { return shape_; }
 
   void Forward(ConstTensorViews inputs, ConstTensors, kernels::TensorView output) override {
-    std::ranges::copy(inputs[0].values(), output.data);
+    copy_->Forward(inputs, output);  // the sum of one
   }
 
   void ForwardInTraining(ConstTensorViews inputs, ConstTensors, kernels::TensorView output,
-                         std::uint64_t draw) override {
+                         const std::uint64_t* draw) override {
     draw_ = draw;
     op_->Apply(draw_, inputs[0], output);
   }
@@ -33,7 +34,8 @@ class Dropout final : public Layer {
  private:
   const kernels::Shape shape_;
   const std::unique_ptr<kernels::Dropout> op_;
-  std::uint64_t draw_ = 0;  // of the last ForwardInTraining
+  const std::unique_ptr<kernels::Eltwise> copy_;
+  const std::uint64_t* draw_ = nullptr;  // of the last ForwardInTraining
 };
 
 }  // namespace

@@ -48,7 +48,7 @@ using TensorViews = std::span<const kernels::TensorView>;
 
 // A function of a batch and of parameters that it does not keep, made for inputs of certain shapes. Owns scratch
 // memory only. One thread at a time. Views have the layer's shapes and one batch size, at most that of its
-// creation.
+// creation. What lies in them is the device's: a layer computes by the device's ops alone.
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -58,9 +58,10 @@ class Layer {
 
   virtual void Forward(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output) = 0;
 
-  // The same while training, which to some layers is something else. What they leave to chance follows from `draw`.
+  // The same while training, which to some layers is something else. What they leave to chance follows from what
+  // `draw` points to, which the device's ops can read until Backward.
   virtual void ForwardInTraining(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output,
-                                 [[maybe_unused]] std::uint64_t draw) {
+                                 [[maybe_unused]] const std::uint64_t* draw) {
     Forward(inputs, parameters, output);
   }
 
@@ -100,7 +101,10 @@ class Loss {
   // 0 where targets are numbers.
   virtual int classes() const = 0;
 
-  virtual kernels::LossResult Forward(kernels::ConstTensorView input, const kernels::Targets& targets) = 0;
+  virtual void Forward(kernels::ConstTensorView input, const kernels::Targets& targets) = 0;
+
+  // Of the last Forward, for which it waits.
+  virtual kernels::LossResult Result() = 0;
 
   // Overwrites input_gradient with scale * d loss_sum / d input, for the last Forward.
   virtual void Backward(float scale, const kernels::Targets& targets, kernels::TensorView input_gradient) = 0;

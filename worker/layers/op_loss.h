@@ -1,4 +1,4 @@
-// A loss that is one op of a device: kernels::SoftmaxLoss, HingeLoss or EuclideanLoss.
+// A loss that is one op of a device.
 #pragma once
 
 #include <memory>
@@ -10,16 +10,17 @@
 
 namespace downpour::worker {
 
-template <typename Op>
 class OpLoss final : public Loss {
  public:
-  OpLoss(int classes, std::unique_ptr<Op> op) : classes_(classes), op_(std::move(op)) {}
+  OpLoss(int classes, std::unique_ptr<kernels::LossOp> op) : classes_(classes), op_(std::move(op)) {}
 
   int classes() const override { return classes_; }
 
-  kernels::LossResult Forward(kernels::ConstTensorView input, const kernels::Targets& targets) override {
-    return op_->Forward(input, targets);
+  void Forward(kernels::ConstTensorView input, const kernels::Targets& targets) override {
+    op_->Forward(input, targets);
   }
+
+  kernels::LossResult Result() override { return op_->Result(); }
 
   void Backward(float scale, const kernels::Targets& targets, kernels::TensorView input_gradient) override {
     op_->Backward(scale, targets, input_gradient);
@@ -27,7 +28,7 @@ class OpLoss final : public Loss {
 
  private:
   const int classes_;
-  const std::unique_ptr<Op> op_;
+  const std::unique_ptr<kernels::LossOp> op_;
 };
 
 // kInvalidArgument where the input is not one score for each class.

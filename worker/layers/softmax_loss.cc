@@ -7,7 +7,7 @@ namespace downpour::worker {
 absl::StatusOr<AnyLayer> MakeSoftmaxLoss(const LayerContext& context) {
   if (absl::Status status = CheckScores(context); !status.ok()) return status;
   const int classes = context.input().channels;
-  return std::make_unique<OpLoss<kernels::SoftmaxLoss>>(classes,
+  return std::make_unique<OpLoss>(classes,
                                                         context.device.MakeSoftmaxLoss(classes, context.max_batch));
 }
 

@@ -357,6 +357,27 @@ TEST_CASE("LeNet on every device gives the reference's loss and gradient") {
   });
 }
 
+TEST_CASE("whole batches, whose steps a device may keep, are computed anew each time") {
+  ForEachDevice([](kernels::Device& device) {
+    constexpr int kBatch = 4;
+    auto whole = *Net::Create(Parse(kLeNet), {1, 28, 28}, kBatch, device);
+    auto larger = *Net::Create(Parse(kLeNet), {1, 28, 28}, kBatch + 1, device);
+    std::vector<float> parameters(whole->parameter_count()), gradient(parameters.size()), expected(parameters.size());
+    for (int step = 0; step < 5; ++step) {
+      INFO("step " << step);
+      whole->Initialize(step, parameters);
+      Data data(*whole, kBatch, step);
+      if (step % 2 == 1) data.batch.targets.weights = data.weights;
+      const Evaluation result = whole->ForwardBackward(parameters, data.batch, gradient);
+      CHECK(result.loss_sum == Approx(larger->ForwardBackward(parameters, data.batch, expected).loss_sum));
+      for (std::size_t i = 0; i < gradient.size(); ++i) {
+        if (!(std::abs(gradient[i] - expected[i]) < 1e-6)) FAIL(TensorAt(whole->parameters(), i));
+      }
+      CHECK(whole->Evaluate(parameters, data.batch).loss_sum == Approx(result.loss_sum));
+    }
+  });
+}
+
 TEST_CASE("parameters lie in one vector in forward order, on cache lines") {
   auto device = *kernels::MakeDevice("cpu", {});
   auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 2, *device);

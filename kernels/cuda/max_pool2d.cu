@@ -1,0 +1,75 @@
+#include "kernels/max_pool2d.h"
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/pooling.h"
+
+namespace downpour::kernels::cuda {
+namespace {
+
+class CudaMaxPool2d final : public MaxPool2d {
+ public:
+  CudaMaxPool2d(const Context& context, const Pool2dSpec& spec, int max_batch)
+      : context_(context),
+        spec_(spec),
+        inputs_(spec.input),
+        outputs_(spec.output()),
+        largest_(context.MakeBuffer(max_batch * spec.output().size())) {}
+
+  void Forward(ConstTensorView input, TensorView output) override {
+    ForEach(context_, output.size(),
+            [spec = spec_, places = outputs_, x = input.data, y = output.data, largest = Largest()] __device__(Index i) {
+              const Place place = places.At(i);
+              const Pool2dSpec::Range rows = spec.Window(place.row, spec.input.height);
+              const Pool2dSpec::Range columns = spec.Window(place.column, spec.input.width);
+              const float* const plane = x + place.channel * (spec.input.height * spec.input.width);
+              int best = rows.first * spec.input.width + columns.first;
+              for (int row = rows.first; row < rows.last; ++row)
+                for (int column = columns.first; column < columns.last; ++column) {
+                  const int at = row * spec.input.width + column;
+                  if (plane[at] > plane[best]) best = at;
+                }
+              largest[i] = best;
+              y[i] = plane[best];
+            });
+  }
+
+  // Each input asks the windows that it is in, so that gradients are added in one order.
+  void Backward(ConstTensorView output_gradient, TensorView input_gradient) override {
+    ForEach(context_, input_gradient.size(),
+            [spec = spec_, output = spec_.output(), places = inputs_, dy = output_gradient.data,
+             dx = input_gradient.data, largest = Largest()] __device__(Index i) {
+              const Place place = places.At(i);
+              const int self = place.row * spec.input.width + place.column;
+              const Windows rows = WindowsOf(spec, place.row, output.height);
+              const Windows columns = WindowsOf(spec, place.column, output.width);
+              const Index plane = place.channel * (output.height * output.width);
+              float sum = 0;
+              for (int row = rows.first; row < rows.last; ++row)
+                for (int column = columns.first; column < columns.last; ++column) {
+                  const Index at = plane + row * output.width + column;
+                  if (largest[at] == self) sum += dy[at];
+                }
+              dx[i] = sum;
+            });
+  }
+
+ private:
+  std::int32_t* Largest() const { return reinterpret_cast<std::int32_t*>(largest_.data()); }
+
+  const Context& context_;
+  const Pool2dSpec spec_;
+  const Places inputs_;
+  const Places outputs_;
+  const Buffer largest_;  // for each output its value's place in the plane, as an integer
+};
+
+}  // namespace
+
+std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Context& context, const Pool2dSpec& spec, int max_batch) {
+  CheckSize(spec.input, max_batch);
+  CheckSize(spec.output(), max_batch);
+  return std::make_unique<CudaMaxPool2d>(context, spec, max_batch);
+}
+
+}  // namespace downpour::kernels::cuda

@@ -70,10 +70,10 @@ Results ValuesOf(const std::vector<Tensor>& tensors) {
   return results;
 }
 
-void RequireClose(const std::vector<float>& a, const std::vector<float>& b) {
+void RequireClose(const std::vector<float>& a, const std::vector<float>& b, float allowed = 1e-4f) {
   REQUIRE(a.size() == b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (!(std::abs(a[i] - b[i]) <= 1e-4f * (1 + std::abs(b[i])))) {
+    if (!(std::abs(a[i] - b[i]) <= allowed * (1 + std::abs(b[i])))) {
       FAIL("at " << i << ": " << a[i] << " instead of " << b[i]);
     }
   }
@@ -102,6 +102,39 @@ void ForEachDevice(Body body) {
   }
 }
 
+// All passes of one convolution on both devices.
+void CheckConvolution(Device& device, Device& reference, const Conv2dSpec& spec, int batch, int max_batch) {
+  INFO("input " << ToString(spec.input) << " kernel " << spec.kernel << " stride " << spec.stride << " pad " << spec.pad
+                << " batch " << batch);
+  const auto x = Values(batch * spec.input.size(), 1), w = Values(spec.weight_count(), 2);
+  const auto b = Values(spec.outputs, 3), dy = Values(batch * spec.output().size(), 4);
+  const auto run = [&](Device& each) {
+    auto op = each.MakeConv2d(spec, max_batch);
+    const Tensor input(each, x, batch, spec.input), weights(each, w), bias(each, b);
+    const Tensor output_gradient(each, dy, batch, spec.output());
+    std::vector<Tensor> all;
+    all.emplace_back(each, Rubbish(dy.size()), batch, spec.output());
+    all.emplace_back(each, Rubbish(w.size()));
+    all.emplace_back(each, Rubbish(b.size()));
+    all.emplace_back(each, Rubbish(x.size()), batch, spec.input);
+    op->Forward(input, weights.data(), bias.data(), all[0]);
+    op->BackwardWeights(input, output_gradient, all[1].data(), all[2].data());
+    op->BackwardData(output_gradient, weights.data(), all[3]);
+    // A second time, on what the first has left in the scratch memory.
+    const Tensor again(each, Rubbish(dy.size()), batch, spec.output());
+    op->Forward(input, weights.data(), bias.data(), again);
+    REQUIRE(again.Get() == all[0].Get());
+    return ValuesOf(all);
+  };
+  const auto seen = run(device), expected = run(reference);
+  RequireClose(seen[0], expected[0]);
+  RequireClose(seen[3], expected[3]);
+  // Sums over the batch, and so are their errors.
+  const float allowed = 1e-4f * std::sqrt(static_cast<float>(batch * spec.output().height * spec.output().width));
+  RequireClose(seen[1], expected[1], allowed);
+  RequireClose(seen[2], expected[2], allowed);
+}
+
 TEST_CASE("convolution") {
   const Conv2dSpec specs[] = {
       {.input = {1, 28, 28}, .outputs = 20, .kernel = 5},
@@ -110,37 +143,33 @@ TEST_CASE("convolution") {
       {.input = {2, 5, 5}, .outputs = 3, .kernel = 2, .stride = 3},
       {.input = {1, 4, 4}, .outputs = 1, .kernel = 4},
       {.input = {4, 6, 11}, .outputs = 7, .kernel = 1},
+      {.input = {4, 7, 6}, .outputs = 70, .kernel = 1, .stride = 2},
       {.input = {2, 3, 3}, .outputs = 2, .kernel = 3, .stride = 1, .pad = 2},
       {.input = {1, 2, 3}, .outputs = 2, .kernel = 5, .stride = 2, .pad = 4},
       {.input = {3, 16, 33}, .outputs = 9, .kernel = 3, .stride = 1, .pad = 1},
+      {.input = {2, 9, 9}, .outputs = 4, .kernel = 7, .stride = 1, .pad = 3},
+      {.input = {2, 9, 9}, .outputs = 4, .kernel = 3, .stride = 1, .pad = 5},
   };
   ForEachDevice([&](Device& device, Device& reference, int batch) {
-    for (const Conv2dSpec& spec : specs) {
-      INFO("input " << ToString(spec.input) << " kernel " << spec.kernel << " stride " << spec.stride
-                    << " pad " << spec.pad);
-      const auto x = Values(batch * spec.input.size(), 1), w = Values(spec.weight_count(), 2);
-      const auto b = Values(spec.outputs, 3), dy = Values(batch * spec.output().size(), 4);
-      const auto run = [&](Device& each) {
-        auto op = each.MakeConv2d(spec, kMaxBatch);
-        const Tensor input(each, x, batch, spec.input), weights(each, w), bias(each, b);
-        const Tensor output_gradient(each, dy, batch, spec.output());
-        std::vector<Tensor> all;
-        all.emplace_back(each, Rubbish(dy.size()), batch, spec.output());
-        all.emplace_back(each, Rubbish(w.size()));
-        all.emplace_back(each, Rubbish(b.size()));
-        all.emplace_back(each, Rubbish(x.size()), batch, spec.input);
-        op->Forward(input, weights.data(), bias.data(), all[0]);
-        op->BackwardWeights(input, output_gradient, all[1].data(), all[2].data());
-        op->BackwardData(output_gradient, weights.data(), all[3]);
-        // A second time, on what the first has left in the scratch memory.
-        const Tensor again(each, Rubbish(dy.size()), batch, spec.output());
-        op->Forward(input, weights.data(), bias.data(), again);
-        REQUIRE(again.Get() == all[0].Get());
-        return ValuesOf(all);
-      };
-      RequireClose(run(device), run(reference));
-    }
+    for (const Conv2dSpec& spec : specs) CheckConvolution(device, reference, spec, batch, kMaxBatch);
   });
+}
+
+TEST_CASE("convolution with work for a whole GPU") {
+  constexpr int kBatch = 40;
+  const Conv2dSpec specs[] = {
+      {.input = {4, 33, 37}, .outputs = 19, .kernel = 5, .stride = 1, .pad = 2},
+      {.input = {5, 65, 67}, .outputs = 23, .kernel = 3, .stride = 2, .pad = 1},
+      {.input = {6, 33, 36}, .outputs = 17, .kernel = 1},
+      {.input = {2, 33, 37}, .outputs = 19, .kernel = 7, .stride = 1, .pad = 3},
+  };
+  const auto reference = *MakeDevice("reference", {});
+  for (const DeviceType& type : DeviceTypes()) {
+    const auto device = type.make({.threads = 2});
+    if (!device.ok() || type.name == "reference") continue;
+    INFO(type.name);
+    for (const Conv2dSpec& spec : specs) CheckConvolution(**device, *reference, spec, kBatch, kBatch);
+  }
 }
 
 const std::vector<Pool2dSpec>& PoolSpecs() {

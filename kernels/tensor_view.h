@@ -15,7 +15,7 @@ struct Shape {
   int height = 1;
   int width = 1;
 
-  std::size_t size() const { return static_cast<std::size_t>(channels) * height * width; }
+  constexpr std::size_t size() const { return static_cast<std::size_t>(channels) * height * width; }
   bool operator==(const Shape&) const = default;
 };
 

@@ -14,7 +14,7 @@ __device__ float Share(const Pool2dSpec::Range& rows, const Pool2dSpec::Range& c
 class CudaAveragePool2d final : public AveragePool2d {
  public:
   CudaAveragePool2d(const Context& context, const Pool2dSpec& spec)
-      : context_(context), spec_(spec), inputs_(spec.input), outputs_(spec.output()) {}
+      : context_(context), spec_(spec), stride_(spec.stride), inputs_(spec.input), outputs_(spec.output()) {}
 
   void Forward(ConstTensorView input, TensorView output) override {
     ForEach(context_, output.size(), [spec = spec_, places = outputs_, x = input.data, y = output.data] __device__(Index i) {
@@ -31,11 +31,11 @@ class CudaAveragePool2d final : public AveragePool2d {
 
   void Backward(ConstTensorView output_gradient, TensorView input_gradient) override {
     ForEach(context_, input_gradient.size(),
-            [spec = spec_, output = spec_.output(), places = inputs_, dy = output_gradient.data,
+            [spec = spec_, stride = stride_, output = spec_.output(), places = inputs_, dy = output_gradient.data,
              dx = input_gradient.data] __device__(Index i) {
               const Place place = places.At(i);
-              const Windows rows = WindowsOf(spec, place.row, output.height);
-              const Windows columns = WindowsOf(spec, place.column, output.width);
+              const Windows rows = WindowsOf(spec, stride, place.row, output.height);
+              const Windows columns = WindowsOf(spec, stride, place.column, output.width);
               const float* const plane = dy + place.channel * (output.height * output.width);
               float sum = 0;
               for (int row = rows.first; row < rows.last; ++row)
@@ -50,6 +50,7 @@ class CudaAveragePool2d final : public AveragePool2d {
  private:
   const Context& context_;
   const Pool2dSpec spec_;
+  const FastDivisor stride_;
   const Places inputs_;
   const Places outputs_;
 };

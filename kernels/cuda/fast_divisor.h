@@ -9,6 +9,7 @@ namespace downpour::kernels::cuda {
 // multiplication", their form with one more bit than the word has.
 class FastDivisor {
  public:
+  FastDivisor() : FastDivisor(1) {}
   explicit FastDivisor(std::uint32_t divisor) : divisor_(divisor) {
     while ((std::uint64_t{1} << shift_) < divisor) ++shift_;
     multiplier_ = static_cast<std::uint32_t>(

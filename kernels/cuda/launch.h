@@ -71,4 +71,31 @@ void SumEach(const Context& context, Index count, Index size, float* sums, Body 
   Check(cudaGetLastError(), "starting a kernel");
 }
 
+// Threads of one block for so many neighbouring values, so that reads are whole sectors, and so many pieces at a time.
+constexpr Index kPieceColumns = 8;
+constexpr Index kPieceRows = kThreads / kPieceColumns;
+
+template <typename Body>
+__global__ void SumPiecesKernel(const float* pieces, Index count, Index size, Body body) {
+  __shared__ float sums[kPieceRows][kPieceColumns];
+  const Index column = threadIdx.x % kPieceColumns, row = threadIdx.x / kPieceColumns;
+  const Index i = blockIdx.x * kPieceColumns + column;
+  float sum = 0;
+  for (Index piece = row; i < size && piece < count; piece += kPieceRows) sum += pieces[piece * size + i];
+  sums[row][column] = sum;
+  __syncthreads();
+  for (Index half = kPieceRows / 2; half > 0; half /= 2) {
+    if (row < half) sums[row][column] += sums[row + half][column];
+    __syncthreads();
+  }
+  if (row == 0 && i < size) body(i, sums[0][column]);
+}
+
+// body(i, the sum of pieces[k][i] over all k below `count`), for each i below `size`.
+template <typename Body>
+void SumPieces(const Context& context, const float* pieces, Index count, Index size, Body body) {
+  SumPiecesKernel<<<CeilDivide(size, kPieceColumns), kThreads, 0, context.stream()>>>(pieces, count, size, body);
+  Check(cudaGetLastError(), "starting a kernel");
+}
+
 }  // namespace downpour::kernels::cuda

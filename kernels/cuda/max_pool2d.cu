@@ -12,6 +12,7 @@ class CudaMaxPool2d final : public MaxPool2d {
   CudaMaxPool2d(const Context& context, const Pool2dSpec& spec, int max_batch)
       : context_(context),
         spec_(spec),
+        stride_(spec.stride),
         inputs_(spec.input),
         outputs_(spec.output()),
         largest_(context.MakeBuffer(max_batch * spec.output().size())) {}
@@ -37,12 +38,12 @@ class CudaMaxPool2d final : public MaxPool2d {
   // Each input asks the windows that it is in, so that gradients are added in one order.
   void Backward(ConstTensorView output_gradient, TensorView input_gradient) override {
     ForEach(context_, input_gradient.size(),
-            [spec = spec_, output = spec_.output(), places = inputs_, dy = output_gradient.data,
+            [spec = spec_, stride = stride_, output = spec_.output(), places = inputs_, dy = output_gradient.data,
              dx = input_gradient.data, largest = Largest()] __device__(Index i) {
               const Place place = places.At(i);
               const int self = place.row * spec.input.width + place.column;
-              const Windows rows = WindowsOf(spec, place.row, output.height);
-              const Windows columns = WindowsOf(spec, place.column, output.width);
+              const Windows rows = WindowsOf(spec, stride, place.row, output.height);
+              const Windows columns = WindowsOf(spec, stride, place.column, output.width);
               const Index plane = place.channel * (output.height * output.width);
               float sum = 0;
               for (int row = rows.first; row < rows.last; ++row)
@@ -59,6 +60,7 @@ class CudaMaxPool2d final : public MaxPool2d {
 
   const Context& context_;
   const Pool2dSpec spec_;
+  const FastDivisor stride_;
   const Places inputs_;
   const Places outputs_;
   const Buffer largest_;  // for each output its value's place in the plane, as an integer

@@ -38,11 +38,11 @@ struct Windows {
   int last;
 };
 
-__device__ inline Windows WindowsOf(const Pool2dSpec& spec, int at, int count) {
+__device__ inline Windows WindowsOf(const Pool2dSpec& spec, const FastDivisor& stride, int at, int count) {
   if (spec.global) return {0, 1};
   const int padded = at + spec.pad;
-  const int first = padded < spec.kernel ? 0 : (padded - spec.kernel) / spec.stride + 1;
-  return {first, min(padded / spec.stride + 1, count)};
+  const int first = padded < spec.kernel ? 0 : stride.Divide(padded - spec.kernel) + 1;
+  return {first, min(static_cast<int>(stride.Divide(padded)) + 1, count)};
 }
 
 }  // namespace downpour::kernels::cuda

@@ -60,8 +60,8 @@ def test_what_is_averaged_and_how_often(place, name, tau, vectors):
     exchanged = 4 * ELEMENTS * vectors
     rounds = -(-steps // tau)
     assert summary["bytes_from_servers"] == 2 * exchanged * rounds
-    # One or both workers offer initial values.
-    assert summary["bytes_to_servers"] - 2 * exchanged * rounds in (exchanged, 2 * exchanged)
+    # One or both workers offer initial values, the later one perhaps only those of shards that have none yet.
+    assert exchanged <= summary["bytes_to_servers"] - 2 * exchanged * rounds <= 2 * exchanged
     assert summary["mean_staleness"] == 0 and summary["refused"] == {}
 
 

@@ -1,8 +1,8 @@
 """Images/s of training steps on a GPU: ours beside PyTorch's, on the same device in the same run.
 
 Each step takes a batch from the host, computes the loss and its gradients and makes one update of plain gradient descent.
-PyTorch runs three ways: eager; its whole step captured as a CUDA graph; and compiled (max-autotune with CUDA graphs
-where --compile is given, which takes a minute a net). Its precision is its default, TF32 in convolutions; ours is float32.
+PyTorch runs three ways: eager; its whole step captured as a CUDA graph; and with --compile, which takes its time, compiled
+to use CUDA graphs. Its precision is its default, TF32 in convolutions; ours is float32.
 """
 import argparse
 import json
@@ -68,7 +68,7 @@ def pytorch(name, batch, way, seconds, rounds):
     host_x = torch.rand(batch, *shape).pin_memory()
     host_y = (torch.arange(batch) % 10).pin_memory()
     x, y = host_x.cuda(), host_y.cuda()
-    forward = torch.compile(net, mode="max-autotune") if way == "compiled" else net
+    forward = torch.compile(net, mode="reduce-overhead") if way == "compiled" else net
 
     def compute():
         optimizer.zero_grad(set_to_none=way != "graphed")

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <random>
 #include <string>
@@ -538,6 +539,13 @@ TEST_CASE("euclidean loss") {
     op->Backward(0.5f, *imported, gradient);
     CHECK(gradient.Get()[0] == 1.5f);
   });
+}
+
+TEST_CASE("the devices that this machine has") {
+  for (const DeviceType& type : DeviceTypes()) {
+    const auto device = type.make({});
+    if (!device.ok()) std::printf("SKIPPED: %s: %s\n", std::string(type.name).c_str(), device.status().ToString().c_str());
+  }
 }
 
 TEST_CASE("a device is chosen by name") {

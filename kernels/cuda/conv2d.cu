@@ -208,7 +208,7 @@ struct WeightsProblem {
 struct DirectWay {
   int strip;
   int maps;
-  DirectCut (*cut)(const DirectProblem&);
+  DirectCut (*cut)(const Context&, const DirectProblem&, int batch);
   void (*run)(const Context&, const DirectProblem&, int batch, const float* source, const float* weights,
               const float* bias, float* result);
   WeightsCut (*cut_weights)(const Context&, const DirectProblem&, int batch);
@@ -253,7 +253,7 @@ class Direct {
     if (window_ == nullptr) return;
     std::size_t floats = 0;
     for (const DirectWay& way : window_->ways) {
-      const DirectCut cut = way.cut(problem_);
+      const DirectCut cut = way.cut(context, problem_, /*batch=*/1);
       if (cut.channels == 0) {
         window_ = nullptr;
         return;
@@ -268,7 +268,7 @@ class Direct {
 
   void Run(int batch, const float* source, const float* weights, const float* bias, float* result) const {
     const DirectWay& way = WayFor(batch);
-    const DirectCut cut = way.cut(problem_);
+    const DirectCut cut = way.cut(context_, problem_, batch);
     ArrangeWeights(context_, order_, cut.tiles, cut.groups * way.maps, weights, arranged_.data());
     way.run(context_, problem_, batch, source, arranged_.data(), bias, result);
   }

@@ -72,17 +72,19 @@ struct DirectCut {
   int rows = 0;      // of a band
   int bands = 0;
   int samples = 0;   // of a block
+  int parts = 0;     // that threads share a sum over channels in
   int channels = 0;  // at a time; 0 where the problem does not fit
   RowLayout layout;
 
-  int threads() const { return groups * strips * rows * samples; }
+  __host__ __device__ int strips_of_block() const { return groups * strips * rows * samples; }
+  int threads() const { return strips_of_block() * parts; }
   __host__ __device__ int stage_floats(int taps, int maps) const {
     return channels * (samples * layout.of_channel() + taps * groups * maps);
   }
 };
 
 template <int kKernel, int kStride, int kStrip, int kMaps>
-DirectCut CutDirect(const DirectProblem& problem) {
+DirectCut CutDirect(const Context& context, const DirectProblem& problem, int batch) {
   DirectCut cut;
   cut.strips = (problem.result.width + kStrip - 1) / kStrip;
   cut.groups = std::min((problem.result.channels + kMaps - 1) / kMaps, 8);
@@ -90,10 +92,15 @@ DirectCut CutDirect(const DirectProblem& problem) {
   cut.tiles = (problem.result.channels + cut.groups * kMaps - 1) / (cut.groups * kMaps);
   const int most_rows = std::max(1, kMostDirectThreads / (cut.groups * cut.strips));
   cut.bands = (problem.result.height + most_rows - 1) / most_rows;
+  if (kStrip < 8) {  // which is for when there are few
+    while (cut.bands < problem.result.height && batch * cut.tiles * cut.bands < 2 * context.multiprocessors()) ++cut.bands;
+  }
   cut.rows = (problem.result.height + cut.bands - 1) / cut.bands;
+  cut.bands = (problem.result.height + cut.rows - 1) / cut.rows;
   // Large strips are for when there are enough of them; then a block should be so too.
   const int of_sample = cut.groups * cut.strips * cut.rows;
   cut.samples = kStrip == 8 ? std::clamp(128 / of_sample, 1, 8) : 1;
+  cut.parts = 1;
   if (cut.threads() > kMostDirectThreads) return {};
   cut.layout = {FastDivisor((cut.rows - 1) * kStride + kKernel),
                 FastDivisor((cut.strips - 1) * kStrip * kStride + kWindow<kKernel, kStride, kStrip>)};
@@ -101,6 +108,12 @@ DirectCut CutDirect(const DirectProblem& problem) {
   const std::size_t of_channel = cut.stage_floats(kKernel * kKernel, kMaps);
   if (of_channel > kMostStageFloats) return {};
   cut.channels = static_cast<int>(std::clamp<std::size_t>(kGoodStageFloats / of_channel, 1, problem.source.channels));
+  if (kStrip < 8) {
+    // What the other parts have goes to the first through the stages' memory.
+    const int of_part = cut.strips_of_block() * kMaps * kStrip;
+    cut.parts = std::min({kMostDirectThreads / cut.strips_of_block(), cut.channels,
+                          1 + 2 * cut.stage_floats(kKernel * kKernel, kMaps) / of_part});
+  }
   return cut;
 }
 
@@ -116,6 +129,20 @@ __device__ void LoadFours(const float* from, float* to) {
   }
 }
 
+// Adds to the first part's values those of the others, in their order, through `scratch`. All threads of a block.
+template <int kValues>
+__device__ void AddParts(float* scratch, int part, int parts, int in_part, int of_part, float* values) {
+  if (part > 0) {
+    for (int i = 0; i < kValues; ++i) scratch[((part - 1) * kValues + i) * of_part + in_part] = values[i];
+  }
+  __syncthreads();
+  if (part > 0) return;
+  for (int other = 0; other + 1 < parts; ++other) {
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) values[i] += scratch[(other * kValues + i) * of_part + in_part];
+  }
+}
+
 // `weights` lie as ArrangeWeights puts them. No bias where it is null.
 template <int kKernel, int kStride, int kStrip, int kMaps>
 __global__ void __launch_bounds__(kMostDirectThreads)
@@ -127,8 +154,9 @@ __global__ void __launch_bounds__(kMostDirectThreads)
   const int of_sample = cut.channels * cut.layout.of_channel();
   const int of_stage = cut.stage_floats(kTaps, kMaps);
 
-  const int group = threadIdx.x % cut.groups, strip = threadIdx.x / cut.groups % cut.strips;
-  const int line = threadIdx.x / (cut.groups * cut.strips);
+  const int part = threadIdx.x / cut.strips_of_block(), in_part = threadIdx.x % cut.strips_of_block();
+  const int group = in_part % cut.groups, strip = in_part / cut.groups % cut.strips;
+  const int line = in_part / (cut.groups * cut.strips);
   const int row = line % cut.rows, in_block = line / cut.rows;
   const int first_sample = blockIdx.x * cut.samples, first_row = blockIdx.y * cut.rows, tile = blockIdx.z;
   const int samples = min(cut.samples, batch - first_sample);
@@ -160,9 +188,10 @@ __global__ void __launch_bounds__(kMostDirectThreads)
     __syncthreads();
     const int channels = min(cut.channels, problem.source.channels - c0);
     const float* const staged = reinterpret_cast<const float*>(shared) + stage * of_stage;
-    const float* at = staged + in_block * of_sample + row * kStride * pitch + strip * kStrip * kStride;
-    const float* weight = staged + cut.samples * of_sample + group * kMaps;
-    for (int c = 0; c < channels; ++c, at += cut.layout.of_channel() - kKernel * pitch) {
+    for (int c = part; c < channels; c += cut.parts) {
+      const float* at = staged + in_block * of_sample + c * cut.layout.of_channel() + row * kStride * pitch +
+                        strip * kStrip * kStride;
+      const float* weight = staged + cut.samples * of_sample + c * kTaps * of_tile + group * kMaps;
 #pragma unroll
       for (int i = 0; i < kKernel; ++i, at += pitch) {
         float window[kWindow<kKernel, kStride, kStrip>];
@@ -180,6 +209,12 @@ __global__ void __launch_bounds__(kMostDirectThreads)
     }
     __syncthreads();
   }
+  if (kStrip < 8 && cut.parts > 1) {
+    __pipeline_wait_prior(0);
+    AddParts<kMaps * kStrip>(reinterpret_cast<float*>(shared), part, cut.parts, in_part, cut.strips_of_block(),
+                             &sums[0][0]);
+    if (part > 0) return;
+  }
 
   const int y = first_row + row;
   if (y >= problem.result.height || in_block >= samples) return;
@@ -190,8 +225,17 @@ __global__ void __launch_bounds__(kMostDirectThreads)
     const Index plane = static_cast<Index>(first_sample + in_block) * problem.result.channels + map;
     float* const to = result + (plane * problem.result.height + y) * problem.result.width;
 #pragma unroll
-    for (int x = 0; x < kStrip; ++x) {
-      if (strip * kStrip + x < problem.result.width) to[strip * kStrip + x] = sums[m][x] + base;
+    for (int x = 0; x < kStrip; x += 4) {
+      const int first = strip * kStrip + x;
+      const float four[4] = {sums[m][x] + base, sums[m][x + 1] + base, sums[m][x + 2] + base, sums[m][x + 3] + base};
+      if (problem.result.width % 4 == 0) {  // and so each row is aligned
+        if (first < problem.result.width) *reinterpret_cast<float4*>(to + first) = {four[0], four[1], four[2], four[3]};
+      } else {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (first + i < problem.result.width) to[first + i] = four[i];
+        }
+      }
     }
   }
 }
@@ -223,7 +267,7 @@ inline void ArrangeWeights(const Context& context, const WeightsOrder& order, in
 template <int kKernel, int kStride, int kStrip, int kMaps>
 void RunDirect(const Context& context, const DirectProblem& problem, int batch, const float* source,
                const float* weights, const float* bias, float* result) {
-  const DirectCut cut = CutDirect<kKernel, kStride, kStrip, kMaps>(problem);
+  const DirectCut cut = CutDirect<kKernel, kStride, kStrip, kMaps>(context, problem, batch);
   const std::size_t floats = 2 * cut.stage_floats(kKernel * kKernel, kMaps);
   DirectKernel<kKernel, kStride, kStrip, kMaps><<<dim3(CeilDivide(batch, cut.samples), cut.bands, cut.tiles),
                                                   cut.threads(), floats * sizeof(float), context.stream()>>>(

@@ -35,8 +35,15 @@ class CudaMaxPool2d final : public MaxPool2d {
             });
   }
 
-  // Each input asks the windows that it is in, so that gradients are added in one order.
   void Backward(ConstTensorView output_gradient, TensorView input_gradient) override {
+    const bool two = !spec_.global && spec_.kernel <= 2 * spec_.stride;
+    two ? BackwardOfWindows<2>(output_gradient, input_gradient) : BackwardOfWindows<0>(output_gradient, input_gradient);
+  }
+
+  // Each input asks the windows that it is in, so that gradients are added in one order. There are no more than kMost a
+  // dimension, where that is not 0.
+  template <int kMost>
+  void BackwardOfWindows(ConstTensorView output_gradient, TensorView input_gradient) {
     ForEach(context_, input_gradient.size(),
             [spec = spec_, stride = stride_, output = spec_.output(), places = inputs_, dy = output_gradient.data,
              dx = input_gradient.data, largest = Largest()] __device__(Index i) {
@@ -46,11 +53,27 @@ class CudaMaxPool2d final : public MaxPool2d {
               const Windows columns = WindowsOf(spec, stride, place.column, output.width);
               const Index plane = place.channel * (output.height * output.width);
               float sum = 0;
-              for (int row = rows.first; row < rows.last; ++row)
-                for (int column = columns.first; column < columns.last; ++column) {
-                  const Index at = plane + row * output.width + column;
-                  if (largest[at] == self) sum += dy[at];
-                }
+              if constexpr (kMost > 0) {
+                float values[kMost][kMost];
+#pragma unroll
+                for (int a = 0; a < kMost; ++a)
+#pragma unroll
+                  for (int b = 0; b < kMost; ++b) {
+                    const int row = rows.first + a, column = columns.first + b;
+                    const Index at = plane + row * output.width + column;
+                    values[a][b] = row < rows.last && column < columns.last && largest[at] == self ? dy[at] : 0;
+                  }
+#pragma unroll
+                for (int a = 0; a < kMost; ++a)
+#pragma unroll
+                  for (int b = 0; b < kMost; ++b) sum += values[a][b];
+              } else {
+                for (int row = rows.first; row < rows.last; ++row)
+                  for (int column = columns.first; column < columns.last; ++column) {
+                    const Index at = plane + row * output.width + column;
+                    if (largest[at] == self) sum += dy[at];
+                  }
+              }
               dx[i] = sum;
             });
   }

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/activation.h"
 #include "kernels/average_pool2d.h"
+#include "kernels/batch_norm.h"
 #include "kernels/buffer.h"
 #include "kernels/concat.h"
 #include "kernels/conv2d.h"
@@ -60,6 +61,7 @@ class Device {
   virtual std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec, const Shape& shape,
                                                      int max_batch) = 0;
   virtual std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<BatchNorm> MakeBatchNorm(const BatchNormSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<Dropout> MakeDropout(float rate, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>& inputs, int max_batch) = 0;

@@ -342,6 +342,41 @@ TEST_CASE("prelu") {
   });
 }
 
+TEST_CASE("batch normalisation") {
+  for (const Shape& shape : {Shape{3, 5, 7}, Shape{4, 1, 1}, Shape{1, 6, 6}, Shape{2, 8, 40}}) {
+    INFO("shape " << ToString(shape));
+    ForEachDevice([&](Device& device, Device& reference, int batch) {
+      const std::size_t channels = shape.channels;
+      auto x = Values(batch * shape.size(), 1);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = x[i] * 3 + 20;  // far from 0
+      const auto dy = Values(x.size(), 2), weights = Values(channels, 3), biases = Values(channels, 4);
+      const auto means = Values(channels, 5);
+      auto variances = Values(channels, 6);
+      for (float& value : variances) value = value * value + 0.1f;
+      const BatchNormSpec spec{.shape = shape, .epsilon = 1e-3f, .keep = 0.75f};
+      const auto run = [&](Device& each) {
+        auto op = each.MakeBatchNorm(spec, kMaxBatch);
+        const Tensor input(each, x, batch, shape), output_gradient(each, dy, batch, shape);
+        const Tensor weight(each, weights), bias(each, biases), mean(each, means), variance(each, variances);
+        std::vector<Tensor> all;
+        for (int k = 0; k < 3; ++k) all.emplace_back(each, Rubbish(x.size()), batch, shape);
+        for (int k = 0; k < 4; ++k) all.emplace_back(each, Rubbish(channels));
+        op->Forward(input, weight.data(), bias.data(), mean.data(), variance.data(), all[0]);
+        op->ForwardInTraining(input, weight.data(), bias.data(), all[1]);
+        op->BackwardWeights(input, output_gradient, all[3].data(), all[4].data());
+        op->BackwardData(input, weight.data(), output_gradient, all[2]);
+        op->AverageGradients(mean.data(), variance.data(), all[5].data(), all[6].data());
+        return ValuesOf(all);
+      };
+      const Results seen = run(device), expected = run(reference);
+      for (std::size_t k = 0; k < seen.size(); ++k) {
+        INFO("result " << k);
+        RequireClose(seen[k], expected[k], 5e-4f);  // what is left of 20 +- 3
+      }
+    });
+  }
+}
+
 TEST_CASE("dropout") {
   const Shape shape{3, 5, 70};
   for (const float rate : {0.0f, 0.3f, 0.5f, 0.99f}) {

@@ -1,5 +1,6 @@
 #include "proto/hyper.h"
 
+#include "kernels/vector_ops.h"
 #include "proto/sync/mode.h"
 
 namespace downpour {
@@ -32,12 +33,15 @@ absl::StatusOr<const kernels::UpdateRule*> ServerRule(const Job& job) {
   return (*mode)->content == PushContent::kGradient ? *rule : nullptr;
 }
 
-kernels::Hyper Scaled(kernels::Hyper hyper, float lr_mult, float decay_mult) {
-  hyper.learning_rate *= lr_mult;
-  hyper.weight_decay *= decay_mult;
-  hyper.l1 *= decay_mult;
-  hyper.l2 *= decay_mult;
-  return hyper;
+void ApplyUpdate(const kernels::UpdateRule& rule, const kernels::Hyper& hyper, const GroupSettings& settings,
+                 std::span<float> w, kernels::Slots slots, std::span<const float> g, std::span<float> scratch) {
+  if (settings.average) return kernels::Axpy(-1, g, w);
+  kernels::Hyper scaled = hyper;
+  scaled.learning_rate *= settings.lr_mult;
+  scaled.weight_decay *= settings.decay_mult;
+  scaled.l1 *= settings.decay_mult;
+  scaled.l2 *= settings.decay_mult;
+  kernels::ApplyUpdate(rule, scaled, w, slots, g, scratch);
 }
 
 }  // namespace downpour

@@ -1,8 +1,11 @@
 // The job's optimizer as its update rule wants it.
 #pragma once
 
+#include <span>
+
 #include "kernels/optimizer/update_rule.h"
 #include "proto/job.pb.h"
+#include "proto/param_groups.h"
 
 namespace downpour {
 
@@ -13,7 +16,9 @@ kernels::Hyper MakeHyper(const Optimizer& settings);
 // there is no such optimizer or sync mode.
 absl::StatusOr<const kernels::UpdateRule*> ServerRule(const Job& job);
 
-// What a group of parameters goes by.
-kernels::Hyper Scaled(kernels::Hyper hyper, float lr_mult, float decay_mult);
+// One update of parameters that go by `settings`; `hyper` is what those of the job go by. For the rest see
+// kernels::ApplyUpdate.
+void ApplyUpdate(const kernels::UpdateRule& rule, const kernels::Hyper& hyper, const GroupSettings& settings,
+                 std::span<float> w, kernels::Slots slots, std::span<const float> g, std::span<float> scratch);
 
 }  // namespace downpour

@@ -31,6 +31,29 @@ std::vector<float> Train(const kernels::UpdateRule& rule, const Optimizer& setti
   return w;
 }
 
+TEST_CASE("groups go by their settings, and averages by nothing but what a gradient says") {
+  for (const kernels::UpdateRule* rule : kernels::UpdateRules()) {
+    INFO(rule->name);
+    kernels::Hyper hyper;
+    hyper.learning_rate = 0.1f;
+    hyper.weight_decay = 0.5f;
+    hyper.clip_value = 0.01f;
+    hyper.beta1 = hyper.beta2 = hyper.alpha = hyper.rho = hyper.momentum = 0.5f;
+    hyper.epsilon = hyper.trust = hyper.beta = 1;
+    const auto updated = [&](const GroupSettings& settings) {
+      std::vector<float> w = {0.5f, -2.0f}, scratch(w.size());
+      std::vector<std::vector<float>> slots(rule->slots, std::vector<float>(w.size()));
+      std::vector<float*> at;
+      for (auto& slot : slots) at.push_back(slot.data());
+      ApplyUpdate(*rule, hyper, settings, w, at, std::vector<float>{0.25f, -1.0f}, scratch);
+      return w;
+    };
+    CHECK(updated({.average = true}) == std::vector<float>{0.25f, -1.0f});
+    CHECK(updated({.lr_mult = 0}) == std::vector<float>{0.5f, -2.0f});
+    CHECK(updated({}) != updated({.lr_mult = 2}));
+  }
+}
+
 TEST_CASE("each setting that a rule may have acts on it, and no other does") {
   const auto* descriptor = Optimizer::descriptor();
   const auto fill = [descriptor](const std::string& rule) {

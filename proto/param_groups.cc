@@ -21,14 +21,15 @@ std::vector<ParamGroup> ParamGroups(const Job& job, const TableSpec& spec) {
     group.begin = groups.size() == 1 ? 0 : tensor.offset();
     if (groups.size() > 1) groups[groups.size() - 2].end = group.begin;
     group.end = spec.elements();
+    group.settings.average = tensor.average();
     absl::string_view name = tensor.name();
     const Layer* layer = nullptr;
     if (absl::ConsumeSuffix(&name, ".weight") && (layer = layer_of(name)) != nullptr) {
-      if (layer->has_lr_mult()) group.lr_mult = layer->lr_mult();
-      if (layer->has_decay_mult()) group.decay_mult = layer->decay_mult();
+      if (layer->has_lr_mult()) group.settings.lr_mult = layer->lr_mult();
+      if (layer->has_decay_mult()) group.settings.decay_mult = layer->decay_mult();
     } else if (absl::ConsumeSuffix(&name, ".bias") && (layer = layer_of(name)) != nullptr) {
-      if (layer->has_bias_lr_mult()) group.lr_mult = layer->bias_lr_mult();
-      if (layer->has_bias_decay_mult()) group.decay_mult = layer->bias_decay_mult();
+      if (layer->has_bias_lr_mult()) group.settings.lr_mult = layer->bias_lr_mult();
+      if (layer->has_bias_decay_mult()) group.settings.decay_mult = layer->bias_decay_mult();
     }
   }
   return groups;

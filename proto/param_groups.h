@@ -9,12 +9,20 @@
 
 namespace downpour {
 
+// How parameters differ from what the job says of all.
+struct GroupSettings {
+  float lr_mult = 1;     // on the learning rate
+  float decay_mult = 1;  // on weight_decay, l1 and l2
+  bool average = false;  // running averages, from which what a gradient says is taken as it is
+
+  friend bool operator==(const GroupSettings&, const GroupSettings&) = default;
+};
+
 // Elements [begin, end) of the flat vector: one tensor and the padding behind it.
 struct ParamGroup {
   uint64_t begin = 0;
   uint64_t end = 0;
-  float lr_mult = 1;     // on the learning rate
-  float decay_mult = 1;  // on weight_decay, l1 and l2
+  GroupSettings settings;
 
   friend bool operator==(const ParamGroup&, const ParamGroup&) = default;
 };

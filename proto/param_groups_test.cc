@@ -47,6 +47,15 @@ TEST_CASE("what has no layer's name goes by 1, and nothing is left out") {
   CHECK(ParamGroups(Job(), MakeSpec({{"a", 0}}, 16)) == std::vector<ParamGroup>{{0, 16}});
 }
 
+TEST_CASE("running averages are told apart") {
+  TableSpec spec = MakeSpec({{"c.1.weight", 0}, {"b.running_mean", 16}, {"ip.bias", 32}}, 48);
+  spec.mutable_tensors(1)->set_average(true);
+  const auto groups = ParamGroups(MakeJob(""), spec);
+  CHECK_FALSE(groups[0].settings.average);
+  CHECK(groups[1].settings.average);
+  CHECK_FALSE(groups[2].settings.average);
+}
+
 TEST_CASE("multipliers belong to layers that have parameters") {
   const auto job = ParseJob("name: j\nnet: [{name: r, type: relu, lr_mult: 2}]", "job.yaml");
   CHECK(std::string(job.status().message()).find("net[0].lr_mult: belongs to type") != std::string::npos);

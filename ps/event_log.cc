@@ -19,7 +19,7 @@ namespace downpour::ps {
 namespace {
 
 constexpr char kMagic[8] = {'D', 'P', 'W', 'E', 'V', 'E', 'N', 'T'};
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr size_t kFileHeadBytes = 16;
 constexpr size_t kRecordHeadBytes = 32;
 constexpr size_t kRecordHeadChecked = 28;  // what the head's own checksum is of

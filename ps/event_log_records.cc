@@ -10,7 +10,7 @@ namespace downpour::ps {
 namespace {
 
 constexpr size_t kPartRangeBytes = 20;
-constexpr size_t kGroupBytes = 24;
+constexpr size_t kGroupBytes = 28;
 constexpr size_t kPartMarkBytes = 24;
 constexpr uint32_t kMaxParts = 1 << 20;
 constexpr uint32_t kMaxGroups = 1 << 16;
@@ -25,8 +25,10 @@ class Encoder {
     Fields out;
     out.Put(ticket).Put(table).Put(static_cast<uint32_t>(parts.size())).Put(static_cast<uint32_t>(groups.size()));
     for (const auto& [part, begin, end] : parts) out.Put(part).Put(begin).Put(end);
-    for (const auto& [begin, end, lr_mult, decay_mult] : groups) {
+    for (const auto& [begin, end, settings] : groups) {
+      const auto& [lr_mult, decay_mult, average] = settings;
       out.Put(begin).Put(end).Put(std::bit_cast<uint32_t>(lr_mult)).Put(std::bit_cast<uint32_t>(decay_mult));
+      out.Put(static_cast<uint32_t>(average));
     }
     return {RecordKind::kCreateTable, out.Take()};
   }
@@ -125,8 +127,8 @@ Decoded DecodeCreateTable(Cursor in) {
   for (ParamGroup& group : event.groups) {
     group.begin = in.Get<uint64_t>();
     group.end = in.Get<uint64_t>();
-    group.lr_mult = std::bit_cast<float>(in.Get<uint32_t>());
-    group.decay_mult = std::bit_cast<float>(in.Get<uint32_t>());
+    group.settings = {std::bit_cast<float>(in.Get<uint32_t>()), std::bit_cast<float>(in.Get<uint32_t>()),
+                      in.Get<uint32_t>() != 0};
     if (group.begin < end || group.end <= group.begin) {
       return Senseless(absl::StrCat("a group of [", group.begin, ", ", group.end, ") after one that ends at ", end));
     }

@@ -113,7 +113,8 @@ std::string Describe(const Event& event) {
     out << e->ticket << ' ' << e->table;
     for (const PartRange& part : e->parts) out << ' ' << part.part << ' ' << part.begin << ' ' << part.end;
     for (const ParamGroup& group : e->groups) {
-      out << ' ' << group.begin << ' ' << group.end << ' ' << group.lr_mult << ' ' << group.decay_mult;
+      out << ' ' << group.begin << ' ' << group.end << ' ' << group.settings.lr_mult << ' '
+          << group.settings.decay_mult << ' ' << group.settings.average;
     }
   } else if (const auto* e = std::get_if<Join>(&event)) {
     out << e->ticket << ' ' << e->partition << ' ' << e->fence << ' ' << e->observer;
@@ -406,12 +407,12 @@ TEST_CASE("files that are something else") {
   CHECK_THAT(std::string(EventLogReader::Open(folder.File("text")).status().message()),
              Catch::Contains("is no event log"));
   std::string newer = ReadBytes(WriteLog(folder));
-  newer[8] = 3;
+  newer[8] = 4;
   WriteBytes(folder.File("newer"), newer);
   CHECK_THAT(std::string(EventLogReader::Open(folder.File("newer")).status().message()),
-             Catch::Contains("of version 3; this program reads version 2"));
+             Catch::Contains("of version 4; this program reads version 3"));
   // A kind that a later program may have.
-  newer[8] = 2;
+  newer[8] = 3;
   const std::vector<size_t> at = Boundaries(newer);
   newer[at[2] + 24] = 100;
   Seal(&newer);

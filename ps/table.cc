@@ -118,20 +118,19 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
 
 std::vector<Table::Piece> Table::CutByGroups(const PartRange& range) const {
   std::vector<Piece> pieces;
-  const auto add = [&](uint64_t end, float lr_mult, float decay_mult) {
-    const bool alike = !WholeTensors() && !pieces.empty() && pieces.back().lr_mult == lr_mult &&
-                       pieces.back().decay_mult == decay_mult;
-    if (!alike) pieces.push_back({0, lr_mult, decay_mult});
+  const auto add = [&](uint64_t end, const GroupSettings& settings) {
+    const bool alike = !WholeTensors() && !pieces.empty() && pieces.back().settings == settings;
+    if (!alike) pieces.push_back({0, settings});
     pieces.back().end = end - range.begin;
   };
   uint64_t at = range.begin;
   auto group = std::partition_point(groups_.begin(), groups_.end(), [at](const auto& g) { return g.end <= at; });
   for (; group != groups_.end() && group->begin < range.end; ++group) {
-    if (group->begin > at) add(group->begin, 1, 1);
+    if (group->begin > at) add(group->begin, {});
     at = std::min(group->end, range.end);
-    add(at, group->lr_mult, group->decay_mult);
+    add(at, group->settings);
   }
-  if (at < range.end) add(range.end, 1, 1);
+  if (at < range.end) add(range.end, {});
   return pieces;
 }
 
@@ -179,7 +178,6 @@ void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gr
   std::array<float*, kernels::kMaxSlots> slots;
   size_t at = 0;
   for (const Piece& piece : part.pieces) {
-    const kernels::Hyper scaled = Scaled(hyper, piece.lr_mult, piece.decay_mult);
     while (at < piece.end) {
       std::span<const float> block =
           WholeTensors() ? reader.Fill(sum_.values().first(piece.end - at))
@@ -192,12 +190,12 @@ void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gr
         const std::span<float> made_up = sum_.values().first(block.size());
         for (size_t i = 0; i < block.size(); ++i) {
           const float g = block[i];
-          made_up[i] = g + compensation.factor * g * g * (values[i] - then_[i]);
+          made_up[i] = piece.settings.average ? g : g + compensation.factor * g * g * (values[i] - then_[i]);
         }
         block = made_up;
       }
       for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
-      kernels::ApplyUpdate(*rule_, scaled, values, kernels::Slots(slots).first(part.slots.size()), block,
+      ApplyUpdate(*rule_, hyper, piece.settings, values, kernels::Slots(slots).first(part.slots.size()), block,
                            sum_.values());
       at += block.size();
     }

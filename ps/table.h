@@ -46,8 +46,7 @@ class Table {
   // Elements of a part that go by the same settings: up to `end`, from the end of the one before.
   struct Piece {
     size_t end = 0;
-    float lr_mult = 1;
-    float decay_mult = 1;
+    GroupSettings settings;
   };
 
   struct Part {

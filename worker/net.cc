@@ -177,7 +177,7 @@ void Net::AddStage(const std::string& name, std::vector<int> inputs, std::unique
   for (const ParameterSpec& spec : stage.specs) {
     stage.parameters.push_back(parameters_.size());
     parameters_.push_back(
-        {absl::StrCat(name, ".", std::string(spec.name)), spec.shape, parameter_count_, spec.size()});
+        {absl::StrCat(name, ".", std::string(spec.name)), spec.shape, parameter_count_, spec.size(), spec.average});
     parameter_count_ += Align(spec.size());
   }
   stage.input_views.resize(stage.inputs.size());

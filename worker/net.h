@@ -30,6 +30,7 @@ struct Parameter {
       shape;               // convolution {out, in, height, width}, inner product {out, in}, bias {out}
   std::size_t offset = 0;  // in floats, a multiple of 16
   std::size_t size = 0;    // in floats
+  bool average = false;    // a running average, not trained: its gradient is what a step takes from it
 };
 
 // Owns its layers and all activations, sized at creation for batches of up to `max_batch`: later calls

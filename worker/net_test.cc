@@ -111,6 +111,12 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "p" type: "global_pooling" method: "average" }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {1, 4, 3}}},
+      {"batch_norm",
+       {R"(net { name: "c" type: "convolution" outputs: 4 kernel: 2 }
+           net { name: "b" type: "batch_norm" epsilon: 0.01 }
+           net { name: "r" type: "tanh" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
       {"inner_product",
        {R"(net { name: "ip1" type: "inner_product" outputs: 5 }
            net { name: "ip2" type: "inner_product" outputs: 4 }
@@ -268,6 +274,7 @@ TEST_CASE("each layer's gradient is the slope of the loss") {
       net.Initialize(11, parameters);
       net.ForwardBackward(parameters, data.batch, gradient);
       for (const Parameter& tensor : net.parameters()) {
+        if (tensor.average) continue;  // its gradient is no slope
         for (std::size_t i = tensor.offset; i < tensor.offset + tensor.size; ++i) {
           const auto slope = [&](float step) {
             std::vector<float> moved = parameters;
@@ -310,6 +317,41 @@ TEST_CASE("dropout is a matter of training, and the same for the same draw") {
     const double evaluated = net->Evaluate(parameters, data.batch).loss_sum;
     data.batch.draw = 9;
     CHECK(net->Evaluate(parameters, data.batch).loss_sum == evaluated);
+  });
+}
+
+TEST_CASE("running averages become the batch's, and that is what is taken for inference") {
+  ForEachDevice([](kernels::Device& device) {
+    auto net = *Net::Create(Parse(R"(net { name: "b" type: "batch_norm" moving_average_fraction: 0.5 epsilon: 1e-9 }
+                                     net { name: "ip" type: "inner_product" outputs: 3 }
+                                     net { name: "loss" type: "softmax_loss" })"),
+                            {1, 1, 2}, 2, device);
+    std::vector<float> parameters(net->parameter_count()), gradient(parameters.size());
+    net->Initialize(1, parameters);
+    const std::vector<float> features = {1, 3, 5, 7};  // mean 4, variance 5, unbiased 20 / 3
+    const std::vector<std::int32_t> labels = {0, 1};
+    const Batch batch{.size = 2, .features = features, .targets = {.classes = labels}};
+    const Parameter *mean = nullptr, *variance = nullptr;
+    for (const Parameter& each : net->parameters()) {
+      if (each.name == "b.running_mean") mean = &each;
+      if (each.name == "b.running_var") variance = &each;
+    }
+    REQUIRE((mean != nullptr && variance != nullptr && mean->average && variance->average));
+    for (int step = 0; step < 40; ++step) {
+      net->ForwardBackward(parameters, batch, gradient);
+      for (const Parameter* each : {mean, variance}) parameters[each->offset] -= gradient[each->offset];
+      if (step == 0) {
+        CHECK(parameters[mean->offset] == Approx(2));
+        CHECK(parameters[variance->offset] == Approx(0.5 + 10.0 / 3));
+      }
+    }
+    CHECK(parameters[mean->offset] == Approx(4));
+    CHECK(parameters[variance->offset] == Approx(20.0 / 3));
+    net->Infer(parameters, 2, features);
+    const std::span<const float> values = net->ValuesOf(0);
+    for (std::size_t i = 0; i < features.size(); ++i) {
+      CHECK(values[i] == Approx((features[i] - 4) / std::sqrt(20.0 / 3)));
+    }
   });
 }
 
@@ -523,7 +565,7 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
              Contains("'dropin'") &&
                  Contains("convolution, pooling, global_pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
-                          "sigmoid, tanh, dropout, eltwise, concat, softmax_loss, hinge_loss, euclidean_loss"));
+                          "sigmoid, tanh, batch_norm, dropout, eltwise, concat, softmax_loss, hinge_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

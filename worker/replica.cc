@@ -27,6 +27,7 @@ absl::StatusOr<TableSpec> TableOf(const Job& job, const Net& net) {
       tensor->set_name(vector == 0 ? parameter.name : absl::StrCat(parameter.name, ".slot", vector - 1));
       tensor->mutable_shape()->Add(parameter.shape.begin(), parameter.shape.end());
       tensor->set_offset(vector * net.parameter_count() + parameter.offset);
+      tensor->set_average(vector == 0 && parameter.average);
     }
   }
   return table;
@@ -65,9 +66,8 @@ void Replica::Step(float learning_rate, uint64_t step, std::span<const float> gr
     if (group.begin >= parameters_) return;  // slots, where they are exchanged too
     const size_t size = std::min<size_t>(group.end, parameters_) - group.begin;
     for (int i = 0; i < rule_.slots; ++i) slots[i] = state_.data() + (i + 1) * parameters_ + group.begin;
-    kernels::ApplyUpdate(rule_, Scaled(hyper_, group.lr_mult, group.decay_mult), parameters().subspan(group.begin, size),
-                         kernels::Slots(slots).first(rule_.slots), gradient.subspan(group.begin, size),
-                         {scratch_.data(), size});
+    ApplyUpdate(rule_, hyper_, group.settings, parameters().subspan(group.begin, size),
+                kernels::Slots(slots).first(rule_.slots), gradient.subspan(group.begin, size), {scratch_.data(), size});
   }
 }
 

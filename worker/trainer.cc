@@ -18,7 +18,9 @@ namespace {
 
 std::vector<ParamGroup> GroupsThatDiffer(const Job& job, const TableSpec& table) {
   std::vector<ParamGroup> groups = ParamGroups(job, table);
-  const bool differ = std::any_of(groups.begin(), groups.end(), [](const auto& group) { return group.lr_mult != 1; });
+  const bool differ = std::any_of(groups.begin(), groups.end(), [](const auto& group) {
+    return group.settings.lr_mult != 1 || group.settings.average;
+  });
   return differ ? groups : std::vector<ParamGroup>();
 }
 
@@ -222,7 +224,8 @@ void Trainer::PlainStep(std::span<const float> gradient) {
   if (groups_.empty()) return kernels::Axpy(-rate, gradient, parameters());
   for (const ParamGroup& group : groups_) {
     const size_t size = group.end - group.begin;
-    kernels::Axpy(-rate * group.lr_mult, gradient.subspan(group.begin, size), parameters().subspan(group.begin, size));
+    const float step = group.settings.average ? 1 : rate * group.settings.lr_mult;
+    kernels::Axpy(-step, gradient.subspan(group.begin, size), parameters().subspan(group.begin, size));
   }
 }
 
@@ -239,9 +242,19 @@ float Trainer::Elasticity() const {
 void Trainer::Clip(std::span<float> gradient) const {
   const float limit = job_.training().clip_norm();
   if (limit == 0) return;
-  const double norm = std::sqrt(kernels::SumOfSquares(gradient));
+  const auto for_trained = [&](auto&& visit) {
+    if (groups_.empty()) return visit(gradient);
+    for (const ParamGroup& group : groups_) {
+      if (group.begin >= gradient.size()) return;  // slots, where they are exchanged too
+      if (!group.settings.average) visit(gradient.subspan(group.begin, group.end - group.begin));
+    }
+  };
+  double squares = 0;
+  for_trained([&](std::span<float> part) { squares += kernels::SumOfSquares(part); });
+  const double norm = std::sqrt(squares);
   // What is not finite is told of where it is pushed.
-  if (norm > limit && std::isfinite(norm)) kernels::Scale(static_cast<float>(limit / norm), gradient);
+  if (!(norm > limit) || !std::isfinite(norm)) return;
+  for_trained([&](std::span<float> part) { kernels::Scale(static_cast<float>(limit / norm), part); });
 }
 
 absl::Status Trainer::CheckFinite(GradientBuffer* push) {

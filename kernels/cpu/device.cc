@@ -28,6 +28,9 @@ class CpuDevice final : public HostDevice {
     return cpu::MakeActivation(spec);
   }
   std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int) override { return cpu::MakePrelu(shape); }
+  std::unique_ptr<BatchNorm> MakeBatchNorm(const BatchNormSpec& spec, int) override {
+    return cpu::MakeBatchNorm(spec, threads_);
+  }
   std::unique_ptr<Dropout> MakeDropout(float rate, const Shape&, int) override { return cpu::MakeDropout(rate); }
   std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
     return cpu::MakeEltwise(operation);

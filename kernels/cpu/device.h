@@ -15,6 +15,7 @@ std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int
 std::unique_ptr<Relu> MakeRelu();
 std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec);
 std::unique_ptr<Prelu> MakePrelu(const Shape& shape);
+std::unique_ptr<BatchNorm> MakeBatchNorm(const BatchNormSpec& spec, int threads);
 std::unique_ptr<Dropout> MakeDropout(float rate);
 std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation);
 std::unique_ptr<Concat> MakeConcat();

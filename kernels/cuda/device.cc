@@ -43,6 +43,9 @@ class CudaDevice final : public Device {
   std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int max_batch) override {
     return cuda::MakePrelu(*context_, shape, max_batch);
   }
+  std::unique_ptr<BatchNorm> MakeBatchNorm(const BatchNormSpec& spec, int max_batch) override {
+    return cuda::MakeBatchNorm(*context_, spec, max_batch);
+  }
   std::unique_ptr<Dropout> MakeDropout(float rate, const Shape& shape, int max_batch) override {
     return cuda::MakeDropout(*context_, rate, shape, max_batch);
   }

@@ -17,6 +17,7 @@ std::unique_ptr<Relu> MakeRelu(const Context& context, const Shape& shape, int m
 std::unique_ptr<Activation> MakeActivation(const Context& context, const ActivationSpec& spec, const Shape& shape,
                                            int max_batch);
 std::unique_ptr<Prelu> MakePrelu(const Context& context, const Shape& shape, int max_batch);
+std::unique_ptr<BatchNorm> MakeBatchNorm(const Context& context, const BatchNormSpec& spec, int max_batch);
 std::unique_ptr<Dropout> MakeDropout(const Context& context, float rate, const Shape& shape, int max_batch);
 std::unique_ptr<Eltwise> MakeEltwise(const Context& context, EltwiseOperation operation, const Shape& shape,
                                      int max_batch);

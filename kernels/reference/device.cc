@@ -26,6 +26,9 @@ class ReferenceDevice final : public HostDevice {
     return reference::MakeActivation(spec);
   }
   std::unique_ptr<Prelu> MakePrelu(const Shape& shape, int) override { return reference::MakePrelu(shape); }
+  std::unique_ptr<BatchNorm> MakeBatchNorm(const BatchNormSpec& spec, int) override {
+    return reference::MakeBatchNorm(spec);
+  }
   std::unique_ptr<Dropout> MakeDropout(float rate, const Shape&, int) override { return reference::MakeDropout(rate); }
   std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape&, int) override {
     return reference::MakeEltwise(operation);

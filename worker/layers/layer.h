@@ -30,6 +30,7 @@ struct ParameterSpec {
   Filler filler = Filler::kZero;
   int inputs = 1;   // that one output sums up
   float value = 0;  // of kConstant
+  bool average = false;  // a running average: its gradient is what a step takes from it
 
   std::size_t size() const {
     std::size_t product = 1;

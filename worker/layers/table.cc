@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "worker/layers/activation.h"
+#include "worker/layers/batch_norm.h"
 #include "worker/layers/concat.h"
 #include "worker/layers/convolution.h"
 #include "worker/layers/dropout.h"
@@ -31,7 +32,7 @@ constexpr LayerType kLayerTypes[] = {
     {"leaky_relu", MakeLeakyRelu},       {"prelu", MakePrelu},
     {"elu", MakeElu},                    {"gelu", MakeGelu},
     {"sigmoid", MakeSigmoid},            {"tanh", MakeTanh},
-    {"dropout", MakeDropout},
+    {"batch_norm", MakeBatchNorm},       {"dropout", MakeDropout},
     {"eltwise", MakeEltwise, 2, kAny},   {"concat", MakeConcat, 2, kAny},
     {"softmax_loss", MakeSoftmaxLoss},   {"hinge_loss", MakeHingeLoss},
     {"euclidean_loss", MakeEuclideanLoss},

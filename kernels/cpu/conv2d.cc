@@ -1,4 +1,4 @@
-// A convolution is one matrix product an image: the weights, {outputs, taps}, by the image's patches, {taps,
+// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image: the weights, {outputs, taps}, by the image's patches, {taps,
 // pixels}, where a tap is a (channel, row, column) of the kernel and a pixel one of the output. The patches
 // of one image are laid out in a scratch matrix that stays in the cache between being written and being
 // multiplied; doing it anew in each pass costs less than keeping them.
@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/device.h"
+#include "kernels/cpu/direct_conv2d.h"
 #include "kernels/cpu/matrix_product.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/function_clones.h"
@@ -107,15 +109,18 @@ bool CopyTaps(const TapCopy& copy, int kernel, const float* from, float* to) {
   return false;
 }
 
-class CpuConv2d final : public Conv2d {
+class PatchesConv2d final : public Conv2d {
  public:
-  CpuConv2d(const Conv2dSpec& spec, int threads)
+  PatchesConv2d(const Conv2dSpec& spec, int threads)
       : spec_(spec),
         output_(spec.output()),
         taps_(spec.input.channels * spec.kernel * spec.kernel),
         pixels_(output_.height * output_.width),
         threads_(threads) {
-    for (int i = 0; i < threads; ++i) patches_.emplace_back(static_cast<std::size_t>(taps_) * pixels_);
+    for (int i = 0; i < threads; ++i) {
+      patches_.emplace_back(static_cast<std::size_t>(taps_) * pixels_);
+      if (spec.pad > 0) padded_.emplace_back(Padded().size());
+    }
     for (int i = 1; i < threads; ++i) partial_gradients_.emplace_back(spec.weight_count() + spec.outputs);
   }
 
@@ -123,7 +128,7 @@ class CpuConv2d final : public Conv2d {
     ParallelFor(input.batch, threads_, [&](int begin, int end, int part) {
       float* patches = patches_[part].data();
       for (int n = begin; n < end; ++n) {
-        GatherPatches(input.sample(n), patches);
+        GatherPatches(PaddedImage(input.sample(n), part), patches);
         float* out = output.sample(n);
         for (int o = 0; o < spec_.outputs; ++o) std::fill_n(out + o * pixels_, pixels_, bias[o]);
         MatrixProduct(spec_.outputs, pixels_, taps_, {weights, taps_}, {patches, pixels_}, 1, out, pixels_,
@@ -153,7 +158,7 @@ class CpuConv2d final : public Conv2d {
       Zero({bias_sum, static_cast<std::size_t>(spec_.outputs)});
       for (int n = begin; n < end; ++n) {
         const float* dy = output_gradient.sample(n);
-        GatherTaps(input.sample(n), patches);
+        GatherTaps(PaddedImage(input.sample(n), part), patches);
         MatrixProduct(spec_.outputs, taps_, pixels_, {dy, pixels_}, {patches, taps_}, n == begin ? 0 : 1,
                       weight_sum, taps_, 1);
         for (int o = 0; o < spec_.outputs; ++o) {
@@ -199,51 +204,57 @@ class CpuConv2d final : public Conv2d {
             columns.last - columns.first};
   }
 
-  void GatherPatches(const float* image, float* patches) const {
-    const Shape& in = spec_.input;
-    for (int c = 0; c < in.channels; ++c)
-      for (int i = 0; i < spec_.kernel; ++i) {
-        const Range rows = Inside(i, in.height, output_.height);
-        for (int j = 0; j < spec_.kernel; ++j, patches += pixels_) {
-          const Range columns = Inside(j, in.width, output_.width);
-          if (spec_.pad > 0) std::fill_n(patches, pixels_, 0.0f);
-          const Block block = BlockOf(c, i, j, rows, columns);
-          if (spec_.stride == 1) {
-            CopyRows(image + block.image, in.width, patches + block.patch, output_.width, block.rows,
-                     block.columns);
-            continue;
-          }
-          for (int y = 0; y < block.rows; ++y) {
-            const float* from = image + block.image + static_cast<std::size_t>(y) * spec_.stride * in.width;
-            float* to = patches + block.patch + y * output_.width;
-            for (int x = 0; x < block.columns; ++x) to[x] = from[x * spec_.stride];
-          }
-        }
-      }
+  // An image with its zeros around it.
+  Shape Padded() const {
+    return {spec_.input.channels, spec_.input.height + 2 * spec_.pad, spec_.input.width + 2 * spec_.pad};
   }
 
-  // The transposed of GatherPatches' matrix: {pixels, taps}. The product with it is faster than with the
+  // The image, with its zeros where it has some, in the scratch memory of the part; they are there from the beginning.
+  const float* PaddedImage(const float* image, int part) {
+    if (spec_.pad == 0) return image;
+    const Shape padded = Padded();
+    float* const to = padded_[part].data() + static_cast<std::size_t>(spec_.pad) * padded.width + spec_.pad;
+    for (int c = 0; c < padded.channels; ++c) {
+      CopyRows(image + static_cast<std::size_t>(c) * spec_.input.height * spec_.input.width, spec_.input.width,
+               to + static_cast<std::size_t>(c) * padded.height * padded.width, padded.width, spec_.input.height,
+               spec_.input.width);
+    }
+    return padded_[part].data();
+  }
+
+  // Of an image with its zeros.
+  void GatherPatches(const float* image, float* patches) const {
+    const Shape in = Padded();
+    for (int c = 0; c < in.channels; ++c)
+      for (int i = 0; i < spec_.kernel; ++i)
+        for (int j = 0; j < spec_.kernel; ++j, patches += pixels_) {
+          const float* from = image + (static_cast<std::size_t>(c) * in.height + i) * in.width + j;
+          if (spec_.stride == 1) {
+            CopyRows(from, in.width, patches, output_.width, output_.height, output_.width);
+            continue;
+          }
+          for (int y = 0; y < output_.height; ++y, from += static_cast<std::size_t>(spec_.stride) * in.width) {
+            float* to = patches + y * output_.width;
+            for (int x = 0; x < output_.width; ++x) to[x] = from[x * spec_.stride];
+          }
+        }
+  }
+
+  // The transposed of GatherPatches' matrix: {pixels, taps}, likewise. The product with it is faster than with the
   // other.
   void GatherTaps(const float* image, float* taps) const {
-    const Shape& in = spec_.input;
+    const Shape in = Padded();
     const std::size_t plane = static_cast<std::size_t>(in.height) * in.width;
     const TapCopy copy{output_.width, spec_.stride, in.channels, plane, spec_.kernel, in.width};
     for (int y = 0; y < output_.height; ++y, taps += static_cast<std::size_t>(output_.width) * taps_) {
-      const int top = y * spec_.stride - spec_.pad;
-      if (spec_.pad == 0 &&
-          CopyTaps(copy, spec_.kernel, image + static_cast<std::size_t>(top) * in.width, taps)) {
-        continue;
-      }
+      const float* const top = image + static_cast<std::size_t>(y) * spec_.stride * in.width;
+      if (CopyTaps(copy, spec_.kernel, top, taps)) continue;
       float* to = taps;
-      for (int x = 0; x < output_.width; ++x) {
-        const int left = x * spec_.stride - spec_.pad;
+      for (int x = 0; x < output_.width; ++x)
         for (int c = 0; c < in.channels; ++c)
-          for (int row = top; row < top + spec_.kernel; ++row)
-            for (int column = left; column < left + spec_.kernel; ++column) {
-              const bool inside = row >= 0 && row < in.height && column >= 0 && column < in.width;
-              *to++ = inside ? image[c * plane + static_cast<std::size_t>(row) * in.width + column] : 0;
-            }
-      }
+          for (int i = 0; i < spec_.kernel; ++i) {
+            to = std::copy_n(top + c * plane + static_cast<std::size_t>(i) * in.width + x * spec_.stride, spec_.kernel, to);
+          }
     }
   }
 
@@ -276,13 +287,61 @@ class CpuConv2d final : public Conv2d {
   const int pixels_;
   const int threads_;
   std::vector<AlignedBuffer> patches_;            // one for each thread
+  std::vector<AlignedBuffer> padded_;             // likewise; none without zeros around images
   std::vector<AlignedBuffer> partial_gradients_;  // weights, then bias, of each thread but the first
+};
+
+// Each patch's value is written and read again, which takes as long as so many multiplications.
+constexpr double kPatchCost = 12;
+
+Conv2dCosts PatchesConv2dCosts(const Conv2dSpec& spec) {
+  const Shape output = spec.output();
+  const double patches = static_cast<double>(output.height) * output.width * spec.input.channels * spec.kernel * spec.kernel;
+  const double all = patches * (spec.outputs + kPatchCost);
+  return {all, all, all};
+}
+
+// The way that has less to do, for each pass. What is the faster one is not measured, for it must be the same everywhere:
+// the bits differ.
+class CheaperConv2d final : public Conv2d {
+ public:
+  CheaperConv2d(const Conv2dSpec& spec, int threads, std::unique_ptr<Conv2d> direct)
+      : direct_(std::move(direct)), patches_(std::make_unique<PatchesConv2d>(spec, threads)) {
+    const Conv2dCosts direct_costs = DirectConv2dCosts(spec), costs = PatchesConv2dCosts(spec);
+    const auto cheaper = [&](double Conv2dCosts::*pass) {
+      return direct_costs.*pass < costs.*pass ? direct_.get() : patches_.get();
+    };
+    forward_ = cheaper(&Conv2dCosts::forward);
+    backward_data_ = cheaper(&Conv2dCosts::backward_data);
+    backward_weights_ = cheaper(&Conv2dCosts::backward_weights);
+  }
+
+  void Forward(ConstTensorView input, const float* weights, const float* bias, TensorView output) override {
+    forward_->Forward(input, weights, bias, output);
+  }
+  void BackwardData(ConstTensorView output_gradient, const float* weights, TensorView input_gradient) override {
+    backward_data_->BackwardData(output_gradient, weights, input_gradient);
+  }
+  void BackwardWeights(ConstTensorView input, ConstTensorView output_gradient, float* weight_gradient,
+                       float* bias_gradient) override {
+    backward_weights_->BackwardWeights(input, output_gradient, weight_gradient, bias_gradient);
+  }
+
+ private:
+  const std::unique_ptr<Conv2d> direct_;
+  const std::unique_ptr<Conv2d> patches_;
+  // Each one of the two.
+  Conv2d* forward_ = nullptr;
+  Conv2d* backward_data_ = nullptr;
+  Conv2d* backward_weights_ = nullptr;
 };
 
 }  // namespace
 
 std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int threads) {
-  return std::make_unique<CpuConv2d>(spec, threads);
+  std::unique_ptr<Conv2d> direct = MakeDirectConv2d(spec, threads);
+  if (direct == nullptr) return std::make_unique<PatchesConv2d>(spec, threads);
+  return std::make_unique<CheaperConv2d>(spec, threads, std::move(direct));
 }
 
 }  // namespace downpour::kernels::cpu

@@ -1,6 +1,6 @@
-// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image: the weights, {outputs, taps}, by the image's patches, {taps,
-// pixels}, where a tap is a (channel, row, column) of the kernel and a pixel one of the output. The patches
-// of one image are laid out in a scratch matrix that stays in the cache between being written and being
+// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image: the weights, {outputs, taps}, by
+// the image's patches, {taps, pixels}, where a tap is a (channel, row, column) of the kernel and a pixel one of the output.
+// The patches of one image are laid out in a scratch matrix that stays in the cache between being written and being
 // multiplied; doing it anew in each pass costs less than keeping them.
 #include "kernels/conv2d.h"
 

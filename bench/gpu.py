@@ -26,6 +26,8 @@ def net_of(name):
     if name == "mlp":
         return (784,), nn.Sequential(
             nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 10))
+    if name != "cifar10_quick":
+        sys.exit("PyTorch's side has no net " + name)
     return (3, 32, 32), nn.Sequential(
         nn.Conv2d(3, 32, 5, padding=2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(),
         nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(), nn.AvgPool2d(3, 2, ceil_mode=True),
@@ -65,7 +67,10 @@ def pytorch(name, batch, way, seconds, rounds):
         net = net.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, foreach=True)
     loss_of = torch.nn.CrossEntropyLoss()
-    host_x = torch.rand(batch, *shape).pin_memory()
+    host_x = torch.rand(batch, *shape)
+    if convolutional and shape[0] > 1:
+        host_x = host_x.contiguous(memory_format=torch.channels_last)
+    host_x = host_x.pin_memory()
     host_y = (torch.arange(batch) % 10).pin_memory()
     x, y = host_x.cuda(), host_y.cuda()
     forward = torch.compile(net, mode="reduce-overhead") if way == "compiled" else net
@@ -125,7 +130,7 @@ def main():
             row = {"net": name, "batch": batch, "ours": ours(name, batch, options.seconds, options.rounds)}
             cells = [f"{row['ours']['images_a_second']:12,.0f}"]
             for way in ("eager", "graphed", "compiled"):
-                if torch is None or way == "compiled" and options.compile != "all" and name not in options.compile:
+                if torch is None or way == "compiled" and options.compile != "all" and name not in options.compile.split(","):
                     cells.append(f"{'not run':>12}")
                     continue
                 found = pytorch(name, batch, way, options.seconds, options.rounds)

@@ -40,6 +40,7 @@ int RunSteps(const Options& options) {
   const auto made = worker::Net::Create(job->net(), shape, options.batch, **device);
   if (!made.ok()) return Fail(made.status());
   worker::Net& net = **made;
+  if (net.classes() == 0) return Fail(absl::InvalidArgumentError("steps wants a net whose labels are classes"));
 
   std::vector<float> initial(net.parameter_count());
   net.Initialize(1, initial);

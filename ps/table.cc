@@ -196,7 +196,7 @@ void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gr
       }
       for (size_t i = 0; i < part.slots.size(); ++i) slots[i] = part.slots[i] + at;
       ApplyUpdate(*rule_, hyper, piece.settings, values, kernels::Slots(slots).first(part.slots.size()), block,
-                           sum_.values());
+                  sum_.values());
       at += block.size();
     }
   }

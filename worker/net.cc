@@ -274,8 +274,10 @@ void Net::Run(const Work& work) {
   };
   if (work.batch.size < max_batch_) return run();
   const auto at = [](auto values) { return reinterpret_cast<std::uintptr_t>(values.data()); };
-  const std::array<std::uintptr_t, 4> key = {at(work.parameters), at(work.gradient), at(work.batch.features),
-                                             at(work.batch.targets.weights)};
+  const kernels::Targets& targets = work.batch.targets;
+  const std::array<std::uintptr_t, 7> key = {at(work.parameters), at(work.gradient),   at(work.batch.features),
+                                             at(targets.classes), at(targets.numbers), at(targets.weights),
+                                             at(work.draws)};
   recording_->Run(key, run);
 }
 

@@ -86,6 +86,7 @@ absl::Status Trainer::Run() {
       accrued_ = *std::move(buffer);
       accrued_->versions = client_.versions();
       accrued_->samples = 0;
+      steps_on_same_averages_ = 0;
     }
     const bool in_place = first_of_push && replica_ == nullptr;
     const std::span<float> gradient = SpanOf(in_place ? accrued_->gradient : gradient_);
@@ -97,6 +98,7 @@ absl::Status Trainer::Run() {
     accrued_->samples += batch.size;
     accrued_->position = batch.position_after;
 
+    steps_on_same_averages_ = plan->plain_step ? 0 : steps_on_same_averages_ + 1;
     if (plan->plain_step) PlainStep(gradient);
     if (plan->optimizer_step) replica_->Step(Rate(), step_, gradient);
 
@@ -181,7 +183,10 @@ absl::Status Trainer::Exchange(uint64_t last_step) {
   const std::shared_ptr<GradientBuffer> push = std::exchange(accrued_, nullptr);
   absl::Status status;
   switch (settings_.mode->content) {
-    case PushContent::kGradient: status = CheckFinite(push.get()); break;
+    case PushContent::kGradient:
+      ShareAverages(SpanOf(push->gradient));
+      status = CheckFinite(push.get());
+      break;
     case PushContent::kParameters: status = FillParameters(push.get()); break;
     case PushContent::kDifference: status = FillDifference(push.get()); break;
   }
@@ -237,6 +242,16 @@ float Trainer::Elasticity() const {
   constexpr float kDefault = 0.9f;
   const float rho = settings_.sync.rho();
   return rho == 0 ? kDefault / static_cast<float>(job_.workers()) : rho * Rate();
+}
+
+void Trainer::ShareAverages(std::span<float> push) const {
+  // What a server takes from averages must together be less than the whole, or they swing: outside rounds each worker
+  // takes its share, and steps that all began with the same averages one step's.
+  const float workers = InRounds(settings_) ? 1 : static_cast<float>(job_.workers());
+  const float share = 1 / (workers * static_cast<float>(std::max(1, steps_on_same_averages_)));
+  for (const ParamGroup& group : groups_) {
+    if (group.settings.average) kernels::Scale(share, push.subspan(group.begin, group.end - group.begin));
+  }
 }
 
 void Trainer::Clip(std::span<float> gradient) const {

@@ -64,6 +64,8 @@ class Trainer {
   absl::Status FillDifference(GradientBuffer* push);
   absl::Status CheckFinite(GradientBuffer* push);
   void Clip(std::span<float> gradient) const;
+  // Of a push of gradients, what is to be taken from running averages.
+  void ShareAverages(std::span<float> push) const;
   // Plain SGD on the worker's copy.
   void PlainStep(std::span<const float> gradient);
   float Rate() const;
@@ -80,7 +82,7 @@ class Trainer {
   const TrainingData data_;
   Net& net_;
   PsClient& client_;
-  const std::vector<ParamGroup> groups_;  // none where all parameters go by the same rate
+  const std::vector<ParamGroup> groups_;  // none where all parameters go by the same rate and none is an average
   const std::unique_ptr<Replica> replica_;  // null where workers do not step by themselves
 
   // The compute thread's.
@@ -92,6 +94,7 @@ class Trainer {
   uint64_t first_step_;
   bool fetched_ = false;  // since the last step
   uint32_t bad_in_a_row_ = 0;
+  int steps_on_same_averages_ = 0;  // the last of those that a push accrued
   EpochHistory history_;
   bool refetch_ = false;  // the worker's copy is spoilt, or a push was refused
 

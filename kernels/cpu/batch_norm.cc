@@ -1,6 +1,8 @@
 #include "kernels/batch_norm.h"
 
 #include <cmath>
+#include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "kernels/cpu/device.h"

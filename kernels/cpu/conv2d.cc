@@ -301,15 +301,17 @@ Conv2dCosts PatchesConv2dCosts(const Conv2dSpec& spec) {
   return {all, all, all};
 }
 
-// The way that has less to do, for each pass. What is the faster one is not measured, for it must be the same everywhere:
-// the bits differ.
+// The way that has less to do, for each pass. Which is the faster one is not measured, for the bits differ, and on one kind
+// of CPU they should be the same each time.
 class CheaperConv2d final : public Conv2d {
  public:
   CheaperConv2d(const Conv2dSpec& spec, int threads, std::unique_ptr<Conv2d> direct)
-      : direct_(std::move(direct)), patches_(std::make_unique<PatchesConv2d>(spec, threads)) {
+      : direct_(std::move(direct)) {
     const Conv2dCosts direct_costs = DirectConv2dCosts(spec), costs = PatchesConv2dCosts(spec);
     const auto cheaper = [&](double Conv2dCosts::*pass) {
-      return direct_costs.*pass < costs.*pass ? direct_.get() : patches_.get();
+      if (direct_costs.*pass < costs.*pass) return direct_.get();
+      if (patches_ == nullptr) patches_ = std::make_unique<PatchesConv2d>(spec, threads);
+      return patches_.get();
     };
     forward_ = cheaper(&Conv2dCosts::forward);
     backward_data_ = cheaper(&Conv2dCosts::backward_data);
@@ -329,7 +331,7 @@ class CheaperConv2d final : public Conv2d {
 
  private:
   const std::unique_ptr<Conv2d> direct_;
-  const std::unique_ptr<Conv2d> patches_;
+  std::unique_ptr<Conv2d> patches_;  // none where no pass goes by patches
   // Each one of the two.
   Conv2d* forward_ = nullptr;
   Conv2d* backward_data_ = nullptr;

@@ -254,8 +254,8 @@ class DirectConv2d final : public Conv2d {
       scratch.forward_source = AlignedBuffer(forward_.source_floats());
       scratch.backward_source = AlignedBuffer(backward_.source_floats());
       scratch.lines = AlignedBuffer(std::max(forward_.result_floats(), backward_.result_floats()));
-      scratch.group_source = AlignedBuffer(spec.input.channels * samples_ * input_line_.plane() +
-                                           offsets_.back() + 2 * kLanes + input_line_.pitch * spec.kernel);
+      scratch.group_source = AlignedBuffer(spec.input.channels * samples_ * input_line_.plane() + 2 * kLanes +
+                                           input_line_.pitch * spec.kernel);
       scratch.group_gradients =
           AlignedBuffer(static_cast<std::size_t>(RoundUp(spec.outputs, kGradientMaps)) * gradient_pitch_);
       scratch.weight_sums = AlignedBuffer(spec.weight_count() + spec.outputs);

@@ -1,5 +1,6 @@
 #include "kernels/conv2d.h"
 
+#include <cassert>
 #include <vector>
 
 #include "kernels/cuda/direct_conv2d.h"
@@ -269,6 +270,7 @@ class Direct {
   void Run(int batch, const float* source, const float* weights, const float* bias, float* result) const {
     const DirectWay& way = WayFor(batch);
     const DirectCut cut = way.cut(context_, problem_, batch);
+    assert(cut.channels > 0);  // small strips need no more of a stage than large ones, whatever the batch
     ArrangeWeights(context_, order_, cut.tiles, cut.groups * way.maps, weights, arranged_.data());
     way.run(context_, problem_, batch, source, arranged_.data(), bias, result);
   }

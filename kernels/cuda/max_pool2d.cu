@@ -41,7 +41,7 @@ class CudaMaxPool2d final : public MaxPool2d {
   }
 
   // Each input asks the windows that it is in, so that gradients are added in one order. There are no more than kMost a
-  // dimension, where that is not 0.
+  // dimension, where that is not 0. Public, for nvcc takes no kernel from a private function.
   template <int kMost>
   void BackwardOfWindows(ConstTensorView output_gradient, TensorView input_gradient) {
     ForEach(context_, input_gradient.size(),

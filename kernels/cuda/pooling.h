@@ -25,7 +25,6 @@ class Places {
     const Index row = width_.Divide(in_plane);
     return {channel, static_cast<int>(row), static_cast<int>(in_plane - row * width_.divisor())};
   }
-  __device__ Index Plane() const { return plane_.divisor(); }
 
  private:
   FastDivisor plane_;

@@ -25,7 +25,7 @@ enum class Filler {
 };
 
 struct ParameterSpec {
-  std::string_view name;  // "weight" or "bias"
+  std::string_view name;  // "weight", "bias", "running_mean"
   std::vector<std::uint32_t> shape;
   Filler filler = Filler::kZero;
   int inputs = 1;   // that one output sums up

@@ -77,10 +77,11 @@ int RunSteps(const Options& options) {
     rates.push_back(static_cast<double>(steps * options.batch) / elapsed);
   }
   std::ranges::sort(rates);
-  std::printf("{\"net\": \"%s\", \"batch\": %d, \"device\": \"%s\", \"images_a_second\": %.0f, \"least\": %.0f, \"most\": %.0f, "
-              "\"loss\": %.4f}\n",
-              job->name().c_str(), options.batch, options.device.c_str(), rates[rates.size() / 2], rates.front(),
-              rates.back(), net.Result().loss());
+  std::printf(
+      "{\"net\": \"%s\", \"batch\": %d, \"device\": \"%s\", \"images_a_second\": %.0f, \"least\": %.0f, "
+      "\"most\": %.0f, \"loss\": %.4f}\n",
+      job->name().c_str(), options.batch, options.device.c_str(), rates[rates.size() / 2], rates.front(), rates.back(),
+      net.Result().loss());
   return 0;
 }
 

@@ -16,8 +16,8 @@ struct BatchNormSpec {
   float keep = 0.9f;
 };
 
-// Weight, bias, mean and variance have one value a channel. Views must have the spec's shape and one batch size, at most
-// the plan's.
+// Weight, bias, mean and variance have one value a channel. Views must have the spec's shape and one batch size, at
+// most the plan's.
 class BatchNorm {
  public:
   virtual ~BatchNorm() = default;

@@ -28,9 +28,9 @@
 
 namespace downpour::kernels {
 
-// One thread at a time may use a device and what it made; of those that compute in the host's memory any thread may make
-// ops, and run its own. An op is a plan for one shape and batches up to `max_batch`, with all its scratch memory. The
-// device must outlive what it made.
+// One thread at a time may use a device and what it made; of those that compute in the host's memory any thread may
+// make ops, and run its own. An op is a plan for one shape and batches up to `max_batch`, with all its scratch memory.
+// The device must outlive what it made.
 //
 // All memory that ops are given is the device's: buffers or mirrors that it made, or memory of the host's where the
 // device computes there. Ops may return before they are done; they are done in the order in which they were asked for.

@@ -579,7 +579,8 @@ TEST_CASE("euclidean loss") {
 TEST_CASE("the devices that this machine has") {
   for (const DeviceType& type : DeviceTypes()) {
     const auto device = type.make({});
-    if (!device.ok()) std::printf("SKIPPED: %s: %s\n", std::string(type.name).c_str(), device.status().ToString().c_str());
+    if (!device.ok())
+      std::printf("SKIPPED: %s: %s\n", std::string(type.name).c_str(), device.status().ToString().c_str());
   }
 }
 

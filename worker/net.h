@@ -78,8 +78,8 @@ class Net {
   std::optional<std::size_t> scores() const;
   // Computes all layers' values.
   void Infer(std::span<const float> parameters, int size, std::span<const float> features);
-  // Those of the layer at `output` in outputs(), of the last Infer: sample by sample. Good until the next Infer. The first
-  // call for an output may take memory.
+  // Those of the layer at `output` in outputs(), of the last Infer: sample by sample. Good until the next Infer. The
+  // first call for an output may take memory.
   std::span<const float> ValuesOf(std::size_t output);
 
   // Floats in the flat vector, padding included.

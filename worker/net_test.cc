@@ -562,10 +562,11 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
   CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
              Contains("layer d (dropout)") && Contains("rate is 1"));
-  CHECK_THAT(ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
-             Contains("'dropin'") &&
-                 Contains("convolution, pooling, global_pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
-                          "sigmoid, tanh, batch_norm, dropout, eltwise, concat, softmax_loss, hinge_loss, euclidean_loss"));
+  CHECK_THAT(
+      ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
+      Contains("'dropin'") &&
+          Contains("convolution, pooling, global_pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
+                   "sigmoid, tanh, batch_norm, dropout, eltwise, concat, softmax_loss, hinge_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

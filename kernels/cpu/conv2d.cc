@@ -1,7 +1,7 @@
-// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image: the weights, {outputs, taps}, by
-// the image's patches, {taps, pixels}, where a tap is a (channel, row, column) of the kernel and a pixel one of the output.
-// The patches of one image are laid out in a scratch matrix that stays in the cache between being written and being
-// multiplied; doing it anew in each pass costs less than keeping them.
+// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image: the weights, {outputs, taps},
+// by the image's patches, {taps, pixels}, where a tap is a (channel, row, column) of the kernel and a pixel one of the
+// output. The patches of one image are laid out in a scratch matrix that stays in the cache between being written and
+// being multiplied; doing it anew in each pass costs less than keeping them.
 #include "kernels/conv2d.h"
 
 #include <algorithm>
@@ -253,7 +253,8 @@ class PatchesConv2d final : public Conv2d {
       for (int x = 0; x < output_.width; ++x)
         for (int c = 0; c < in.channels; ++c)
           for (int i = 0; i < spec_.kernel; ++i) {
-            to = std::copy_n(top + c * plane + static_cast<std::size_t>(i) * in.width + x * spec_.stride, spec_.kernel, to);
+            to = std::copy_n(top + c * plane + static_cast<std::size_t>(i) * in.width + x * spec_.stride, spec_.kernel,
+                             to);
           }
     }
   }
@@ -296,13 +297,14 @@ constexpr double kPatchCost = 12;
 
 Conv2dCosts PatchesConv2dCosts(const Conv2dSpec& spec) {
   const Shape output = spec.output();
-  const double patches = static_cast<double>(output.height) * output.width * spec.input.channels * spec.kernel * spec.kernel;
+  const double patches =
+      static_cast<double>(output.height) * output.width * spec.input.channels * spec.kernel * spec.kernel;
   const double all = patches * (spec.outputs + kPatchCost);
   return {all, all, all};
 }
 
-// The way that has less to do, for each pass. Which is the faster one is not measured, for the bits differ, and on one kind
-// of CPU they should be the same each time.
+// The way that has less to do, for each pass. Which is the faster one is not measured, for the bits differ, and on one
+// kind of CPU they should be the same each time.
 class CheaperConv2d final : public Conv2d {
  public:
   CheaperConv2d(const Conv2dSpec& spec, int threads, std::unique_ptr<Conv2d> direct)

@@ -1,6 +1,6 @@
 // With its zeros around it, an image is one long line: what a window's place takes from it for all outputs is that line
-// from an offset on, and so is every output, but for a few between two rows that nobody asks for. All passes are sums of
-// lines times numbers, or of lines times lines, kept in registers:
+// from an offset on, and so is every output, but for a few between two rows that nobody asks for. All passes are sums
+// of lines times numbers, or of lines times lines, kept in registers:
 //
 //   forward          a stretch of 3 vectors of the line for 8 outputs, over all channels and places of the window
 //   input gradient   the same of the output's gradient, with zeros around it, and the weights turned around
@@ -91,8 +91,8 @@ DOWNPOUR_AVX512 void SumTaps(const float* from, const std::int32_t* offsets, int
 
 // A block of outputs over a line of `vectors` vectors.
 template <int kRows>
-DOWNPOUR_AVX512 void SumLine(const float* from, const std::int32_t* offsets, int taps, const float* weights, int vectors,
-                             float* to, std::size_t to_pitch) {
+DOWNPOUR_AVX512 void SumLine(const float* from, const std::int32_t* offsets, int taps, const float* weights,
+                             int vectors, float* to, std::size_t to_pitch) {
   int v = 0;
   for (; v + kVectors <= vectors; v += kVectors) {
     SumTaps<kRows, kVectors>(from + v * kLanes, offsets, taps, weights, to + v * kLanes, to_pitch);
@@ -207,7 +207,8 @@ class LineSums {
     }
   }
 
-  // One sample. `source` has source_floats(), zeros around the planes; `lines` result_floats(). No bias where it is null.
+  // One sample. `source` has source_floats(), zeros around the planes; `lines` result_floats(). No bias where it is
+  // null.
   void Run(const float* sample, const float* bias, float* source, float* lines, float* result) const {
     const std::size_t size = static_cast<std::size_t>(line_.height) * line_.width;
     for (int c = 0; c < channels_; ++c) Lay(sample + c * size, line_, source + c * line_.plane());
@@ -315,8 +316,10 @@ class DirectConv2d final : public Conv2d {
   };
 
   // The samples from `first` on lie behind each other in each channel's line.
-  void AddGroup(ConstTensorView input, ConstTensorView output_gradient, int first, int samples, Scratch* scratch) const {
-    const std::size_t plane = input_line_.plane(), size = static_cast<std::size_t>(input_line_.height) * input_line_.width;
+  void AddGroup(ConstTensorView input, ConstTensorView output_gradient, int first, int samples,
+                Scratch* scratch) const {
+    const std::size_t plane = input_line_.plane(),
+                      size = static_cast<std::size_t>(input_line_.height) * input_line_.width;
     const std::size_t pixels = static_cast<std::size_t>(output_.height) * output_.width;
     float* const source = scratch->group_source.data();
     float* const gradients = scratch->group_gradients.data();

@@ -17,16 +17,18 @@ class CudaAveragePool2d final : public AveragePool2d {
       : context_(context), spec_(spec), stride_(spec.stride), inputs_(spec.input), outputs_(spec.output()) {}
 
   void Forward(ConstTensorView input, TensorView output) override {
-    ForEach(context_, output.size(), [spec = spec_, places = outputs_, x = input.data, y = output.data] __device__(Index i) {
-      const Place place = places.At(i);
-      const Pool2dSpec::Range rows = spec.Window(place.row, spec.input.height);
-      const Pool2dSpec::Range columns = spec.Window(place.column, spec.input.width);
-      const float* const plane = x + place.channel * (spec.input.height * spec.input.width);
-      float sum = 0;
-      for (int row = rows.first; row < rows.last; ++row)
-        for (int column = columns.first; column < columns.last; ++column) sum += plane[row * spec.input.width + column];
-      y[i] = sum * Share(rows, columns);
-    });
+    ForEach(context_, output.size(),
+            [spec = spec_, places = outputs_, x = input.data, y = output.data] __device__(Index i) {
+              const Place place = places.At(i);
+              const Pool2dSpec::Range rows = spec.Window(place.row, spec.input.height);
+              const Pool2dSpec::Range columns = spec.Window(place.column, spec.input.width);
+              const float* const plane = x + place.channel * (spec.input.height * spec.input.width);
+              float sum = 0;
+              for (int row = rows.first; row < rows.last; ++row)
+                for (int column = columns.first; column < columns.last; ++column)
+                  sum += plane[row * spec.input.width + column];
+              y[i] = sum * Share(rows, columns);
+            });
   }
 
   void Backward(ConstTensorView output_gradient, TensorView input_gradient) override {

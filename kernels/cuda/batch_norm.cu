@@ -49,8 +49,8 @@ __global__ void StatisticsKernel(ChannelValues values, Index count, float epsilo
   }
 }
 
-__global__ void GradientSumsKernel(ChannelValues values, Index count, const float* x, const float* dy, Channel* channels,
-                                   float* weight_gradient, float* bias_gradient) {
+__global__ void GradientSumsKernel(ChannelValues values, Index count, const float* x, const float* dy,
+                                   Channel* channels, float* weight_gradient, float* bias_gradient) {
   Channel& channel = channels[blockIdx.x];
   float sum = 0, dot = 0;
   for (Index i = threadIdx.x; i < count; i += kThreads) {

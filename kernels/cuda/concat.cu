@@ -16,7 +16,8 @@ class CudaConcat final : public Concat {
   void Forward(std::span<const ConstTensorView> inputs, TensorView output) override {
     int first_channel = 0;
     for (const ConstTensorView& input : inputs) {
-      Copy(input.data, input.shape.size(), output.data + first_channel * Plane(output.shape), output.shape.size(), input);
+      Copy(input.data, input.shape.size(), output.data + first_channel * Plane(output.shape), output.shape.size(),
+           input);
       first_channel += input.shape.channels;
     }
   }

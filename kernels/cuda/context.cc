@@ -17,8 +17,8 @@ constexpr std::size_t kBlasWorkspaceFloats = std::size_t{8} << 20;  // 32 MiB, a
 }
 
 absl::Status NoGpu(cudaError_t status) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("device cuda: ", cudaGetErrorString(status), "; choose worker.device cpu, or see what nvidia-smi says"));
+  return absl::FailedPreconditionError(absl::StrCat("device cuda: ", cudaGetErrorString(status),
+                                                    "; choose worker.device cpu, or see what nvidia-smi says"));
 }
 
 void ReleaseDeviceMemory(float* data) { cudaFree(data); }
@@ -41,7 +41,8 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create() {
   if (cudaError_t status = cudaStreamCreateWithFlags(&context->stream_, cudaStreamNonBlocking); status != cudaSuccess) {
     return NoGpu(status);
   }
-  Check(cudaDeviceGetAttribute(&context->multiprocessors_, cudaDevAttrMultiProcessorCount, 0), "counting multiprocessors");
+  Check(cudaDeviceGetAttribute(&context->multiprocessors_, cudaDevAttrMultiProcessorCount, 0),
+        "counting multiprocessors");
   Check(cublasCreate(&context->blas_), "starting cuBLAS");
   Check(cublasSetStream(context->blas_, context->stream_), "starting cuBLAS");
   try {

@@ -12,8 +12,8 @@
 
 namespace downpour::kernels::cuda {
 
-// A call that failed after the device was made ends the process, with one line: what the device holds can't be relied on
-// then, and who started the worker starts another.
+// A call that failed after the device was made ends the process, with one line: what the device holds can't be relied
+// on then, and who started the worker starts another.
 void Check(cudaError_t status, const char* what);
 void Check(cublasStatus_t status, const char* what);
 

@@ -13,8 +13,8 @@ namespace downpour::kernels::cuda {
 namespace {
 
 // Small windows are multiplied directly (direct_conv2d.h). For others all passes are matrix products of patches that
-// nobody writes down (implicit_product.h): their values are taken from the tensors by tables of what a patch's values have
-// in common.
+// nobody writes down (implicit_product.h): their values are taken from the tensors by tables of what a patch's values
+// have in common.
 
 // A place in a window: of the input's channel for weights' values, of the output's for gradients of the input.
 struct Tap {
@@ -133,7 +133,8 @@ struct ForwardProblem {
   }
 };
 
-// Rows are the input's channels, columns its pixels of all samples, inner the outputs' channels and the window's places.
+// Rows are the input's channels, columns its pixels of all samples, inner the outputs' channels and the window's
+// places.
 struct DataProblem {
   Geometry g;
   const Tap* taps;

@@ -1,8 +1,8 @@
 // Convolutions that keep what they read in shared memory and registers.
 //
-// A thread makes a strip: kStrip outputs that follow each other in a row, for kMaps outputs' channels. Of each row of the
-// window it reads once what all its columns need, so most of what it does is multiply and add. A block makes a band of
-// rows of a few samples; input and weights come a few channels at a time, the next while the present are worked on.
+// A thread makes a strip: kStrip outputs that follow each other in a row, for kMaps outputs' channels. Of each row of
+// the window it reads once what all its columns need, so most of what it does is multiply and add. A block makes a band
+// of rows of a few samples; input and weights come a few channels at a time, the next while the present are worked on.
 //
 // It is the same for gradients of the input where the stride is 1: a convolution of the output's gradient with the
 // weights turned around.
@@ -47,8 +47,8 @@ struct RowLayout {
   __host__ __device__ int of_channel() const { return static_cast<int>(rows.divisor() * pitch.divisor()); }
 };
 
-// Begins to copy rows of some channels of one sample, from `first_row` and `first_column` on, with zeros where there are
-// none. All threads of a block.
+// Begins to copy rows of some channels of one sample, from `first_row` and `first_column` on, with zeros where there
+// are none. All threads of a block.
 __device__ inline void BeginCopy(const float* source, const Shape& shape, int channels, int first_row, int first_column,
                                  const RowLayout& layout, float* to) {
   const int pitch = layout.pitch.divisor(), rows = layout.rows.divisor();
@@ -93,7 +93,8 @@ DirectCut CutDirect(const Context& context, const DirectProblem& problem, int ba
   const int most_rows = std::max(1, kMostDirectThreads / (cut.groups * cut.strips));
   cut.bands = (problem.result.height + most_rows - 1) / most_rows;
   if (kStrip < 8) {  // which is for when there are few
-    while (cut.bands < problem.result.height && batch * cut.tiles * cut.bands < 2 * context.multiprocessors()) ++cut.bands;
+    while (cut.bands < problem.result.height && batch * cut.tiles * cut.bands < 2 * context.multiprocessors())
+      ++cut.bands;
   }
   cut.rows = (problem.result.height + cut.bands - 1) / cut.bands;
   cut.bands = (problem.result.height + cut.rows - 1) / cut.rows;
@@ -277,8 +278,8 @@ void RunDirect(const Context& context, const DirectProblem& problem, int batch, 
 
 // The gradient of weights: a thread has a row of the window of one channel, for kMaps outputs' channels, and goes over
 // strips of the outputs' gradient. A block has some channels, and some of all bands; threads to spare take turns with
-// rows. What comes of each is stored apart, as a piece {outputs, channels * kernel * kernel + 1}, whose last column is for
-// the bias.
+// rows. What comes of each is stored apart, as a piece {outputs, channels * kernel * kernel + 1}, whose last column is
+// for the bias.
 struct WeightsCut {
   int groups = 0;    // of kMaps outputs' channels, in a block
   int tiles = 0;
@@ -348,8 +349,9 @@ __global__ void __launch_bounds__(kMostDirectThreads)
       const Index sample = item / cut.bands;
       const int first_row = (item - static_cast<int>(sample) * cut.bands) * cut.rows;
       float* const to = reinterpret_cast<float*>(shared) + stage * of_stage;
-      BeginCopy(source + (sample * problem.source.channels + first_channel) * (problem.source.height * problem.source.width),
-                problem.source, channels, first_row * kStride - problem.pad, -problem.pad, cut.source, to);
+      BeginCopy(
+          source + (sample * problem.source.channels + first_channel) * (problem.source.height * problem.source.width),
+          problem.source, channels, first_row * kStride - problem.pad, -problem.pad, cut.source, to);
       BeginCopy(result_gradient +
                     (sample * problem.result.channels + first_map) * (problem.result.height * problem.result.width),
                 problem.result, maps, first_row, 0, cut.gradient, to + of_source);

@@ -13,12 +13,13 @@ class CudaEuclideanLoss final : public EuclideanLoss {
       : context_(context), differences_(context.MakeBuffer(max_batch)), result_(context) {}
 
   void Forward(ConstTensorView values, const Targets& targets) override {
-    SumLosses(context_, values.batch, targets, result_,
-              [x = values.data, numbers = targets.numbers.data(), differences = differences_.data()] __device__(Index n) {
-                const float difference = x[n] - numbers[n];
-                differences[n] = difference;
-                return SampleLoss{0.5 * difference * difference, false};
-              });
+    SumLosses(
+        context_, values.batch, targets, result_,
+        [x = values.data, numbers = targets.numbers.data(), differences = differences_.data()] __device__(Index n) {
+          const float difference = x[n] - numbers[n];
+          differences[n] = difference;
+          return SampleLoss{0.5 * difference * difference, false};
+        });
   }
 
   LossResult Result() override { return result_.Wait(); }

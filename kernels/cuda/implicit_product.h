@@ -2,8 +2,8 @@
 //
 //   result(m, n) = sum over k of problem.A(m, k) * problem.B(k, n)
 //
-// Each block of threads makes one tile of the result, from slices of the operands that go through shared memory; the next
-// slice is fetched while the present one is multiplied. Where there are few tiles, the sum is split and each piece
+// Each block of threads makes one tile of the result, from slices of the operands that go through shared memory; the
+// next slice is fetched while the present one is multiplied. Where there are few tiles, the sum is split and each piece
 // stored apart.
 #pragma once
 
@@ -36,7 +36,8 @@ constexpr int kSlice = 16;  // values of k at a time
 //   float B(Index k, Column column)
 //   void Store(Index m, Index n, Index piece, float value)
 template <typename Tile, typename Problem>
-__global__ void __launch_bounds__(Tile::threads) ProductKernel(Problem problem, ProductSize size, Index inner_of_piece) {
+__global__ void __launch_bounds__(Tile::threads)
+    ProductKernel(Problem problem, ProductSize size, Index inner_of_piece) {
   constexpr int kA = Tile::rows * kSlice / Tile::threads;     // values that a thread fetches of each slice
   constexpr int kB = Tile::columns * kSlice / Tile::threads;
   static_assert(Tile::threads % Tile::columns == 0, "a thread fetches values of one column");

@@ -15,8 +15,8 @@ namespace downpour::kernels::cuda {
 // Of values in a tensor, which has fewer than 2^31.
 using Index = std::uint32_t;
 
-// Throws std::bad_alloc where a batch has too many values for an Index; no GPU of today would hold the tensors that an op
-// takes then.
+// Throws std::bad_alloc where a batch has too many values for an Index; no GPU of today would hold the tensors that an
+// op takes then.
 inline void CheckSize(const Shape& shape, int max_batch) {
   if (shape.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()) / max_batch) {
     throw std::bad_alloc();

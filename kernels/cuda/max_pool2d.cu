@@ -18,21 +18,22 @@ class CudaMaxPool2d final : public MaxPool2d {
         largest_(context.MakeBuffer(max_batch * spec.output().size())) {}
 
   void Forward(ConstTensorView input, TensorView output) override {
-    ForEach(context_, output.size(),
-            [spec = spec_, places = outputs_, x = input.data, y = output.data, largest = Largest()] __device__(Index i) {
-              const Place place = places.At(i);
-              const Pool2dSpec::Range rows = spec.Window(place.row, spec.input.height);
-              const Pool2dSpec::Range columns = spec.Window(place.column, spec.input.width);
-              const float* const plane = x + place.channel * (spec.input.height * spec.input.width);
-              int best = rows.first * spec.input.width + columns.first;
-              for (int row = rows.first; row < rows.last; ++row)
-                for (int column = columns.first; column < columns.last; ++column) {
-                  const int at = row * spec.input.width + column;
-                  if (plane[at] > plane[best]) best = at;
-                }
-              largest[i] = best;
-              y[i] = plane[best];
-            });
+    ForEach(
+        context_, output.size(),
+        [spec = spec_, places = outputs_, x = input.data, y = output.data, largest = Largest()] __device__(Index i) {
+          const Place place = places.At(i);
+          const Pool2dSpec::Range rows = spec.Window(place.row, spec.input.height);
+          const Pool2dSpec::Range columns = spec.Window(place.column, spec.input.width);
+          const float* const plane = x + place.channel * (spec.input.height * spec.input.width);
+          int best = rows.first * spec.input.width + columns.first;
+          for (int row = rows.first; row < rows.last; ++row)
+            for (int column = columns.first; column < columns.last; ++column) {
+              const int at = row * spec.input.width + column;
+              if (plane[at] > plane[best]) best = at;
+            }
+          largest[i] = best;
+          y[i] = plane[best];
+        });
   }
 
   void Backward(ConstTensorView output_gradient, TensorView input_gradient) override {

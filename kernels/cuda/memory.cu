@@ -61,8 +61,9 @@ class CudaMirror final : public Mirror {
   const std::byte* ImportBytes(std::span<const std::byte> host) override {
     TakeTurn();
     std::memcpy(pinned_[turn_].data(), host.data(), host.size());
-    Check(cudaMemcpyAsync(device_.data(), pinned_[turn_].data(), host.size(), cudaMemcpyHostToDevice, context_.stream()),
-          "copying to the GPU");
+    Check(
+        cudaMemcpyAsync(device_.data(), pinned_[turn_].data(), host.size(), cudaMemcpyHostToDevice, context_.stream()),
+        "copying to the GPU");
     read_[turn_].Record(context_);
     return reinterpret_cast<const std::byte*>(device_.data());
   }

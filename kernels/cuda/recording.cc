@@ -6,7 +6,8 @@
 namespace downpour::kernels::cuda {
 namespace {
 
-// A CUDA graph for each key. The first time, work runs by itself, for libraries make things then that can't be recorded.
+// A CUDA graph for each key. The first time, work runs by itself, for libraries make things then that can't be
+// recorded.
 class CudaRecording final : public Recording {
  public:
   explicit CudaRecording(const Context& context) : context_(context) {}

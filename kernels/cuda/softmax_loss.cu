@@ -19,24 +19,25 @@ class CudaSoftmaxLoss final : public SoftmaxLoss {
         result_(context) {}
 
   void Forward(ConstTensorView scores, const Targets& targets) override {
-    ForEachRow(context_, scores.batch,
-               [classes = classes_, x = scores.data, labels = targets.classes.data(),
-                probabilities = probabilities_.data(), losses = losses_.data(), best = Best()] __device__(Index n, int lane) {
-                 const float* const row = x + n * classes;
-                 float* const probability = probabilities + n * classes;
-                 const Highest highest = WarpHighest(row, classes, lane);
-                 float sum = 0;
-                 for (int k = lane; k < classes; k += kWarp) {
-                   probability[k] = expf(row[k] - highest.score);
-                   sum += probability[k];
-                 }
-                 sum = WarpSum(sum);
-                 for (int k = lane; k < classes; k += kWarp) probability[k] /= sum;
-                 if (lane == 0) {
-                   losses[n] = logf(sum) - (row[labels[n]] - highest.score);
-                   best[n] = highest.index;
-                 }
-               });
+    ForEachRow(
+        context_, scores.batch,
+        [classes = classes_, x = scores.data, labels = targets.classes.data(), probabilities = probabilities_.data(),
+         losses = losses_.data(), best = Best()] __device__(Index n, int lane) {
+          const float* const row = x + n * classes;
+          float* const probability = probabilities + n * classes;
+          const Highest highest = WarpHighest(row, classes, lane);
+          float sum = 0;
+          for (int k = lane; k < classes; k += kWarp) {
+            probability[k] = expf(row[k] - highest.score);
+            sum += probability[k];
+          }
+          sum = WarpSum(sum);
+          for (int k = lane; k < classes; k += kWarp) probability[k] /= sum;
+          if (lane == 0) {
+            losses[n] = logf(sum) - (row[labels[n]] - highest.score);
+            best[n] = highest.index;
+          }
+        });
     SumLosses(context_, scores.batch, targets, result_,
               [labels = targets.classes.data(), losses = losses_.data(), best = Best()] __device__(Index n) {
                 return SampleLoss{losses[n], best[n] == labels[n]};

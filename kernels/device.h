@@ -54,6 +54,7 @@ class Device {
   // to += scale * from
   virtual void Axpy(float scale, std::span<const float> from, std::span<float> to) = 0;
 
+  // An op, or null where the device does not have it.
   virtual std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec, int max_batch) = 0;

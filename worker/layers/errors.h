@@ -26,7 +26,7 @@ absl::Status LayerError(const LayerContext& context, const Parts&... problem) {
 // kUnimplemented, of a layer whose op the device does not have.
 inline absl::Status NotOnDevice(const LayerContext& context) {
   return absl::UnimplementedError(absl::StrCat("layer ", context.config.name(), " (", context.config.type(),
-                                               "): not computed on device ", context.device.name(),
+                                               "): not computed on device ", std::string(context.device.name()),
                                                " yet; set worker.device to cpu"));
 }
 

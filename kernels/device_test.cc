@@ -103,12 +103,21 @@ void ForEachDevice(Body body) {
   }
 }
 
+// Whether a device does not have an op, as no device but CUDA's may.
+template <typename Op>
+bool Lacks(const Device& device, const std::unique_ptr<Op>& op) {
+  if (op != nullptr) return false;
+  REQUIRE(device.name() == "cuda");
+  return true;
+}
+
 // All passes of one convolution on both devices.
 void CheckConvolution(Device& device, Device& reference, const Conv2dSpec& spec, int batch, int max_batch) {
   INFO("input " << ToString(spec.input) << " kernel " << spec.kernel << " stride " << spec.stride << " pad " << spec.pad
-                << " batch " << batch);
+                << " dilation " << spec.dilation << " groups " << spec.groups << " batch " << batch);
   const auto x = Values(batch * spec.input.size(), 1), w = Values(spec.weight_count(), 2);
   const auto b = Values(spec.outputs, 3), dy = Values(batch * spec.output().size(), 4);
+  if (Lacks(device, device.MakeConv2d(spec, max_batch))) return;
   const auto run = [&](Device& each) {
     auto op = each.MakeConv2d(spec, max_batch);
     const Tensor input(each, x, batch, spec.input), weights(each, w), bias(each, b);
@@ -150,6 +159,11 @@ TEST_CASE("convolution") {
       {.input = {3, 16, 33}, .outputs = 9, .kernel = 3, .stride = 1, .pad = 1},
       {.input = {2, 9, 9}, .outputs = 4, .kernel = 7, .stride = 1, .pad = 3},
       {.input = {2, 9, 9}, .outputs = 4, .kernel = 3, .stride = 1, .pad = 5},
+      {.input = {2, 9, 11}, .outputs = 4, .kernel = 3, .dilation = 2},
+      {.input = {3, 8, 9}, .outputs = 5, .kernel = 2, .stride = 2, .pad = 3, .dilation = 3},
+      {.input = {4, 7, 6}, .outputs = 6, .kernel = 3, .pad = 1, .groups = 2},
+      {.input = {6, 7, 6}, .outputs = 12, .kernel = 5, .stride = 2, .pad = 2, .groups = 6},
+      {.input = {6, 9, 9}, .outputs = 3, .kernel = 3, .stride = 2, .pad = 2, .dilation = 2, .groups = 3},
   };
   ForEachDevice([&](Device& device, Device& reference, int batch) {
     for (const Conv2dSpec& spec : specs) CheckConvolution(device, reference, spec, batch, kMaxBatch);

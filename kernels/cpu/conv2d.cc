@@ -1,7 +1,7 @@
-// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image: the weights, {outputs, taps},
-// by the image's patches, {taps, pixels}, where a tap is a (channel, row, column) of the kernel and a pixel one of the
-// output. The patches of one image are laid out in a scratch matrix that stays in the cache between being written and
-// being multiplied; doing it anew in each pass costs less than keeping them.
+// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image and group: the weights,
+// {outputs, taps}, by the image's patches, {taps, pixels}, where a tap is a (channel, row, column) of the kernel and a
+// pixel one of the output. The patches of one image are laid out in a scratch matrix that stays in the cache between
+// being written and being multiplied; doing it anew in each pass costs less than keeping them.
 #include "kernels/conv2d.h"
 
 #include <algorithm>
@@ -115,6 +115,7 @@ class PatchesConv2d final : public Conv2d {
       : spec_(spec),
         output_(spec.output()),
         taps_(spec.input.channels * spec.kernel * spec.kernel),
+        group_{spec.outputs / spec.groups, taps_ / spec.groups},
         pixels_(output_.height * output_.width),
         threads_(threads) {
     for (int i = 0; i < threads; ++i) {
@@ -131,8 +132,10 @@ class PatchesConv2d final : public Conv2d {
         GatherPatches(PaddedImage(input.sample(n), part), patches);
         float* out = output.sample(n);
         for (int o = 0; o < spec_.outputs; ++o) std::fill_n(out + o * pixels_, pixels_, bias[o]);
-        MatrixProduct(spec_.outputs, pixels_, taps_, {weights, taps_}, {patches, pixels_}, 1, out, pixels_,
-                      1);
+        for (int g = 0; g < spec_.groups; ++g) {
+          MatrixProduct(group_.outputs, pixels_, group_.taps, {WeightsOf(g, weights), group_.taps},
+                        {PatchesOf(g, patches), pixels_}, 1, PixelsOf(g, out), pixels_, 1);
+        }
       }
     });
   }
@@ -142,8 +145,10 @@ class PatchesConv2d final : public Conv2d {
     ParallelFor(output_gradient.batch, threads_, [&](int begin, int end, int part) {
       float* patches = patches_[part].data();
       for (int n = begin; n < end; ++n) {
-        MatrixProduct(taps_, pixels_, spec_.outputs, {weights, taps_, true},
-                      {output_gradient.sample(n), pixels_}, 0, patches, pixels_, 1);
+        for (int g = 0; g < spec_.groups; ++g) {
+          MatrixProduct(group_.taps, pixels_, group_.outputs, {WeightsOf(g, weights), group_.taps, true},
+                        {PixelsOf(g, output_gradient.sample(n)), pixels_}, 0, PatchesOf(g, patches), pixels_, 1);
+        }
         ScatterPatches(patches, input_gradient.sample(n));
       }
     });
@@ -159,8 +164,11 @@ class PatchesConv2d final : public Conv2d {
       for (int n = begin; n < end; ++n) {
         const float* dy = output_gradient.sample(n);
         GatherTaps(PaddedImage(input.sample(n), part), patches);
-        MatrixProduct(spec_.outputs, taps_, pixels_, {dy, pixels_}, {patches, taps_}, n == begin ? 0 : 1,
-                      weight_sum, taps_, 1);
+        for (int g = 0; g < spec_.groups; ++g) {
+          MatrixProduct(group_.outputs, group_.taps, pixels_, {PixelsOf(g, dy), pixels_},
+                        {patches + g * group_.taps, taps_}, n == begin ? 0 : 1, WeightsOf(g, weight_sum), group_.taps,
+                        1);
+        }
         for (int o = 0; o < spec_.outputs; ++o) {
           bias_sum[o] += Sum({dy + o * pixels_, static_cast<std::size_t>(pixels_)});
         }
@@ -175,8 +183,25 @@ class PatchesConv2d final : public Conv2d {
   }
 
  private:
-  // The output columns [first, last) whose input column, for kernel column j, lies within the image; rows
-  // likewise.
+  // What belongs to a group of channels and outputs.
+  struct Group {
+    int outputs;
+    int taps;
+  };
+  template <typename T>
+  T* WeightsOf(int group, T* weights) const {
+    return weights + static_cast<std::size_t>(group) * group_.outputs * group_.taps;
+  }
+  template <typename T>
+  T* PixelsOf(int group, T* output) const {
+    return output + static_cast<std::size_t>(group) * group_.outputs * pixels_;
+  }
+  float* PatchesOf(int group, float* patches) const {
+    return patches + static_cast<std::size_t>(group) * group_.taps * pixels_;
+  }
+
+  // The output columns [first, last) whose input column, for a kernel column that begins at `tap`, lies within the
+  // image; rows likewise.
   struct Range {
     int first;
     int last;
@@ -198,8 +223,8 @@ class PatchesConv2d final : public Conv2d {
   Block BlockOf(int c, int i, int j, Range rows, Range columns) const {
     if (rows.first == rows.last || columns.first == columns.last) return {0, 0, 0, 0};
     const std::size_t row =
-        static_cast<std::size_t>(c) * spec_.input.height + rows.first * spec_.stride + i - spec_.pad;
-    return {row * spec_.input.width + columns.first * spec_.stride + j - spec_.pad,
+        static_cast<std::size_t>(c) * spec_.input.height + rows.first * spec_.stride + i * spec_.dilation - spec_.pad;
+    return {row * spec_.input.width + columns.first * spec_.stride + j * spec_.dilation - spec_.pad,
             static_cast<std::size_t>(rows.first) * output_.width + columns.first, rows.last - rows.first,
             columns.last - columns.first};
   }
@@ -228,7 +253,8 @@ class PatchesConv2d final : public Conv2d {
     for (int c = 0; c < in.channels; ++c)
       for (int i = 0; i < spec_.kernel; ++i)
         for (int j = 0; j < spec_.kernel; ++j, patches += pixels_) {
-          const float* from = image + (static_cast<std::size_t>(c) * in.height + i) * in.width + j;
+          const std::size_t row = static_cast<std::size_t>(c) * in.height + i * spec_.dilation;
+          const float* from = image + row * in.width + j * spec_.dilation;
           if (spec_.stride == 1) {
             CopyRows(from, in.width, patches, output_.width, output_.height, output_.width);
             continue;
@@ -248,13 +274,14 @@ class PatchesConv2d final : public Conv2d {
     const TapCopy copy{output_.width, spec_.stride, in.channels, plane, spec_.kernel, in.width};
     for (int y = 0; y < output_.height; ++y, taps += static_cast<std::size_t>(output_.width) * taps_) {
       const float* const top = image + static_cast<std::size_t>(y) * spec_.stride * in.width;
-      if (CopyTaps(copy, spec_.kernel, top, taps)) continue;
+      if (spec_.dilation == 1 && CopyTaps(copy, spec_.kernel, top, taps)) continue;
       float* to = taps;
       for (int x = 0; x < output_.width; ++x)
         for (int c = 0; c < in.channels; ++c)
           for (int i = 0; i < spec_.kernel; ++i) {
-            to = std::copy_n(top + c * plane + static_cast<std::size_t>(i) * in.width + x * spec_.stride, spec_.kernel,
-                             to);
+            const float* from =
+                top + c * plane + static_cast<std::size_t>(i) * spec_.dilation * in.width + x * spec_.stride;
+            for (int j = 0; j < spec_.kernel; ++j, from += spec_.dilation) *to++ = *from;
           }
     }
   }
@@ -264,9 +291,9 @@ class PatchesConv2d final : public Conv2d {
     std::fill_n(image, in.size(), 0.0f);
     for (int c = 0; c < in.channels; ++c)
       for (int i = 0; i < spec_.kernel; ++i) {
-        const Range rows = Inside(i, in.height, output_.height);
+        const Range rows = Inside(i * spec_.dilation, in.height, output_.height);
         for (int j = 0; j < spec_.kernel; ++j, patches += pixels_) {
-          const Range columns = Inside(j, in.width, output_.width);
+          const Range columns = Inside(j * spec_.dilation, in.width, output_.width);
           const Block block = BlockOf(c, i, j, rows, columns);
           if (spec_.stride == 1) {
             AddRows(patches + block.patch, output_.width, image + block.image, in.width, block.rows,
@@ -285,6 +312,7 @@ class PatchesConv2d final : public Conv2d {
   const Conv2dSpec spec_;
   const Shape output_;
   const int taps_;
+  const Group group_;
   const int pixels_;
   const int threads_;
   std::vector<AlignedBuffer> patches_;            // one for each thread
@@ -343,7 +371,8 @@ class CheaperConv2d final : public Conv2d {
 }  // namespace
 
 std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int threads) {
-  std::unique_ptr<Conv2d> direct = MakeDirectConv2d(spec, threads);
+  std::unique_ptr<Conv2d> direct;
+  if (spec.dilation == 1 && spec.groups == 1) direct = MakeDirectConv2d(spec, threads);
   if (direct == nullptr) return std::make_unique<PatchesConv2d>(spec, threads);
   return std::make_unique<CheaperConv2d>(spec, threads, std::move(direct));
 }

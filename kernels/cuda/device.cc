@@ -23,6 +23,7 @@ class CudaDevice final : public Device {
   }
 
   std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int max_batch) override {
+    if (spec.dilation != 1 || spec.groups != 1) return nullptr;
     return cuda::MakeConv2d(*context_, spec, max_batch);
   }
   std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) override {

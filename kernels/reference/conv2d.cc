@@ -53,18 +53,19 @@ class ReferenceConv2d final : public Conv2d {
   template <typename Visit>
   void ForEachProduct(Visit visit) const {
     const Shape& input = spec_.input;
+    const int group_channels = input.channels / spec_.groups, group_outputs = spec_.outputs / spec_.groups;
     for (int o = 0; o < output_.channels; ++o)
       for (int y = 0; y < output_.height; ++y)
         for (int x = 0; x < output_.width; ++x)
-          for (int c = 0; c < input.channels; ++c)
+          for (int c = 0; c < group_channels; ++c)
             for (int i = 0; i < spec_.kernel; ++i)
               for (int j = 0; j < spec_.kernel; ++j) {
-                const int row = y * spec_.stride + i - spec_.pad;
-                const int column = x * spec_.stride + j - spec_.pad;
+                const int row = y * spec_.stride + i * spec_.dilation - spec_.pad;
+                const int column = x * spec_.stride + j * spec_.dilation - spec_.pad;
                 if (row < 0 || row >= input.height || column < 0 || column >= input.width) continue;
-                visit((static_cast<std::size_t>(c) * input.height + row) * input.width + column,
-                      ((static_cast<std::size_t>(o) * input.channels + c) * spec_.kernel + i) * spec_.kernel +
-                          j,
+                const std::size_t channel = o / group_outputs * group_channels + c;
+                visit((channel * input.height + row) * input.width + column,
+                      ((static_cast<std::size_t>(o) * group_channels + c) * spec_.kernel + i) * spec_.kernel + j,
                       (static_cast<std::size_t>(o) * output_.height + y) * output_.width + x);
               }
   }

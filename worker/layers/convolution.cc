@@ -1,5 +1,6 @@
 #include "worker/layers/convolution.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -11,17 +12,17 @@ namespace {
 
 class Convolution final : public UnaryLayer {
  public:
-  Convolution(const kernels::Conv2dSpec& spec, Filler filler, const LayerContext& context)
-      : spec_(spec), filler_(filler), op_(context.device.MakeConv2d(spec, context.max_batch)) {}
+  Convolution(const kernels::Conv2dSpec& spec, Filler filler, std::unique_ptr<kernels::Conv2d> op)
+      : spec_(spec), filler_(filler), op_(std::move(op)) {}
 
   kernels::Shape output() const override { return spec_.output(); }
 
   std::vector<ParameterSpec> parameters() const override {
-    const std::uint32_t outputs = spec_.outputs, channels = spec_.input.channels, kernel = spec_.kernel;
+    const std::uint32_t outputs = spec_.outputs, channels = spec_.input.channels / spec_.groups, kernel = spec_.kernel;
     return {{"weight",
              {outputs, channels, kernel, kernel},
              filler_,
-             spec_.input.channels * spec_.kernel * spec_.kernel},
+             static_cast<int>(channels) * spec_.kernel * spec_.kernel},
             {"bias", {outputs}}};
   }
 
@@ -48,18 +49,25 @@ class Convolution final : public UnaryLayer {
 absl::StatusOr<AnyLayer> MakeConvolution(const LayerContext& context) {
   const downpour::Layer& config = context.config;
   const std::uint32_t stride = config.has_stride() ? config.stride() : 1;
+  const std::uint32_t dilation = config.has_dilation() ? config.dilation() : 1;
+  const std::uint32_t groups = config.has_groups() ? config.groups() : 1;
   constexpr std::uint32_t kMaxSide = 1 << 16;
   if (config.outputs() == 0) return LayerError(context, "outputs is 0; it needs at least 1");
   if (config.kernel() == 0) return LayerError(context, "kernel is 0; it needs at least 1");
   if (stride == 0) return LayerError(context, "stride is 0; it needs at least 1");
-  if (config.kernel() > kMaxSide || stride > kMaxSide || config.pad() > kMaxSide) {
-    return LayerError(context, "kernel, stride or pad is above ", kMaxSide);
+  if (dilation == 0) return LayerError(context, "dilation is 0; it needs at least 1");
+  if (config.kernel() > kMaxSide || stride > kMaxSide || config.pad() > kMaxSide || dilation > kMaxSide) {
+    return LayerError(context, "kernel, stride, pad or dilation is above ", kMaxSide);
   }
   const kernels::Shape& input = context.input();
-  const std::int64_t kernel = config.kernel();
-  if (kernel > input.height + 2 * std::int64_t{config.pad()} ||
-      kernel > input.width + 2 * std::int64_t{config.pad()}) {
-    return LayerError(context, "kernel ", kernel, " is larger than its input with a pad of ", config.pad());
+  if (groups == 0 || config.outputs() % groups != 0 || input.channels % groups != 0) {
+    return LayerError(context, groups, " groups divide not both outputs, ", config.outputs(), ", and channels, ",
+                      input.channels);
+  }
+  const std::int64_t kernel = config.kernel(), extent = (kernel - 1) * dilation + 1;
+  if (extent > std::min(input.height, input.width) + 2 * std::int64_t{config.pad()}) {
+    return LayerError(context, "kernel ", kernel, dilation > 1 ? absl::StrCat(" with a dilation of ", dilation) : "",
+                      " is larger than its input with a pad of ", config.pad());
   }
   absl::StatusOr<Filler> filler = FillerFromName(config.filler());
   if (!filler.ok()) return LayerError(context, filler.status().message());
@@ -75,8 +83,12 @@ absl::StatusOr<AnyLayer> MakeConvolution(const LayerContext& context) {
                            .outputs = static_cast<int>(config.outputs()),
                            .kernel = static_cast<int>(kernel),
                            .stride = static_cast<int>(stride),
-                           .pad = static_cast<int>(config.pad())};
-  return std::make_unique<Convolution>(spec, *filler, context);
+                           .pad = static_cast<int>(config.pad()),
+                           .dilation = static_cast<int>(dilation),
+                           .groups = static_cast<int>(groups)};
+  std::unique_ptr<kernels::Conv2d> op = context.device.MakeConv2d(spec, context.max_batch);
+  if (op == nullptr) return NotOnDevice(context);
+  return std::make_unique<Convolution>(spec, *filler, std::move(op));
 }
 
 }  // namespace downpour::worker

@@ -1,179 +1,240 @@
-// How fast LeNet's forward and backward passes are on one core, in all and layer by layer.
+// How fast each layer of a job's net is on one core, pass by pass.
+//
+// The clock is the thread's own, so that others on the machine take nothing from it but caches and memory.
 #include <algorithm>
-#include <chrono>
+#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <ctime>
 #include <functional>
+#include <iostream>
+#include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/match.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/matrix_product.h"
 #include "kernels/device.h"
+#include "proto/job_config.h"
+#include "worker/layers/table.h"
 #include "worker/net.h"
+#include "worker/net_graph.h"
 
 namespace downpour {
 namespace {
 
-constexpr int kBatch = 64;
+using kernels::AlignedBuffer;
+using kernels::Shape;
+
+struct Options {
+  std::string job = "bench/nets/lenet.yaml";
+  int batch = 64;
+  int rounds = 15;
+  std::string only;
+};
+
+double CpuSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
 
 // Seconds of one call: the best of several rounds, since what else the machine does only slows it down.
-double Time(const std::function<void()>& call) {
-  using Clock = std::chrono::steady_clock;
+double Time(int rounds, const std::function<void()>& call) {
   call();
   double best = 1e9;
-  for (int round = 0; round < 15; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     int calls = 0;
-    const Clock::time_point start = Clock::now();
+    const double start = CpuSeconds();
     double seconds = 0;
     do {
       call();
       ++calls;
-      seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    } while (seconds < 0.03);
+      seconds = CpuSeconds() - start;
+    } while (seconds < 0.02);
     best = std::min(best, seconds / calls);
   }
   return best;
 }
 
-struct Buffers {
-  explicit Buffers(std::size_t size) : values(size) {
-    for (std::size_t i = 0; i < size; ++i) values.data()[i] = static_cast<float>(i % 31) / 31 - 0.5f;
-  }
-  kernels::AlignedBuffer values;
-};
-
-void Report(const char* layer, const char* pass, double seconds, double flop) {
-  std::printf("%-8s %-17s %7.2f us/image", layer, pass, seconds / kBatch * 1e6);
-  if (flop > 0) std::printf("  %6.1f GFLOP/s", flop * kBatch / seconds / 1e9);
-  std::printf("\n");
+AlignedBuffer Numbers(std::size_t size) {
+  AlignedBuffer values(size);
+  for (std::size_t i = 0; i < size; ++i) values.data()[i] = static_cast<float>(i % 31) / 31 - 0.5f;
+  return values;
 }
 
-void Convolution(kernels::Device& device, const char* name, const kernels::Conv2dSpec& spec, bool first) {
-  auto op = device.MakeConv2d(spec, kBatch);
-  const std::size_t in = kBatch * spec.input.size(), out = kBatch * spec.output().size();
-  Buffers x(in), dx(in), y(out), dy(out), w(spec.weight_count()), dw(spec.weight_count());
-  Buffers b(spec.outputs), db(spec.outputs);
-  const kernels::ConstTensorView input{x.values.data(), kBatch, spec.input};
-  const kernels::ConstTensorView gradient{dy.values.data(), kBatch, spec.output()};
-  const double flop = 2.0 * spec.weight_count() * spec.output().height * spec.output().width;
-  Report(name, "forward", Time([&] {
-           op->Forward(input, w.values.data(), b.values.data(), {y.values.data(), kBatch, spec.output()});
-         }),
-         flop);
-  Report(name, "backward weights",
-         Time([&] { op->BackwardWeights(input, gradient, dw.values.data(), db.values.data()); }), flop);
-  if (first) return;
-  Report(name, "backward data", Time([&] {
-           op->BackwardData(gradient, w.values.data(), {dx.values.data(), kBatch, spec.input});
-         }),
-         flop);
-}
-
-void Pooling(kernels::Device& device, const char* name, const kernels::Pool2dSpec& spec) {
-  auto op = device.MakeMaxPool2d(spec, kBatch);
-  Buffers x(kBatch * spec.input.size()), y(kBatch * spec.output().size());
-  const kernels::TensorView input{x.values.data(), kBatch, spec.input};
-  const kernels::TensorView output{y.values.data(), kBatch, spec.output()};
-  Report(name, "forward", Time([&] { op->Forward(input, output); }), 0);
-  Report(name, "backward", Time([&] { op->Backward(output, input); }), 0);
-}
-
-void InnerProduct(kernels::Device& device, const char* name, const kernels::InnerProductSpec& spec) {
-  auto op = device.MakeInnerProduct(spec, kBatch);
-  const kernels::Shape in{spec.inputs}, out{spec.outputs};
-  Buffers x(kBatch * in.size()), dx(x.values.size()), y(kBatch * out.size()), w(in.size() * out.size());
-  Buffers dw(w.values.size()), b(out.size());
-  const double flop = 2.0 * spec.inputs * spec.outputs;
-  const kernels::TensorView input{x.values.data(), kBatch, in}, output{y.values.data(), kBatch, out};
-  Report(name, "forward", Time([&] { op->Forward(input, w.values.data(), b.values.data(), output); }), flop);
-  Report(name, "backward weights",
-         Time([&] { op->BackwardWeights(input, output, dw.values.data(), b.values.data()); }), flop);
-  Report(name, "backward data", Time([&] {
-           op->BackwardData(output, w.values.data(), {dx.values.data(), kBatch, in});
-         }),
-         flop);
-}
-
-void Relu(kernels::Device& device, const char* name, const kernels::Shape& shape) {
-  auto op = device.MakeRelu(shape, kBatch);
-  Buffers x(kBatch * shape.size()), y(kBatch * shape.size());
-  const kernels::TensorView input{x.values.data(), kBatch, shape}, output{y.values.data(), kBatch, shape};
-  Report(name, "forward", Time([&] { op->Forward(input, output); }), 0);
-  Report(name, "backward", Time([&] { op->Backward(output, input, input); }), 0);
-}
-
-void Peak() {
+double PeakOfProducts(int rounds) {
   double best = 0;
   for (const int side : {256, 512}) {
-    Buffers a(side * side), b(side * side), c(side * side);
-    const double seconds = Time([&] {
-      kernels::cpu::MatrixProduct(side, side, side, {a.values.data(), side}, {b.values.data(), side}, 0,
-                                  c.values.data(), side, 1);
+    const AlignedBuffer a = Numbers(side * side), b = Numbers(side * side);
+    AlignedBuffer c(side * side);
+    const double seconds = Time(rounds, [&] {
+      kernels::cpu::MatrixProduct(side, side, side, {a.data(), side}, {b.data(), side}, 0, c.data(), side, 1);
     });
     best = std::max(best, 2.0 * side * side * side / seconds / 1e9);
   }
-  std::printf("peak of oneDNN's sgemm (256 and 512 cubed): %.1f GFLOP/s\n\n", best);
+  return best;
 }
 
-void AddLayer(Job& job, const char* name, const char* type, int outputs, int kernel, int stride) {
-  Layer* layer = job.add_net();
-  layer->set_name(name);
-  layer->set_type(type);
-  if (outputs > 0) layer->set_outputs(outputs);
-  if (kernel > 0) layer->set_kernel(kernel);
-  if (stride > 0) layer->set_stride(stride);
+// Memory of a layer, and its passes.
+class Subject {
+ public:
+  Subject(worker::Layer& layer, std::vector<Shape> inputs, int batch)
+      : layer_(layer), batch_(batch), output_(Numbers(batch * layer.output().size())),
+        output_gradient_(Numbers(output_.size())) {
+    for (const Shape& shape : inputs) {
+      inputs_.push_back({values_.emplace_back(Numbers(batch * shape.size())).data(), batch, shape});
+      input_gradients_.push_back({values_.emplace_back(batch * shape.size()).data(), batch, shape});
+      no_gradients_.push_back({nullptr, batch, shape});
+    }
+    for (const worker::ParameterSpec& spec : layer.parameters()) {
+      parameters_.push_back({values_.emplace_back(Numbers(spec.size())).data(), spec.size()});
+      gradients_.push_back({values_.emplace_back(spec.size()).data(), spec.size()});
+      if (spec.shape.size() > 1) weights_ += static_cast<double>(spec.size());
+    }
+    layer_.ForwardInTraining(inputs_, parameters_, OutputView(), &draw_);
+  }
+
+  void Forward() { layer_.ForwardInTraining(inputs_, parameters_, OutputView(), &draw_); }
+  void Backward(bool data) {
+    layer_.Backward(inputs_, parameters_, OutputView(), {output_gradient_.data(), batch_, layer_.output()}, gradients_,
+                    data ? input_gradients_ : no_gradients_);
+  }
+  bool has_parameters() const { return !parameters_.empty(); }
+  // Of one pass, of a layer that multiplies each weight at each place of the output.
+  double flop() const {
+    return 2.0 * weights_ * layer_.output().height * layer_.output().width * batch_;
+  }
+
+ private:
+  kernels::TensorView OutputView() { return {output_.data(), batch_, layer_.output()}; }
+
+  worker::Layer& layer_;
+  const int batch_;
+  const std::uint64_t draw_ = 1;
+  std::vector<AlignedBuffer> values_;
+  std::vector<kernels::ConstTensorView> inputs_;
+  std::vector<kernels::TensorView> input_gradients_, no_gradients_;
+  std::vector<std::span<const float>> parameters_;
+  std::vector<std::span<float>> gradients_;
+  AlignedBuffer output_, output_gradient_;
+  double weights_ = 0;
+};
+
+struct Totals {
+  double seconds = 0;
+  double in_products = 0;
+  double flop = 0;
+};
+
+void Report(const std::string& layer, const char* pass, double seconds, double flop, Totals* totals) {
+  std::printf("%-14s %-17s %9.1f us", layer.c_str(), pass, seconds * 1e6);
+  if (flop > 0) std::printf("  %6.1f GFLOP/s", flop / seconds / 1e9);
+  std::printf("\n");
+  totals->seconds += seconds;
+  if (flop == 0) return;
+  totals->in_products += seconds;
+  totals->flop += flop;
 }
 
-int Main() {
-  auto device = kernels::MakeDevice("cpu", {.threads = 1});
-  if (!device.ok()) {
-    std::fprintf(stderr, "%s\n", device.status().ToString().c_str());
-    return EXIT_FAILURE;
+absl::Status TimeLayers(const Job& job, const Options& options, kernels::Device& device, Totals* totals) {
+  const auto order = worker::OrderLayers(job.net());
+  if (!order.ok()) return order.status();
+  const auto& side = job.data().shape();
+  const Shape samples{static_cast<int>(side[0]), side.size() > 1 ? static_cast<int>(side[1]) : 1,
+                      side.size() > 2 ? static_cast<int>(side[2]) : 1};
+  std::vector<worker::LayerInput> made;
+  for (const worker::GraphNode& node : *order) {
+    const Layer& config = job.net(node.layer);
+    std::vector<worker::LayerInput> inputs;
+    std::vector<Shape> shapes;
+    bool data = false;
+    for (const int input : node.inputs) {
+      inputs.push_back(input == worker::kSamples ? worker::LayerInput{"the input", samples} : made[input]);
+      shapes.push_back(inputs.back().shape);
+      data |= input != worker::kSamples;
+    }
+    auto layer =
+        worker::MakeLayer({.config = config, .inputs = inputs, .max_batch = options.batch, .device = device});
+    if (!layer.ok()) return layer.status();
+    auto* const made_layer = std::get_if<std::unique_ptr<worker::Layer>>(&*layer);
+    if (made_layer == nullptr) continue;  // a loss
+    made.push_back({config.name(), (*made_layer)->output()});
+    if (!absl::StrContains(config.name(), options.only)) continue;
+    Subject subject(**made_layer, shapes, options.batch);
+    const bool products = config.type() == "convolution" || config.type() == "inner_product";
+    const double flop = products ? subject.flop() : 0;
+    Report(config.name(), "forward", Time(options.rounds, [&] { subject.Forward(); }), flop, totals);
+    if (!subject.has_parameters()) {
+      if (data) Report(config.name(), "backward", Time(options.rounds, [&] { subject.Backward(true); }), 0, totals);
+      continue;
+    }
+    const double weights = Time(options.rounds, [&] { subject.Backward(false); });
+    Report(config.name(), "backward weights", weights, flop, totals);
+    if (!data) continue;
+    const double both = Time(options.rounds, [&] { subject.Backward(true); });
+    Report(config.name(), "backward data", std::max(both - weights, 1e-9), flop, totals);
   }
-  Job job;
-  AddLayer(job, "conv1", "convolution", 20, 5, 1);
-  AddLayer(job, "pool1", "pooling", 0, 2, 2);
-  AddLayer(job, "conv2", "convolution", 50, 5, 1);
-  AddLayer(job, "pool2", "pooling", 0, 2, 2);
-  AddLayer(job, "ip1", "inner_product", 500, 0, 0);
-  AddLayer(job, "relu1", "relu", 0, 0, 0);
-  AddLayer(job, "ip2", "inner_product", 10, 0, 0);
-  AddLayer(job, "loss", "softmax_loss", 0, 0, 0);
-  auto net = worker::Net::Create(job.net(), {1, 28, 28}, kBatch, **device);
-  if (!net.ok()) {
-    std::fprintf(stderr, "%s\n", net.status().ToString().c_str());
-    return EXIT_FAILURE;
-  }
+  return absl::OkStatus();
+}
 
-  Peak();
-  kernels::AlignedBuffer parameters((*net)->parameter_count()), gradient((*net)->parameter_count());
-  const std::span<float> parameter_span(parameters.data(), parameters.size());
-  (*net)->Initialize(1, parameter_span);
-  Buffers features(kBatch * (*net)->sample_size());
-  std::vector<std::int32_t> labels(kBatch);
-  for (int n = 0; n < kBatch; ++n) labels[n] = n % 10;
+absl::Status TimeNet(const Job& job, const Options& options, kernels::Device& device) {
+  const std::vector<std::uint32_t> shape(job.data().shape().begin(), job.data().shape().end());
+  const auto made = worker::Net::Create(job.net(), shape, options.batch, device);
+  if (!made.ok()) return made.status();
+  worker::Net& net = **made;
+  if (net.classes() == 0) return absl::InvalidArgumentError("bench/layers wants a net whose labels are classes");
+  AlignedBuffer parameters(net.parameter_count()), gradient(net.parameter_count());
+  net.Initialize(1, {parameters.data(), parameters.size()});
+  const AlignedBuffer features = Numbers(options.batch * net.sample_size());
+  std::vector<std::int32_t> labels(options.batch);
+  for (int n = 0; n < options.batch; ++n) labels[n] = n % net.classes();
   const worker::Batch batch{
-      .size = kBatch, .features = {features.values.data(), features.values.size()}, .targets = {.classes = labels}};
-  const double train = Time([&] {
-    (*net)->ForwardBackward(parameter_span, batch, {gradient.data(), gradient.size()});
-  });
-  const double evaluate = Time([&] { (*net)->Evaluate(parameter_span, batch); });
-  std::printf("LeNet 20-50-500-10, batch %d, one core\n", kBatch);
-  std::printf("forward and backward: %.0f images/s\nforward: %.0f images/s\n\n", kBatch / train,
-              kBatch / evaluate);
+      .size = options.batch, .features = {features.data(), features.size()}, .targets = {.classes = labels}};
+  const std::span<const float> values(parameters.data(), parameters.size());
+  const double train =
+      Time(options.rounds, [&] { net.ForwardBackward(values, batch, {gradient.data(), gradient.size()}); });
+  const double evaluate = Time(options.rounds, [&] { net.Evaluate(values, batch); });
+  std::printf("\nall of it, batch %d, one core: forward and backward %.0f images/s, forward %.0f images/s\n",
+              options.batch, options.batch / train, options.batch / evaluate);
+  return absl::OkStatus();
+}
 
-  Convolution(**device, "conv1", {.input = {1, 28, 28}, .outputs = 20, .kernel = 5}, true);
-  Pooling(**device, "pool1", {.input = {20, 24, 24}, .kernel = 2, .stride = 2});
-  Convolution(**device, "conv2", {.input = {20, 12, 12}, .outputs = 50, .kernel = 5}, false);
-  Pooling(**device, "pool2", {.input = {50, 8, 8}, .kernel = 2, .stride = 2});
-  InnerProduct(**device, "ip1", {800, 500});
-  Relu(**device, "relu1", {500});
-  InnerProduct(**device, "ip2", {500, 10});
-  return EXIT_SUCCESS;
+int Fail(const absl::Status& status) {
+  std::cerr << "layers: " << status.message() << "\n";
+  return 64;
+}
+
+int TimeJob(const Options& options) {
+  const auto job = LoadJob(options.job);
+  if (!job.ok()) return Fail(job.status());
+  const auto device = kernels::MakeDevice("cpu", {.threads = 1});
+  if (!device.ok()) return Fail(device.status());
+  std::printf("%s: peak of oneDNN's sgemm (256 and 512 cubed): %.1f GFLOP/s\n\n", options.job.c_str(),
+              PeakOfProducts(options.rounds));
+  Totals totals;
+  if (const absl::Status status = TimeLayers(*job, options, **device, &totals); !status.ok()) return Fail(status);
+  std::printf("\nproducts: %.1f of %.1f ms, %.1f GFLOP/s\n", totals.in_products * 1e3, totals.seconds * 1e3,
+              totals.flop / totals.in_products / 1e9);
+  if (!options.only.empty()) return 0;
+  const absl::Status status = TimeNet(*job, options, **device);
+  return status.ok() ? 0 : Fail(status);
 }
 
 }  // namespace
 }  // namespace downpour
 
-int main() { return downpour::Main(); }
+int main(int argc, char** argv) {
+  downpour::Options options;
+  CLI::App app("How fast each layer of a job's net is on one core.");
+  app.add_option("job", options.job, "Job file whose net to run")->capture_default_str();
+  app.add_option("--batch", options.batch, "Samples of a step")->check(CLI::Range(1, 65536))->capture_default_str();
+  app.add_option("--rounds", options.rounds, "Of which the best counts")->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--only", options.only, "Layers whose name contains this");
+  CLI11_PARSE(app, argc, argv);
+  return downpour::TimeJob(options);
+}

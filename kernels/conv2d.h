@@ -6,7 +6,8 @@
 // where what lies outside the input is zero. Channels and outputs are each cut into `groups` of one size, and an output
 // sees the channels of its own group (Krizhevsky et al. 2012): c is below channels / groups, and first(o) is that many
 // times o / (outputs / groups), rounded down. A window reaches over an extent of (kernel - 1) * dilation + 1 (Yu and
-// Koltun 2016), which must not exceed side + 2 * pad; output side: (side + 2 * pad - extent) / stride + 1, rounded down.
+// Koltun 2016), which must not exceed side + 2 * pad. Output side: (side + 2 * pad - extent) / stride + 1, rounded
+// down.
 #pragma once
 
 #include "kernels/tensor_view.h"

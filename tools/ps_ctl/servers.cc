@@ -1,0 +1,66 @@
+#include "tools/ps_ctl/servers.h"
+
+#include <chrono>
+
+#include <grpcpp/grpcpp.h>
+
+#include "absl/strings/str_cat.h"
+#include "proto/grpc_status.h"
+
+namespace downpour::ctl {
+namespace {
+
+constexpr std::chrono::seconds kPatience{5};
+
+}  // namespace
+
+Servers::Servers(const Job& job) : job_(job) {
+  for (const std::string& address : job.servers().addresses()) {
+    stubs_.push_back(ControlService::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())));
+  }
+}
+
+absl::StatusOr<std::vector<StatusReply>> Servers::Status() const {
+  std::vector<StatusReply> replies(stubs_.size());
+  for (size_t i = 0; i < stubs_.size(); ++i) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    const absl::Status status = FromGrpcStatus(stubs_[i]->Status(&context, StatusRequest(), &replies[i]));
+    if (!status.ok()) return Named(i, status);
+    if (replies[i].server() != i) {
+      return absl::FailedPreconditionError(absl::StrCat(Name(i), " says that it is server ", replies[i].server(),
+                                                        ": are the addresses in the job's order?"));
+    }
+    if (replies[i].job() != job_.name()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(Name(i), " works for job '", replies[i].job(), "', not for '", job_.name(), "'"));
+    }
+  }
+  return replies;
+}
+
+absl::Status Servers::Change(const SettingsChange& change, size_t* told) const {
+  for (size_t i = 0; i < stubs_.size(); ++i) {
+    ChangeRequest request;
+    request.set_job(job_.name());
+    *request.mutable_change() = change;
+    ChangeReply reply;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    if (absl::Status status = FromGrpcStatus(stubs_[i]->Change(&context, request, &reply)); !status.ok()) {
+      return Named(i, status);
+    }
+    ++*told;
+  }
+  return absl::OkStatus();
+}
+
+std::string Servers::Name(size_t i) const {
+  return absl::StrCat("server ", i, " at ", job_.servers().addresses(static_cast<int>(i)));
+}
+
+absl::Status Servers::Named(size_t i, const absl::Status& status) const {
+  return absl::Status(status.code(), absl::StrCat(Name(i), ": ", status.message()));
+}
+
+}  // namespace downpour::ctl

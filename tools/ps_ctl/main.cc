@@ -1,10 +1,11 @@
-// ps-ctl: looks after a running job.
+// ps-ctl: looks after a running job, and at nets.
 #include <map>
 #include <memory>
 
 #include <CLI/CLI.hpp>
 
 #include "tools/ps_ctl/command.h"
+#include "tools/ps_ctl/describe_command.h"
 #include "tools/ps_ctl/set_command.h"
 #include "tools/ps_ctl/status_command.h"
 
@@ -15,13 +16,15 @@ using namespace downpour::ctl;
 constexpr CommandType kCommands[] = {
     {"status", "How far the workers are, and which settings count", MakeStatusCommand},
     {"set", "Changes sync.* or optimizer.learning_rate from a clock on", MakeSetCommand},
+    {"describe", "A net layer by layer: shapes, parameters, multiplications, memory", MakeDescribeCommand},
 };
 
 Exit Main(int argc, char** argv) {
-  CLI::App cli("Looks after a running job. JOB is its run folder, or its job file.\n\n"
+  CLI::App cli("Looks after a running job, and at nets. JOB is a run folder, or a job file.\n\n"
                "  ps-ctl status JOB\n"
                "  ps-ctl set JOB sync.n_push=10\n"
-               "  ps-ctl set JOB sync.mode=ssp sync.s=2 --at 5000\n",
+               "  ps-ctl set JOB sync.mode=ssp sync.s=2 --at 5000\n"
+               "  ps-ctl describe JOB\n",
                "ps-ctl");
   cli.require_subcommand(1);
   cli.footer("Exit status: 0 done; 1 the job as it runs can't take it; 64 wrong flags or settings; 69 a server did not answer");

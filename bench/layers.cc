@@ -34,6 +34,7 @@ struct Options {
   int batch = 64;
   int rounds = 15;
   std::string only;
+  bool bf16 = false;
 };
 
 double CpuSeconds() {
@@ -211,7 +212,9 @@ int Fail(const absl::Status& status) {
 int TimeJob(const Options& options) {
   const auto job = LoadJob(options.job);
   if (!job.ok()) return Fail(job.status());
-  const auto device = kernels::MakeDevice("cpu", {.threads = 1});
+  const auto device = kernels::MakeDevice(
+      "cpu",
+      {.threads = 1, .precision = options.bf16 ? kernels::Precision::kBfloat16 : kernels::Precision::kFloat32});
   if (!device.ok()) return Fail(device.status());
   std::printf("%s: peak of oneDNN's sgemm (256 and 512 cubed): %.1f GFLOP/s\n\n", options.job.c_str(),
               PeakOfProducts(options.rounds));
@@ -235,6 +238,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "Of which the best counts")->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("--only", options.only, "Layers whose name contains this");
+  app.add_flag("--bf16", options.bf16, "Factors in bf16");
   CLI11_PARSE(app, argc, argv);
   return downpour::TimeJob(options);
 }

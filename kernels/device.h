@@ -72,13 +72,20 @@ class Device {
   virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
 };
 
+// In which numbers the factors of products are. Sums, and all that lies in memory, are float32.
+enum class Precision {
+  kFloat32,
+  kBfloat16,  // of convolutions and inner products
+};
+
 struct DeviceOptions {
   int threads = 1;  // that one op may use, the caller's included
+  Precision precision = Precision::kFloat32;
 };
 
 struct DeviceType {
   std::string_view name;
-  // Fails with kUnimplemented where this build does not have the device.
+  // Fails with kUnimplemented where this build does not have the device, or the device not the precision.
   absl::StatusOr<std::unique_ptr<Device>> (*make)(const DeviceOptions& options);
 };
 

@@ -117,6 +117,16 @@ WorkerReport LastReport(WorkerReport report, double loss, std::span<const EpochR
   return report;
 }
 
+absl::StatusOr<std::unique_ptr<kernels::Device>> MakeDevice(const Worker& config) {
+  const bool bf16 = config.precision() == "bf16";
+  auto device = kernels::MakeDevice(
+      config.device(), {.threads = static_cast<int>(config.threads()),
+                        .precision = bf16 ? kernels::Precision::kBfloat16 : kernels::Precision::kFloat32});
+  if (device.ok() || !bf16) return device;
+  return absl::Status(device.status().code(),
+                      absl::StrCat("worker.precision is bf16: ", device.status().message(), "; float32 runs anywhere"));
+}
+
 }  // namespace
 
 App::App(AppOptions options) : options_(std::move(options)), events_(options_.partition) {}
@@ -145,7 +155,7 @@ App::Failure App::RunSteps() {
             absl::InvalidArgumentError(absl::StrCat("partition ", options_.partition, " of a job with workers: ",
                                                     job.workers(), "; they count from 0"))};
   }
-  auto device = kernels::MakeDevice(job.worker().device(), {.threads = static_cast<int>(job.worker().threads())});
+  auto device = MakeDevice(job.worker());
   if (!device.ok()) return {ExitStatus::kUsage, device.status()};
   auto net = Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()},
                          static_cast<int>(job.training().batch()), **device);

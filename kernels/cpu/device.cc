@@ -1,5 +1,9 @@
 #include "kernels/cpu/device.h"
 
+#include <utility>
+
+#include "kernels/cpu/tile_conv2d.h"
+#include "kernels/cpu/tiles.h"
 #include "kernels/host_device.h"
 
 namespace downpour::kernels::cpu {
@@ -7,12 +11,15 @@ namespace {
 
 class CpuDevice final : public HostDevice {
  public:
-  explicit CpuDevice(int threads) : threads_(threads) {}
+  explicit CpuDevice(const DeviceOptions& options)
+      : threads_(options.threads), in_tiles_(options.precision == Precision::kBfloat16) {}
 
   std::string_view name() const override { return "cpu"; }
 
   std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int) override {
-    return cpu::MakeConv2d(spec, threads_);
+    std::unique_ptr<Conv2d> made;
+    if (in_tiles_) made = MakeTileConv2d(spec, threads_);
+    return made != nullptr ? std::move(made) : cpu::MakeConv2d(spec, threads_);
   }
   std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) override {
     return cpu::MakeMaxPool2d(spec, max_batch, threads_);
@@ -48,12 +55,16 @@ class CpuDevice final : public HostDevice {
 
  private:
   const int threads_;
+  const bool in_tiles_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Device>> MakeCpuDevice(const DeviceOptions& options) {
-  return std::make_unique<CpuDevice>(options.threads);
+  if (options.precision == Precision::kBfloat16 && !HasTiles()) {
+    return absl::UnimplementedError("this CPU has no unit for products of bf16 (Intel AMX)");
+  }
+  return std::make_unique<CpuDevice>(options);
 }
 
 }  // namespace downpour::kernels::cpu

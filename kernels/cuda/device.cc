@@ -72,7 +72,10 @@ class CudaDevice final : public Device {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Device>> MakeCudaDevice(const DeviceOptions&) {
+absl::StatusOr<std::unique_ptr<Device>> MakeCudaDevice(const DeviceOptions& options) {
+  if (options.precision != Precision::kFloat32) {
+    return absl::UnimplementedError("device cuda computes in float32 only");
+  }
   absl::StatusOr<std::unique_ptr<Context>> context = Context::Create();
   if (!context.ok()) return context.status();
   return std::make_unique<CudaDevice>(*std::move(context));

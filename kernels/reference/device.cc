@@ -47,7 +47,10 @@ class ReferenceDevice final : public HostDevice {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Device>> MakeReferenceDevice(const DeviceOptions&) {
+absl::StatusOr<std::unique_ptr<Device>> MakeReferenceDevice(const DeviceOptions& options) {
+  if (options.precision != Precision::kFloat32) {
+    return absl::UnimplementedError("device reference computes in float32 only");
+  }
   return std::make_unique<ReferenceDevice>();
 }
 

@@ -3,8 +3,7 @@
 #include <iostream>
 
 #include "tools/ps_ctl/net_table.h"
-#include "worker/formats/net_file.h"
-#include "worker/net_outline.h"
+#include "worker/formats/model_files.h"
 
 namespace downpour::ctl {
 namespace {
@@ -12,24 +11,27 @@ namespace {
 class DescribeCommand final : public Command {
  public:
   explicit DescribeCommand(CLI::App* flags) {
-    flags->add_option("net", path_, "A job file, or a run folder")->required();
+    flags->add_option("net", source_.paths, std::string("What there is: ") + formats::kReadableFiles)->required();
+    flags->add_option("--shape", source_.shape, "Sides of a sample, where the net does not say them: 3,32,32")
+        ->delimiter(',');
     flags->add_option("--batch", batch_, "Samples of which to tell the memory; default: the job's training.batch")
         ->check(CLI::Range(1, 1 << 20));
     flags->add_flag("--json", json_, "Speak JSON");
   }
 
   Exit Run() override {
-    const auto job = formats::ReadNet(path_);
+    const auto model = formats::ReadModelFiles(source_);
+    if (!model.ok()) return Fail(model.status());
+    for (const std::string& note : model->notes) std::cerr << "ps-ctl: " << note << "\n";
+    const auto job = formats::CompleteJob(*model);
     if (!job.ok()) return Fail(job.status());
-    const auto outline = worker::OutlineNet(job->net(), {job->data().shape().begin(), job->data().shape().end()});
-    if (!outline.ok()) return Fail(outline.status());
-    const NetTable table(*outline, batch_ > 0 ? batch_ : job->training().batch());
+    const NetTable table(model->outline, batch_ > 0 ? batch_ : job->training().batch());
     std::cout << (json_ ? table.Json().dump() + "\n" : table.Text());
     return Exit::kDone;
   }
 
  private:
-  std::string path_;
+  formats::ModelSource source_;
   std::uint32_t batch_ = 0;
   bool json_ = false;
 };

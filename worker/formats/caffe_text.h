@@ -1,0 +1,28 @@
+// Caffe's files as messages: text with the places of its mistakes, and the binary files of parameters.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "worker/formats/caffe.pb.h"
+
+namespace downpour::formats {
+
+// A net whose layers are all in `layer`: those of the old `layers` were put there.
+struct CaffeText {
+  std::string file;  // for messages
+  caffe::NetParameter net;
+  std::vector<int> lines;  // where each layer begins, from 1
+};
+
+// InvalidArgument with file and line of each mistake.
+absl::StatusOr<CaffeText> ParseCaffeNet(const std::string& text, const std::string& file);
+absl::StatusOr<caffe::SolverParameter> ParseCaffeSolver(const std::string& text, const std::string& file);
+
+// Layers of a .caffemodel, whose blobs are parameters. InvalidArgument for bytes that are none. Takes as much memory as
+// the bytes do.
+absl::StatusOr<caffe::NetParameter> ParseCaffeModel(absl::string_view bytes, const std::string& file);
+
+}  // namespace downpour::formats

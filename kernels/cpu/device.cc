@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/cpu/bf16_inner_product.h"
 #include "kernels/cpu/tile_conv2d.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/host_device.h"
@@ -12,13 +13,13 @@ namespace {
 class CpuDevice final : public HostDevice {
  public:
   explicit CpuDevice(const DeviceOptions& options)
-      : threads_(options.threads), in_tiles_(options.precision == Precision::kBfloat16) {}
+      : threads_(options.threads), in_bf16_(options.precision == Precision::kBfloat16) {}
 
   std::string_view name() const override { return "cpu"; }
 
   std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int) override {
     std::unique_ptr<Conv2d> made;
-    if (in_tiles_) made = MakeTileConv2d(spec, threads_);
+    if (in_bf16_) made = MakeTileConv2d(spec, threads_);
     return made != nullptr ? std::move(made) : cpu::MakeConv2d(spec, threads_);
   }
   std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) override {
@@ -27,8 +28,10 @@ class CpuDevice final : public HostDevice {
   std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec, int) override {
     return cpu::MakeAveragePool2d(spec, threads_);
   }
-  std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int) override {
-    return cpu::MakeInnerProduct(spec, threads_);
+  std::unique_ptr<InnerProduct> MakeInnerProduct(const InnerProductSpec& spec, int max_batch) override {
+    std::unique_ptr<InnerProduct> made;
+    if (in_bf16_) made = MakeBf16InnerProduct(spec, max_batch, threads_);
+    return made != nullptr ? std::move(made) : cpu::MakeInnerProduct(spec, threads_);
   }
   std::unique_ptr<Relu> MakeRelu(const Shape&, int) override { return cpu::MakeRelu(); }
   std::unique_ptr<Activation> MakeActivation(const ActivationSpec& spec, const Shape&, int) override {
@@ -55,7 +58,7 @@ class CpuDevice final : public HostDevice {
 
  private:
   const int threads_;
-  const bool in_tiles_;
+  const bool in_bf16_;
 };
 
 }  // namespace

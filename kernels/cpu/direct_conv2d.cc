@@ -13,15 +13,11 @@
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
+#include "kernels/cpu/avx512.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/vector_ops.h"
 
 #if defined(__x86_64__)
-// GCC 12's own header reads what it calls undefined, on purpose.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
 
 #define DOWNPOUR_AVX512 [[gnu::target("avx512f")]]
 

@@ -1,70 +1,16 @@
 #include "kernels/max_pool2d.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
 #include "kernels/cpu/device.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/window_max_pool2d.h"
 
 namespace downpour::kernels::cpu {
 namespace {
-
-// Any window: one at a time.
-class WindowMaxPool2d final : public MaxPool2d {
- public:
-  WindowMaxPool2d(const Pool2dSpec& spec, int max_batch, int threads)
-      : input_(spec.input), output_(spec.output()), threads_(threads), argmax_(max_batch * output_.size()) {
-    for (int y = 0; y < output_.height; ++y) rows_.push_back(spec.Window(y, input_.height));
-    for (int x = 0; x < output_.width; ++x) columns_.push_back(spec.Window(x, input_.width));
-  }
-
-  void Forward(ConstTensorView input, TensorView output) override {
-    const std::size_t plane = static_cast<std::size_t>(input_.height) * input_.width;
-    ParallelFor(input.batch, threads_, [&](int begin, int end, int) {
-      for (int n = begin; n < end; ++n) {
-        const float* in = input.sample(n);
-        float* out = output.sample(n);
-        std::uint32_t* argmax = argmax_.data() + n * output_.size();
-        for (int c = 0; c < output_.channels; ++c)
-          for (const Pool2dSpec::Range& rows : rows_)
-            for (const Pool2dSpec::Range& columns : columns_) {
-              const std::size_t row = static_cast<std::size_t>(rows.first) * input_.width;
-              const std::size_t corner = c * plane + row + columns.first;
-              const int height = rows.last - rows.first, width = columns.last - columns.first;
-              std::size_t best = corner;
-              for (int i = 0; i < height; ++i)
-                for (int j = 0; j < width; ++j) {
-                  const std::size_t candidate = corner + static_cast<std::size_t>(i) * input_.width + j;
-                  best = in[candidate] > in[best] ? candidate : best;
-                }
-              *argmax++ = static_cast<std::uint32_t>(best);
-              *out++ = in[best];
-            }
-      }
-    });
-  }
-
-  void Backward(ConstTensorView output_gradient, TensorView input_gradient) override {
-    ParallelFor(output_gradient.batch, threads_, [&](int begin, int end, int) {
-      for (int n = begin; n < end; ++n) {
-        const float* dy = output_gradient.sample(n);
-        float* dx = input_gradient.sample(n);
-        const std::uint32_t* argmax = argmax_.data() + n * output_.size();
-        std::fill_n(dx, input_.size(), 0.0f);
-        for (std::size_t out = 0; out < output_.size(); ++out) dx[argmax[out]] += dy[out];
-      }
-    });
-  }
-
- private:
-  const Shape input_;
-  const Shape output_;
-  const int threads_;
-  std::vector<Pool2dSpec::Range> rows_;     // by output row
-  std::vector<Pool2dSpec::Range> columns_;  // by output column
-  std::vector<std::uint32_t> argmax_;       // within the sample
-};
 
 // Windows of 2 with stride 2, four at a time.
 using Float4 = float __attribute__((vector_size(16)));
@@ -185,7 +131,7 @@ class PairMaxPool2d final : public MaxPool2d {
 std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch, int threads) {
   const bool pairs = spec.kernel == 2 && spec.stride == 2 && spec.pad == 0 && !spec.round_up && !spec.global;
   if (pairs) return std::make_unique<PairMaxPool2d>(spec, max_batch, threads);
-  return std::make_unique<WindowMaxPool2d>(spec, max_batch, threads);
+  return MakeWindowMaxPool2d(spec, max_batch, threads);
 }
 
 }  // namespace downpour::kernels::cpu

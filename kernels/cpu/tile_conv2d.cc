@@ -5,17 +5,13 @@
 
 #if defined(__x86_64__)
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
+#include "kernels/cpu/avx512.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/cpu/tile_gather.h"
 #include "kernels/cpu/tiles.h"
@@ -39,13 +35,6 @@ class TileMemory {
  private:
   AlignedBuffer buffer_;
 };
-
-// The nearest bf16, of two the even one.
-inline std::uint16_t Half(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 
 // Sums of products, one step after the other: left factors lie behind each other, right ones at `offsets` from `right`.
 struct Sums {
@@ -147,9 +136,10 @@ class TileSums {
         const int output = tile * kTileRows + o;
         if (bias != nullptr) std::fill_n(first_.data() + tile * kTileFloats + o * kLanes, kLanes, bias[output]);
         for (int step = 0; step < steps; ++step) {
-          std::uint16_t* const to = left + 2 * (TileAt(tile, step) + static_cast<std::size_t>(o) * pairs_);
-          const int begin = step % chunks_ * 2 * pairs_, end = std::min(begin + 2 * pairs_, gather_.elements());
-          for (int e = begin; e < end; ++e) to[e - begin] = Half(weight_at(output, gather_.PlaceOf(e, step / chunks_)));
+          const int begin = step % chunks_ * 2 * pairs_, count = std::min(2 * pairs_, gather_.elements() - begin);
+          float row[2 * kTilePairs];
+          for (int e = 0; e < count; ++e) row[e] = weight_at(output, gather_.PlaceOf(begin + e, step / chunks_));
+          RoundToBf16(row, count, left + 2 * (TileAt(tile, step) + static_cast<std::size_t>(o) * pairs_));
         }
       }
     }

@@ -2,13 +2,9 @@
 
 #if defined(__x86_64__)
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-
 #include <algorithm>
 
+#include "kernels/cpu/avx512.h"
 #include "kernels/cpu/tiles.h"
 
 namespace downpour::kernels::cpu {

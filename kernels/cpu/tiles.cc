@@ -2,14 +2,12 @@
 
 #if defined(__x86_64__)
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdint>
+
+#include "kernels/cpu/avx512.h"
 
 namespace downpour::kernels::cpu {
 namespace {

@@ -1,0 +1,11 @@
+// Intel's intrinsics, where there are any. GCC 12's header reads what it calls undefined, on purpose.
+#pragma once
+
+#if defined(__x86_64__)
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#endif

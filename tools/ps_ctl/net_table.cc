@@ -62,7 +62,11 @@ NetTable::NetTable(const worker::NetOutline& net, std::uint32_t batch) : batch_(
       row.inputs.push_back(input == worker::kSamples ? std::string(worker::kSamplesName) : net.layers[input].name);
     }
     row.output = layer.output;
-    for (std::size_t i = 0; i < layer.parameters; ++i) row.parameters += net.parameters[layer.first_parameter + i].size;
+    for (std::size_t i = 0; i < layer.parameters; ++i) {
+      const worker::Parameter& tensor = net.parameters[layer.first_parameter + i];
+      row.parameters += tensor.size;
+      row.tensors.push_back({{"name", tensor.name}, {"shape", tensor.shape}});
+    }
     row.macs = MultiplyAccumulates(net, layer);
     row.bytes = layer.loss ? 0 : layer.output.size() * value_bytes;
     parameters_ += row.parameters;
@@ -103,6 +107,7 @@ ordered_json NetTable::Json() const {
                       {"input_shapes", shapes},
                       {"output_shape", row.loss ? ordered_json() : Sides(row.output)},
                       {"parameters", row.parameters},
+                      {"tensors", row.tensors},
                       {"macs", row.macs},
                       {"value_bytes", row.bytes}});
   }

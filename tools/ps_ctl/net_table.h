@@ -30,6 +30,7 @@ class NetTable {
     bool loss;
     kernels::Shape output;
     std::uint64_t parameters;
+    nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
     std::uint64_t macs;
     std::uint64_t bytes;
   };

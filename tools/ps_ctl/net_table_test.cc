@@ -49,6 +49,8 @@ TEST_CASE("the same for programs") {
   CHECK(json["layers"][0]["inputs"] == nlohmann::json({"data"}));
   CHECK(json["layers"][0]["output_shape"] == nlohmann::json({100, 8, 8}));
   CHECK(json["layers"][4]["output_shape"].is_null());
+  CHECK(json["layers"][3]["tensors"] ==
+        nlohmann::json::parse(R"([{"name": "ip1.weight", "shape": [3, 6400]}, {"name": "ip1.bias", "shape": [3]}])"));
   CHECK(json["total"]["parameters"] == 20203);
   CHECK(json["total"]["macs"] == 76800);
   CHECK(json["total"]["value_bytes"] == 4 * 64 * (64 + 3 * 6400 + 3));

@@ -12,6 +12,7 @@
 #include "worker/formats/caffe_net.h"
 #include "worker/formats/caffe_weights.h"
 #include "worker/formats/file_bytes.h"
+#include "worker/formats/onnx_export.h"
 #include "worker/model_file.h"
 
 namespace downpour::formats {
@@ -136,6 +137,13 @@ absl::StatusOr<Model> ReadCaffeFiles(const Paths& paths, const ModelSource& sour
   return model;
 }
 
+absl::Status Write(const Model& model, const Job& complete, const std::string& path) {
+  if (IsYaml(path)) return WriteBytes(path, JobToYaml(model.job));
+  if (EndsWith(path, ".safetensors")) return worker::WriteModel(path, model.outline.parameters, model.values);
+  const auto bytes = ToOnnx(complete, model);
+  return bytes.ok() ? WriteBytes(path, *bytes) : bytes.status();
+}
+
 }  // namespace
 
 absl::StatusOr<Model> ReadModelFiles(const ModelSource& source) {
@@ -161,22 +169,17 @@ absl::StatusOr<Job> CompleteJob(const Model& model) { return ParseJob(JobToYaml(
 
 absl::Status WriteModelFiles(const Model& model, const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
-    if (!IsYaml(path) && !EndsWith(path, ".safetensors")) {
+    if (!IsYaml(path) && !EndsWith(path, ".safetensors") && !EndsWith(path, ".onnx")) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": is none of: ", kWritableFiles));
     }
     if (!IsYaml(path) && model.values.empty() && model.outline.parameter_count > 0) {
       return absl::InvalidArgumentError(absl::StrCat("there are no parameters to write to ", path));
     }
   }
+  auto complete = CompleteJob(model);
+  if (!complete.ok()) return complete.status();
   for (const std::string& path : paths) {
-    absl::Status status;
-    if (IsYaml(path)) {
-      if (const auto complete = CompleteJob(model); !complete.ok()) return complete.status();
-      status = WriteBytes(path, JobToYaml(model.job));
-    } else {
-      status = worker::WriteModel(path, model.outline.parameters, model.values);
-    }
-    if (!status.ok()) return status;
+    if (absl::Status status = Write(model, *complete, path); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

@@ -1,0 +1,89 @@
+"""Nets as ONNX compute what they compute here."""
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pytest
+from downpour.predictor import Predictor
+
+from tests.e2e import tensors
+from tests.e2e.harness import BINARIES, REPOSITORY
+
+# Every layer that ONNX has, with windows that do not come out even.
+ZOO = """
+name: zoo
+sync: {mode: downpour}
+data: {shape: [3, 15, 15], scale: 0.5}
+net:
+  - {name: conv1, type: convolution, outputs: 8, kernel: 3, pad: 1, stride: 2}
+  - {name: norm, type: batch_norm, epsilon: 0.001}
+  - {name: prelu, type: prelu}
+  - {name: dilated, type: convolution, outputs: 8, kernel: 3, pad: 2, dilation: 2, groups: 4}
+  - {name: leaky, type: leaky_relu, slope: 0.2}
+  - {name: elu, type: elu, slope: 0.7}
+  - {name: sum, type: eltwise, inputs: [elu, prelu, leaky]}
+  - {name: product, type: eltwise, operation: product, inputs: [sum, prelu, leaky]}
+  - {name: largest, type: eltwise, operation: max, inputs: [sum, product]}
+  - {name: max, type: pooling, kernel: 3, stride: 2, round_up: true, inputs: [largest]}
+  - {name: padded_max, type: pooling, kernel: 3, stride: 2, pad: 1, inputs: [largest]}
+  - {name: average, type: pooling, kernel: 3, stride: 2, round_up: true, method: average, inputs: [largest]}
+  - {name: padded_average, type: pooling, kernel: 4, stride: 3, pad: 1, round_up: true, method: average, inputs: [largest]}
+  - {name: even_average, type: pooling, kernel: 2, stride: 2, pad: 1, method: average, inputs: [largest]}
+  - {name: concat, type: concat, inputs: [max, average]}
+  - {name: drop, type: dropout, rate: 0.25}
+  - {name: sigmoid, type: sigmoid}
+  - {name: global, type: global_pooling, method: average}
+  - {name: ip1, type: inner_product, outputs: 16}
+  - {name: tanh, type: tanh}
+  - {name: flat_norm, type: batch_norm}
+  - {name: flat_prelu, type: prelu}
+  - {name: row, type: inner_product, outputs: 16, inputs: [padded_average]}
+  - {name: other, type: inner_product, outputs: 16, inputs: [padded_max]}
+  - {name: third, type: inner_product, outputs: 16, inputs: [even_average]}
+  - {name: global_max, type: global_pooling, inputs: [concat]}
+  - {name: mixed, type: eltwise, inputs: [flat_prelu, global_max]}
+  - {name: rows, type: concat, inputs: [mixed, row, other, third]}
+  - {name: gelu, type: gelu}
+  - {name: ip2, type: inner_product, outputs: 5}
+  - {name: loss, type: softmax_loss}
+"""
+
+
+@pytest.fixture
+def net(place, request):
+    """The job file of a net of bench/nets, or of the one above, and a file of random parameters."""
+    job = place.folder / "net.yaml"
+    known = REPOSITORY / f"bench/nets/{request.param}.yaml"
+    job.write_text(ZOO if request.param == "zoo" else known.read_text())
+    model = place.folder / "net.safetensors"
+    tensors.write(model, tensors.random_parameters(place, job))
+    return job, model
+
+
+def here(job, model, samples):
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(samples.ravel()), samples[0].size)
+    with Predictor(job.read_text(), model.read_bytes(), samples[0].size, program=str(BINARIES / "ps-predict")) as predictor:
+        return next(iter(predictor.values(rows).values()))
+
+
+def there(model, samples):
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: samples})[0]
+
+
+def samples_for(model):
+    shape = onnxruntime.InferenceSession(str(model)).get_inputs()[0].shape[1:]
+    return np.random.default_rng(2).normal(0, 1, [3, *shape]).astype(np.float32)
+
+
+def close(one, other):
+    np.testing.assert_allclose(np.ravel(one), np.ravel(other), rtol=1e-4, atol=1e-4 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("net", ["lenet", "cifar10_quick", "resnet20", "mlp", "zoo"], indirect=True)
+def test_another_runtime_computes_the_same(place, net):
+    result = place.run("ps-ctl", "convert", *net, "--to", "net.onnx")
+    assert result.returncode == 0, result.stderr
+    exported = place.folder / "net.onnx"
+    samples = samples_for(exported)
+    close(there(exported, samples), here(*net, samples))

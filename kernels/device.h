@@ -11,6 +11,7 @@
 #include "kernels/average_pool2d.h"
 #include "kernels/batch_norm.h"
 #include "kernels/buffer.h"
+#include "kernels/channel_bias.h"
 #include "kernels/concat.h"
 #include "kernels/conv2d.h"
 #include "kernels/dropout.h"
@@ -70,6 +71,7 @@ class Device {
   virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;
   virtual std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
+  virtual std::unique_ptr<ChannelBias> MakeChannelBias(const Shape&, int /*max_batch*/) { return nullptr; }
 };
 
 // In which numbers the factors of products are. Sums, and all that lies in memory, are float32.

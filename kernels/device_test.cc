@@ -356,6 +356,24 @@ TEST_CASE("prelu") {
   });
 }
 
+TEST_CASE("channel bias") {
+  const Shape shape{3, 5, 7};
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    if (Lacks(device, device.MakeChannelBias(shape, kMaxBatch))) return;
+    const auto x = Values(batch * shape.size(), 1), dy = Values(batch * shape.size(), 2), biases = Values(3, 3);
+    const auto run = [&](Device& each) {
+      auto op = each.MakeChannelBias(shape, kMaxBatch);
+      std::vector<Tensor> all;
+      all.emplace_back(each, x, batch, shape);
+      all.emplace_back(each, Rubbish(3));
+      op->Add(Tensor(each, biases).data(), all[0]);
+      op->Backward(Tensor(each, dy, batch, shape), all[1].data());
+      return ValuesOf(all);
+    };
+    RequireClose(run(device), run(reference));
+  });
+}
+
 TEST_CASE("batch normalisation") {
   for (const Shape& shape : {Shape{3, 5, 7}, Shape{4, 1, 1}, Shape{1, 6, 6}, Shape{2, 8, 40}}) {
     INFO("shape " << ToString(shape));

@@ -96,6 +96,12 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "c2" type: "convolution" outputs: 6 kernel: 2 stride: 2 dilation: 2 groups: 2 }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {2, 5, 4}}},
+      {"transposed_convolution",
+       {R"(net { name: "c1" type: "convolution" outputs: 4 kernel: 1 }
+           net { name: "c2" type: "transposed_convolution" outputs: 6 kernel: 3 stride: 2 pad: 1 groups: 2 }
+           net { name: "c3" type: "transposed_convolution" outputs: 2 kernel: 2 dilation: 2 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {2, 2, 3}}},
       {"pooling",
        {R"(net { name: "c" type: "convolution" outputs: 2 kernel: 2 }
            net { name: "p" type: "pooling" kernel: 2 stride: 2 }
@@ -572,14 +578,18 @@ TEST_CASE("what does not fit is named") {
       Contains("kernel 3 with a dilation of 4 is larger"));
   CHECK_THAT(ErrorOf(R"(net { name: "c" type: "convolution" outputs: 4 kernel: 1 groups: 2 })" + loss, {3, 4, 4}),
              Contains("2 groups divide not both outputs, 4, and channels, 3"));
+  CHECK_THAT(
+      ErrorOf(R"(net { name: "t" type: "transposed_convolution" outputs: 2 kernel: 2 pad: 1 })" + loss, {1, 1, 4}),
+      Contains("layer t") && Contains("a pad of 1 leaves nothing"));
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
   CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
              Contains("layer d (dropout)") && Contains("rate is 1"));
   CHECK_THAT(
       ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
       Contains("'dropin'") &&
-          Contains("convolution, pooling, global_pooling, inner_product, relu, leaky_relu, prelu, elu, gelu, "
-                   "sigmoid, tanh, batch_norm, dropout, eltwise, concat, softmax_loss, hinge_loss, euclidean_loss"));
+          Contains("convolution, transposed_convolution, pooling, global_pooling, inner_product, relu, leaky_relu, "
+                   "prelu, elu, gelu, sigmoid, tanh, batch_norm, dropout, eltwise, concat, softmax_loss, hinge_loss, "
+                   "euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("xavier, msra"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),

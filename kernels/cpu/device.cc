@@ -46,6 +46,7 @@ class CpuDevice final : public HostDevice {
     return cpu::MakeEltwise(operation);
   }
   std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>&, int) override { return cpu::MakeConcat(); }
+  std::unique_ptr<ChannelBias> MakeChannelBias(const Shape& shape, int) override { return cpu::MakeChannelBias(shape); }
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return cpu::MakeSoftmaxLoss(classes, max_batch);
   }

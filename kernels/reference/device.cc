@@ -34,6 +34,9 @@ class ReferenceDevice final : public HostDevice {
     return reference::MakeEltwise(operation);
   }
   std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>&, int) override { return reference::MakeConcat(); }
+  std::unique_ptr<ChannelBias> MakeChannelBias(const Shape& shape, int) override {
+    return reference::MakeChannelBias(shape);
+  }
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return reference::MakeSoftmaxLoss(classes, max_batch);
   }

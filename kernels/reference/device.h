@@ -19,6 +19,7 @@ std::unique_ptr<BatchNorm> MakeBatchNorm(const BatchNormSpec& spec);
 std::unique_ptr<Dropout> MakeDropout(float rate);
 std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation);
 std::unique_ptr<Concat> MakeConcat();
+std::unique_ptr<ChannelBias> MakeChannelBias(const Shape& shape);
 std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch);
 std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch);
 std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch);

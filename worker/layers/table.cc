@@ -19,6 +19,7 @@
 #include "worker/layers/prelu.h"
 #include "worker/layers/relu.h"
 #include "worker/layers/softmax_loss.h"
+#include "worker/layers/transposed_convolution.h"
 
 namespace downpour::worker {
 namespace {
@@ -26,15 +27,24 @@ namespace {
 constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
 
 constexpr LayerType kLayerTypes[] = {
-    {"convolution", MakeConvolution},    {"pooling", MakePooling},
+    {"convolution", MakeConvolution},
+    {"transposed_convolution", MakeTransposedConvolution},
+    {"pooling", MakePooling},
     {"global_pooling", MakeGlobalPooling},
-    {"inner_product", MakeInnerProduct}, {"relu", MakeRelu},
-    {"leaky_relu", MakeLeakyRelu},       {"prelu", MakePrelu},
-    {"elu", MakeElu},                    {"gelu", MakeGelu},
-    {"sigmoid", MakeSigmoid},            {"tanh", MakeTanh},
-    {"batch_norm", MakeBatchNorm},       {"dropout", MakeDropout},
-    {"eltwise", MakeEltwise, 2, kAny},   {"concat", MakeConcat, 2, kAny},
-    {"softmax_loss", MakeSoftmaxLoss},   {"hinge_loss", MakeHingeLoss},
+    {"inner_product", MakeInnerProduct},
+    {"relu", MakeRelu},
+    {"leaky_relu", MakeLeakyRelu},
+    {"prelu", MakePrelu},
+    {"elu", MakeElu},
+    {"gelu", MakeGelu},
+    {"sigmoid", MakeSigmoid},
+    {"tanh", MakeTanh},
+    {"batch_norm", MakeBatchNorm},
+    {"dropout", MakeDropout},
+    {"eltwise", MakeEltwise, 2, kAny},
+    {"concat", MakeConcat, 2, kAny},
+    {"softmax_loss", MakeSoftmaxLoss},
+    {"hinge_loss", MakeHingeLoss},
     {"euclidean_loss", MakeEuclideanLoss},
 };
 

@@ -1,0 +1,85 @@
+#include "worker/layers/transposed_convolution.h"
+
+#include <utility>
+
+#include "worker/layers/conv_keys.h"
+#include "worker/layers/errors.h"
+#include "worker/layers/filler.h"
+
+namespace downpour::worker {
+namespace {
+
+// `spec` is the convolution that goes the other way: its input is this one's output.
+class TransposedConvolution final : public UnaryLayer {
+ public:
+  TransposedConvolution(const kernels::Conv2dSpec& spec, Filler filler, std::unique_ptr<kernels::Conv2d> op,
+                        std::unique_ptr<kernels::ChannelBias> bias, kernels::Device& device)
+      : spec_(spec),
+        filler_(filler),
+        op_(std::move(op)),
+        bias_(std::move(bias)),
+        no_bias_(device.MakeBuffer(spec.outputs)),
+        unused_(device.MakeBuffer(spec.outputs)) {}
+
+  kernels::Shape output() const override { return spec_.input; }
+
+  std::vector<ParameterSpec> parameters() const override {
+    const std::uint32_t channels = spec_.outputs, outputs = spec_.input.channels, kernel = spec_.kernel;
+    const int met = (spec_.kernel + spec_.stride - 1) / spec_.stride;
+    return {{"weight",
+             {channels, outputs / static_cast<std::uint32_t>(spec_.groups), kernel, kernel},
+             filler_,
+             spec_.outputs / spec_.groups * met * met},
+            {"bias", {outputs}}};
+  }
+
+ private:
+  void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
+    op_->BackwardData(input, parameters[0].data(), output);
+    bias_->Add(parameters[1].data(), output);
+  }
+
+  void Backward(kernels::ConstTensorView input, ConstTensors parameters, kernels::ConstTensorView,
+                kernels::ConstTensorView output_gradient, Tensors parameter_gradients,
+                kernels::TensorView input_gradient) override {
+    op_->BackwardWeights(output_gradient, input, parameter_gradients[0].data(), unused_.data());
+    bias_->Backward(output_gradient, parameter_gradients[1].data());
+    if (!input_gradient.empty()) {
+      op_->Forward(output_gradient, parameters[0].data(), no_bias_.data(), input_gradient);
+    }
+  }
+
+  const kernels::Conv2dSpec spec_;
+  const Filler filler_;
+  const std::unique_ptr<kernels::Conv2d> op_;
+  const std::unique_ptr<kernels::ChannelBias> bias_;
+  const kernels::Buffer no_bias_;  // zeros
+  const kernels::Buffer unused_;   // takes the gradient of a bias that there is not
+};
+
+}  // namespace
+
+absl::StatusOr<AnyLayer> MakeTransposedConvolution(const LayerContext& context) {
+  absl::StatusOr<kernels::Conv2dSpec> spec = ConvKeys(context);
+  if (!spec.ok()) return spec.status();
+  const kernels::Shape& input = context.input();
+  constexpr std::int64_t kMaxSide = 1 << 24;
+  const auto side = [&](int of) { return (of - std::int64_t{1}) * spec->stride + spec->extent() - 2 * spec->pad; };
+  if (side(input.height) < 1 || side(input.width) < 1) {
+    return LayerError(context, "a pad of ", spec->pad, " leaves nothing of its output");
+  }
+  if (side(input.height) > kMaxSide || side(input.width) > kMaxSide) {
+    return LayerError(context, "its output has a side above ", kMaxSide);
+  }
+  spec->input = {spec->outputs, static_cast<int>(side(input.height)), static_cast<int>(side(input.width))};
+  spec->outputs = input.channels;
+  if (absl::Status status = CheckConvSize(context, *spec); !status.ok()) return status;
+  absl::StatusOr<Filler> filler = FillerFromName(context.config.filler());
+  if (!filler.ok()) return LayerError(context, filler.status().message());
+  auto op = context.device.MakeConv2d(*spec, context.max_batch);
+  auto bias = context.device.MakeChannelBias(spec->input, context.max_batch);
+  if (op == nullptr || bias == nullptr) return NotOnDevice(context);
+  return std::make_unique<TransposedConvolution>(*spec, *filler, std::move(op), std::move(bias), context.device);
+}
+
+}  // namespace downpour::worker

@@ -30,5 +30,10 @@ def lenet_trace() -> Path:
 
 
 @pytest.fixture(scope="session")
+def layer_trace() -> Path:
+    return built("layer_trace")
+
+
+@pytest.fixture(scope="session")
 def optimizer_trace() -> Path:
     return built("optimizer_trace")

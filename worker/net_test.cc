@@ -503,6 +503,47 @@ TEST_CASE("initial parameters depend on the seed alone") {
   CHECK(moments(net->parameters()[1]) == std::pair(0.0, 0.0));
 }
 
+TEST_CASE("fillers fill as their names say") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  const auto fill = [&](const std::string& layer, const Sides& shape) {
+    auto net = *Net::Create(Parse("net { name: 'a' " + layer + R"(} net { name: "ip" type: "inner_product" outputs: 2 }
+                                                                 net { name: "loss" type: "softmax_loss" })"),
+                            shape, 1, *device);
+    std::vector<float> all(net->parameter_count());
+    net->Initialize(5, all);
+    const Parameter &weight = net->parameters()[0], &bias = net->parameters()[1];
+    return std::pair(std::vector<float>(all.begin() + weight.offset, all.begin() + weight.offset + weight.size),
+                     std::vector<float>(all.begin() + bias.offset, all.begin() + bias.offset + bias.size));
+  };
+  const auto moments = [](const std::vector<float>& values) {
+    double sum = 0, squares = 0;
+    for (const float value : values) sum += value, squares += value * value;
+    const double count = static_cast<double>(values.size());
+    return std::pair(sum / count, std::sqrt(squares / count));
+  };
+  const std::string ip = "type: 'inner_product' outputs: 100 ";
+  const auto [constant, bias] = fill(ip + "filler: 'constant' filler_value: 0.25 bias_filler_value: 0.1", {300});
+  CHECK(std::ranges::count(constant, 0.25f) == 30000);
+  CHECK(std::ranges::count(bias, 0.1f) == 100);
+  const auto [mean, deviation] = moments(fill(ip + "filler: 'gaussian' filler_std: 0.3", {300}).first);
+  CHECK(mean == Approx(0).margin(6e-3));
+  CHECK(deviation == Approx(0.3).epsilon(0.02));
+  const auto [uniform, zeros] = fill(ip + "filler: 'uniform' filler_min: 1 filler_max: 4", {300});
+  const auto [least, most] = std::ranges::minmax(uniform);
+  CHECK((least >= 1 && least < 1.01f && most < 4 && most > 3.99f));
+  CHECK(moments(uniform).first == Approx(2.5).epsilon(0.01));
+  CHECK(std::ranges::count(zeros, 0.0f) == 100);
+  // By two, by three.
+  const std::string up = "type: 'transposed_convolution' outputs: 2 groups: 2 filler: 'bilinear' ";
+  const std::vector<float> two = fill(up + "kernel: 4 stride: 2 pad: 1", {2, 3, 3}).first;
+  const float four[] = {0.25f, 0.75f, 0.75f, 0.25f};
+  REQUIRE(two.size() == 32);
+  for (int i = 0; i < 32; ++i) CHECK(two[i] == Approx(four[i / 4 % 4] * four[i % 4]));
+  const std::vector<float> three = fill(up + "kernel: 5 stride: 3 pad: 1", {2, 3, 3}).first;
+  const float five[] = {1.0f / 3, 2.0f / 3, 1, 2.0f / 3, 1.0f / 3};
+  for (int i = 0; i < 50; ++i) CHECK(three[i] == Approx(five[i / 5 % 5] * five[i % 5]));
+}
+
 TEST_CASE("a step allocates nothing, and repeats to the bit") {
   auto device = *kernels::MakeDevice("cpu", {});
   auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 16, *device);
@@ -591,7 +632,16 @@ TEST_CASE("what does not fit is named") {
                    "prelu, elu, gelu, sigmoid, tanh, batch_norm, dropout, eltwise, concat, softmax_loss, hinge_loss, "
                    "euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
-             Contains("'he'") && Contains("xavier, msra"));
+             Contains("'he'") && Contains("constant, gaussian, uniform, xavier, msra, bilinear"));
+  const auto filled = [&](const std::string& keys) {
+    return ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 )" + keys + "}" + loss, {4});
+  };
+  CHECK_THAT(filled("filler_std: 1"), Contains("filler_std belongs to filler gaussian"));
+  CHECK_THAT(filled("filler: 'gaussian'"), Contains("filler gaussian needs filler_std"));
+  CHECK_THAT(filled("filler: 'gaussian' filler_std: -1"), Contains("filler_std is -1, below 0"));
+  CHECK_THAT(filled("filler: 'uniform' filler_min: 2 filler_max: 1"),
+             Contains("filler_min, 2, is above filler_max, 1"));
+  CHECK_THAT(filled("filler: 'bilinear'"), Contains("bilinear is for windows"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 method: "mean" })" + loss, {1, 4, 4}),
              Contains("'mean'"));
   CHECK_THAT(ErrorOf(R"(net { name: "p" type: "pooling" kernel: 2 pad: 2 })" + loss, {1, 4, 4}),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "worker/layers/conv_keys.h"
 #include "worker/layers/errors.h"
@@ -12,19 +13,11 @@ namespace {
 
 class Convolution final : public UnaryLayer {
  public:
-  Convolution(const kernels::Conv2dSpec& spec, Filler filler, std::unique_ptr<kernels::Conv2d> op)
-      : spec_(spec), filler_(filler), op_(std::move(op)) {}
+  Convolution(const kernels::Shape& output, std::vector<ParameterSpec> parameters, std::unique_ptr<kernels::Conv2d> op)
+      : output_(output), parameters_(std::move(parameters)), op_(std::move(op)) {}
 
-  kernels::Shape output() const override { return spec_.output(); }
-
-  std::vector<ParameterSpec> parameters() const override {
-    const std::uint32_t outputs = spec_.outputs, channels = spec_.input.channels / spec_.groups, kernel = spec_.kernel;
-    return {{"weight",
-             {outputs, channels, kernel, kernel},
-             filler_,
-             static_cast<int>(channels) * spec_.kernel * spec_.kernel},
-            {"bias", {outputs}}};
-  }
+  kernels::Shape output() const override { return output_; }
+  std::vector<ParameterSpec> parameters() const override { return parameters_; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
@@ -39,8 +32,8 @@ class Convolution final : public UnaryLayer {
     if (!input_gradient.empty()) op_->BackwardData(output_gradient, parameters[0].data(), input_gradient);
   }
 
-  const kernels::Conv2dSpec spec_;
-  const Filler filler_;
+  const kernels::Shape output_;
+  const std::vector<ParameterSpec> parameters_;
   const std::unique_ptr<kernels::Conv2d> op_;
 };
 
@@ -56,11 +49,13 @@ absl::StatusOr<AnyLayer> MakeConvolution(const LayerContext& context) {
                       " is larger than its input with a pad of ", spec->pad);
   }
   if (absl::Status status = CheckConvSize(context, *spec); !status.ok()) return status;
-  absl::StatusOr<Filler> filler = FillerFromName(context.config.filler());
-  if (!filler.ok()) return LayerError(context, filler.status().message());
+  const std::uint32_t outputs = spec->outputs, channels = spec->input.channels / spec->groups, kernel = spec->kernel;
+  auto weight = WeightSpec(context, {outputs, channels, kernel, kernel}, static_cast<int>(channels * kernel * kernel));
+  if (!weight.ok()) return weight.status();
   std::unique_ptr<kernels::Conv2d> op = context.device.MakeConv2d(*spec, context.max_batch);
   if (op == nullptr) return NotOnDevice(context);
-  return std::make_unique<Convolution>(*spec, *filler, std::move(op));
+  return std::make_unique<Convolution>(
+      spec->output(), std::vector<ParameterSpec>{*std::move(weight), BiasSpec(context, outputs)}, std::move(op));
 }
 
 }  // namespace downpour::worker

@@ -1,6 +1,8 @@
 #include "worker/layers/inner_product.h"
 
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "worker/layers/errors.h"
 #include "worker/layers/filler.h"
@@ -10,15 +12,14 @@ namespace {
 
 class InnerProduct final : public UnaryLayer {
  public:
-  InnerProduct(const kernels::InnerProductSpec& spec, Filler filler, const LayerContext& context)
-      : spec_(spec), filler_(filler), op_(context.device.MakeInnerProduct(spec, context.max_batch)) {}
+  InnerProduct(const kernels::InnerProductSpec& spec, std::vector<ParameterSpec> parameters,
+               const LayerContext& context)
+      : outputs_(spec.outputs),
+        parameters_(std::move(parameters)),
+        op_(context.device.MakeInnerProduct(spec, context.max_batch)) {}
 
-  kernels::Shape output() const override { return {.channels = spec_.outputs}; }
-
-  std::vector<ParameterSpec> parameters() const override {
-    const std::uint32_t outputs = spec_.outputs, inputs = spec_.inputs;
-    return {{"weight", {outputs, inputs}, filler_, spec_.inputs}, {"bias", {outputs}}};
-  }
+  kernels::Shape output() const override { return {.channels = outputs_}; }
+  std::vector<ParameterSpec> parameters() const override { return parameters_; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
@@ -33,8 +34,8 @@ class InnerProduct final : public UnaryLayer {
     if (!input_gradient.empty()) op_->BackwardData(output_gradient, parameters[0].data(), input_gradient);
   }
 
-  const kernels::InnerProductSpec spec_;
-  const Filler filler_;
+  const int outputs_;
+  const std::vector<ParameterSpec> parameters_;
   const std::unique_ptr<kernels::InnerProduct> op_;
 };
 
@@ -43,15 +44,16 @@ class InnerProduct final : public UnaryLayer {
 absl::StatusOr<AnyLayer> MakeInnerProduct(const LayerContext& context) {
   const downpour::Layer& config = context.config;
   if (config.outputs() == 0) return LayerError(context, "outputs is 0; it needs at least 1");
-  absl::StatusOr<Filler> filler = FillerFromName(config.filler());
-  if (!filler.ok()) return LayerError(context, filler.status().message());
   const std::size_t inputs = context.input().size();
   if (inputs > std::numeric_limits<std::int32_t>::max() / config.outputs()) {
     return LayerError(context, config.outputs(), " outputs need more than 2^31 weights");
   }
   kernels::InnerProductSpec spec{.inputs = static_cast<int>(inputs),
                                  .outputs = static_cast<int>(config.outputs())};
-  return std::make_unique<InnerProduct>(spec, *filler, context);
+  auto weight = WeightSpec(context, {config.outputs(), static_cast<std::uint32_t>(inputs)}, spec.inputs);
+  if (!weight.ok()) return weight.status();
+  std::vector<ParameterSpec> parameters{*std::move(weight), BiasSpec(context, config.outputs())};
+  return std::make_unique<InnerProduct>(spec, std::move(parameters), context);
 }
 
 }  // namespace downpour::worker

@@ -22,6 +22,9 @@ enum class Filler {
   kXavier,  // uniform within sqrt(3 / inputs)
   kMsra,    // gaussian of deviation sqrt(2 / inputs)
   kConstant,
+  kGaussian,  // of mean 0
+  kUniform,
+  kBilinear,  // windows that a transposed convolution interpolates by (Long et al. 2015)
 };
 
 struct ParameterSpec {
@@ -30,6 +33,9 @@ struct ParameterSpec {
   Filler filler = Filler::kZero;
   int inputs = 1;   // that one output sums up
   float value = 0;  // of kConstant
+  float deviation = 0;  // of kGaussian
+  float lowest = 0;     // of kUniform, and the next
+  float highest = 0;
   bool average = false;  // a running average: its gradient is what a step takes from it
 
   std::size_t size() const {

@@ -1,6 +1,7 @@
 #include "worker/layers/transposed_convolution.h"
 
 #include <utility>
+#include <vector>
 
 #include "worker/layers/conv_keys.h"
 #include "worker/layers/errors.h"
@@ -12,26 +13,18 @@ namespace {
 // `spec` is the convolution that goes the other way: its input is this one's output.
 class TransposedConvolution final : public UnaryLayer {
  public:
-  TransposedConvolution(const kernels::Conv2dSpec& spec, Filler filler, std::unique_ptr<kernels::Conv2d> op,
-                        std::unique_ptr<kernels::ChannelBias> bias, kernels::Device& device)
-      : spec_(spec),
-        filler_(filler),
+  TransposedConvolution(const kernels::Conv2dSpec& spec, std::vector<ParameterSpec> parameters,
+                        std::unique_ptr<kernels::Conv2d> op, std::unique_ptr<kernels::ChannelBias> bias,
+                        kernels::Device& device)
+      : output_(spec.input),
+        parameters_(std::move(parameters)),
         op_(std::move(op)),
         bias_(std::move(bias)),
         no_bias_(device.MakeBuffer(spec.outputs)),
         unused_(device.MakeBuffer(spec.outputs)) {}
 
-  kernels::Shape output() const override { return spec_.input; }
-
-  std::vector<ParameterSpec> parameters() const override {
-    const std::uint32_t channels = spec_.outputs, outputs = spec_.input.channels, kernel = spec_.kernel;
-    const int met = (spec_.kernel + spec_.stride - 1) / spec_.stride;
-    return {{"weight",
-             {channels, outputs / static_cast<std::uint32_t>(spec_.groups), kernel, kernel},
-             filler_,
-             spec_.outputs / spec_.groups * met * met},
-            {"bias", {outputs}}};
-  }
+  kernels::Shape output() const override { return output_; }
+  std::vector<ParameterSpec> parameters() const override { return parameters_; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
@@ -49,8 +42,8 @@ class TransposedConvolution final : public UnaryLayer {
     }
   }
 
-  const kernels::Conv2dSpec spec_;
-  const Filler filler_;
+  const kernels::Shape output_;
+  const std::vector<ParameterSpec> parameters_;
   const std::unique_ptr<kernels::Conv2d> op_;
   const std::unique_ptr<kernels::ChannelBias> bias_;
   const kernels::Buffer no_bias_;  // zeros
@@ -74,12 +67,18 @@ absl::StatusOr<AnyLayer> MakeTransposedConvolution(const LayerContext& context) 
   spec->input = {spec->outputs, static_cast<int>(side(input.height)), static_cast<int>(side(input.width))};
   spec->outputs = input.channels;
   if (absl::Status status = CheckConvSize(context, *spec); !status.ok()) return status;
-  absl::StatusOr<Filler> filler = FillerFromName(context.config.filler());
-  if (!filler.ok()) return LayerError(context, filler.status().message());
+  const std::uint32_t channels = spec->outputs, outputs = spec->input.channels, kernel = spec->kernel;
+  const std::uint32_t group_outputs = outputs / spec->groups;
+  const int met = (spec->kernel + spec->stride - 1) / spec->stride;
+  auto weight =
+      WeightSpec(context, {channels, group_outputs, kernel, kernel}, spec->outputs / spec->groups * met * met);
+  if (!weight.ok()) return weight.status();
   auto op = context.device.MakeConv2d(*spec, context.max_batch);
   auto bias = context.device.MakeChannelBias(spec->input, context.max_batch);
   if (op == nullptr || bias == nullptr) return NotOnDevice(context);
-  return std::make_unique<TransposedConvolution>(*spec, *filler, std::move(op), std::move(bias), context.device);
+  std::vector<ParameterSpec> parameters{*std::move(weight), BiasSpec(context, outputs)};
+  return std::make_unique<TransposedConvolution>(*spec, std::move(parameters), std::move(op), std::move(bias),
+                                                 context.device);
 }
 
 }  // namespace downpour::worker

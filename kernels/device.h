@@ -19,11 +19,15 @@
 #include "kernels/euclidean_loss.h"
 #include "kernels/hinge_loss.h"
 #include "kernels/inner_product.h"
+#include "kernels/layer_norm.h"
+#include "kernels/lrn.h"
 #include "kernels/max_pool2d.h"
+#include "kernels/maxout.h"
 #include "kernels/mirror.h"
 #include "kernels/prelu.h"
 #include "kernels/recording.h"
 #include "kernels/relu.h"
+#include "kernels/softmax.h"
 #include "kernels/softmax_loss.h"
 #include "kernels/tensor_view.h"
 
@@ -72,6 +76,10 @@ class Device {
   virtual std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
   virtual std::unique_ptr<ChannelBias> MakeChannelBias(const Shape&, int /*max_batch*/) { return nullptr; }
+  virtual std::unique_ptr<Softmax> MakeSoftmax(const Shape&, int /*max_batch*/) { return nullptr; }
+  virtual std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec&, int /*max_batch*/) { return nullptr; }
+  virtual std::unique_ptr<Lrn> MakeLrn(const LrnSpec&, int /*max_batch*/) { return nullptr; }
+  virtual std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec&, int /*max_batch*/) { return nullptr; }
 };
 
 // In which numbers the factors of products are. Sums, and all that lies in memory, are float32.

@@ -409,6 +409,110 @@ TEST_CASE("batch normalisation") {
   }
 }
 
+TEST_CASE("softmax") {
+  for (const Shape& shape : {Shape{7, 3, 11}, Shape{10, 1, 1}, Shape{1, 2, 2}, Shape{33, 1, 1}}) {
+    INFO("shape " << ToString(shape));
+    ForEachDevice([&](Device& device, Device& reference, int batch) {
+      if (Lacks(device, device.MakeSoftmax(shape, kMaxBatch))) return;
+      auto x = Values(batch * shape.size(), 1);
+      for (float& value : x) value *= 40;
+      const auto dy = Values(x.size(), 2);
+      const auto run = [&](Device& each) {
+        auto op = each.MakeSoftmax(shape, kMaxBatch);
+        std::vector<Tensor> all;
+        for (int k = 0; k < 2; ++k) all.emplace_back(each, Rubbish(x.size()), batch, shape);
+        op->Forward(Tensor(each, x, batch, shape), all[0]);
+        op->Backward(all[0], Tensor(each, dy, batch, shape), all[1]);
+        return ValuesOf(all);
+      };
+      RequireClose(run(device), run(reference));
+    });
+  }
+}
+
+TEST_CASE("maxout") {
+  const MaxoutSpec specs[] = {{{6, 3, 5}, 3}, {{8, 1, 1}, 2}, {{5, 4, 4}, 5}, {{3, 2, 9}, 1}};
+  for (const MaxoutSpec& spec : specs) {
+    INFO("input " << ToString(spec.input) << ", pieces " << spec.pieces);
+    ForEachDevice([&](Device& device, Device& reference, int batch) {
+      if (Lacks(device, device.MakeMaxout(spec, kMaxBatch))) return;
+      auto x = Values(batch * spec.input.size(), 1);
+      for (float& value : x) value = std::round(value * 3);  // with equals
+      const auto dy = Values(batch * spec.output().size(), 2);
+      const auto run = [&](Device& each) {
+        auto op = each.MakeMaxout(spec, kMaxBatch);
+        const Tensor input(each, x, batch, spec.input);
+        std::vector<Tensor> all;
+        all.emplace_back(each, Rubbish(dy.size()), batch, spec.output());
+        all.emplace_back(each, Rubbish(x.size()), batch, spec.input);
+        op->Forward(input, all[0]);
+        op->Backward(input, all[0], Tensor(each, dy, batch, spec.output()), all[1]);
+        return ValuesOf(all);
+      };
+      RequireClose(run(device), run(reference));
+      const Tensor out(device, {0});
+      device.MakeMaxout({{3}, 3}, 1)->Forward(Tensor(device, {1, std::nanf(""), 2}, 1, {3}), out);
+      CHECK(std::isnan(out.Get()[0]));
+    });
+  }
+}
+
+TEST_CASE("local response normalisation") {
+  using Region = LrnSpec::Region;
+  const LrnSpec specs[] = {
+      {.shape = {9, 3, 5}, .alpha = 0.5f},
+      {.shape = {3, 4, 4}, .local_size = 9, .alpha = 2, .beta = 0.6f, .k = 2},
+      {.shape = {6, 1, 1}, .local_size = 1, .alpha = 3},
+      {.shape = {2, 6, 7}, .region = Region::kWithinChannel, .local_size = 3, .alpha = 2},
+      {.shape = {3, 2, 4}, .region = Region::kWithinChannel, .local_size = 7, .alpha = 5, .beta = 1.5f, .k = 0.5f},
+  };
+  for (const LrnSpec& spec : specs) {
+    INFO("shape " << ToString(spec.shape) << ", local size " << spec.local_size);
+    ForEachDevice([&](Device& device, Device& reference, int batch) {
+      if (Lacks(device, device.MakeLrn(spec, kMaxBatch))) return;
+      auto x = Values(batch * spec.shape.size(), 1);
+      for (float& value : x) value *= 3;
+      const auto dy = Values(x.size(), 2);
+      const auto run = [&](Device& each) {
+        auto op = each.MakeLrn(spec, kMaxBatch);
+        const Tensor input(each, x, batch, spec.shape);
+        std::vector<Tensor> all;
+        for (int k = 0; k < 2; ++k) all.emplace_back(each, Rubbish(x.size()), batch, spec.shape);
+        op->Forward(input, all[0]);
+        op->Backward(input, all[0], Tensor(each, dy, batch, spec.shape), all[1]);
+        return ValuesOf(all);
+      };
+      RequireClose(run(device), run(reference));
+    });
+  }
+}
+
+TEST_CASE("layer normalisation") {
+  for (const LayerNormSpec& spec : {LayerNormSpec{{3, 5, 7}, 105, 1e-3f}, LayerNormSpec{{4, 1, 37}, 37, 1e-3f},
+                                    LayerNormSpec{{2, 3, 5}, 5, 1e-3f}, LayerNormSpec{{6, 1, 1}, 6, 1e-3f}}) {
+    INFO("shape " << ToString(spec.shape) << ", length " << spec.length);
+    ForEachDevice([&](Device& device, Device& reference, int batch) {
+      if (Lacks(device, device.MakeLayerNorm(spec, kMaxBatch))) return;
+      auto x = Values(batch * spec.shape.size(), 1);
+      for (float& value : x) value = value * 3 + 20;  // far from 0
+      const auto dy = Values(x.size(), 2), weights = Values(spec.length, 3), biases = Values(spec.length, 4);
+      const auto run = [&](Device& each) {
+        auto op = each.MakeLayerNorm(spec, kMaxBatch);
+        const Tensor input(each, x, batch, spec.shape), output_gradient(each, dy, batch, spec.shape);
+        const Tensor weight(each, weights), bias(each, biases);
+        std::vector<Tensor> all;
+        for (int k = 0; k < 2; ++k) all.emplace_back(each, Rubbish(x.size()), batch, spec.shape);
+        for (int k = 0; k < 2; ++k) all.emplace_back(each, Rubbish(spec.length));
+        op->Forward(input, weight.data(), bias.data(), all[0]);
+        op->BackwardWeights(input, output_gradient, all[2].data(), all[3].data());
+        op->BackwardData(input, weight.data(), output_gradient, all[1]);
+        return ValuesOf(all);
+      };
+      RequireClose(run(device), run(reference));
+    });
+  }
+}
+
 TEST_CASE("dropout") {
   const Shape shape{3, 5, 70};
   for (const float rate : {0.0f, 0.3f, 0.5f, 0.99f}) {

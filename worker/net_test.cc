@@ -194,6 +194,66 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "c" type: "concat" inputs: "c2" inputs: "data" inputs: "c1" inputs: "c2" }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {2, 4, 3}}},
+      {"softmax",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "softmax" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"softmax",
+       {R"(net { name: "a" type: "inner_product" outputs: 8 }
+           net { name: "f" type: "softmax" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {9}}},
+      {"maxout",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "maxout" pieces: 3 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"layer_norm",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "layer_norm" epsilon: 0.01 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"layer_norm",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "layer_norm" axis: "step" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"lrn",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "lrn" alpha: 3 beta: 0.6 k: 0.5 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"lrn",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "lrn" alpha: 3 local_size: 3 region: "within_channel" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"slice",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "slice" from: 1 to: 4 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"slice",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "slice" axis: "height" to: 2 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"slice",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "slice" axis: "width" from: 1 to: 2 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"flatten",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "flatten" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
+      {"reshape",
+       {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
+           net { name: "f" type: "reshape" shape: 3 shape: 4 shape: 3 }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {1, 4, 3}}},
       {"softmax_loss",
        {R"(net { name: "ip" type: "inner_product" outputs: 2 } net { name: "loss" type: "softmax_loss" })", {4}}},
       // Two, one of which takes what a layer takes too.
@@ -622,6 +682,19 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(
       ErrorOf(R"(net { name: "t" type: "transposed_convolution" outputs: 2 kernel: 2 pad: 1 })" + loss, {1, 1, 4}),
       Contains("layer t") && Contains("a pad of 1 leaves nothing"));
+  const auto made = [&](const std::string& layer) {
+    return ErrorOf("net { name: 'x' " + layer + "}" + loss, {6, 4, 5});
+  };
+  CHECK_THAT(made("type: 'maxout' pieces: 4"), Contains("pieces, 4, does not divide the channels, 6"));
+  CHECK_THAT(made("type: 'slice' from: 2 to: 2"), Contains("from 2 to 2 is no part of a side of 6"));
+  CHECK_THAT(made("type: 'slice' axis: 'width' to: 6"), Contains("from 0 to 6 is no part of a side of 5"));
+  CHECK_THAT(made("type: 'slice' axis: 'step' to: 1"), Contains("no axis 'step'") && Contains("channels, height"));
+  CHECK_THAT(made("type: 'layer_norm' axis: 'width'"), Contains("no axis 'width'") && Contains("sample and step"));
+  CHECK_THAT(made("type: 'reshape' shape: 2 shape: 60"), Contains("shape has 2 sides"));
+  CHECK_THAT(made("type: 'reshape' shape: 7 shape: 4 shape: 5"), Contains("7x4x5") && Contains("as its input, 120"));
+  CHECK_THAT(made("type: 'reshape' shape: 60"), Contains("shape, 60, has not as many"));
+  CHECK_THAT(made("type: 'lrn' local_size: 4"), Contains("local_size is 4, not an odd number"));
+  CHECK_THAT(made("type: 'lrn' region: 'here'"), Contains("unknown region 'here'"));
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
   CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
              Contains("layer d (dropout)") && Contains("rate is 1"));
@@ -629,8 +702,9 @@ TEST_CASE("what does not fit is named") {
       ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
       Contains("'dropin'") &&
           Contains("convolution, transposed_convolution, pooling, global_pooling, inner_product, relu, leaky_relu, "
-                   "prelu, elu, gelu, sigmoid, tanh, batch_norm, dropout, eltwise, concat, softmax_loss, hinge_loss, "
-                   "euclidean_loss"));
+                   "prelu, elu, gelu, sigmoid, tanh, softmax, maxout, batch_norm, layer_norm, lrn, dropout, eltwise, "
+                   "concat, "
+                   "slice, flatten, reshape, softmax_loss, hinge_loss, euclidean_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("constant, gaussian, uniform, xavier, msra, bilinear"));
   const auto filled = [&](const std::string& keys) {

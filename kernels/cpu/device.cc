@@ -47,6 +47,14 @@ class CpuDevice final : public HostDevice {
   }
   std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>&, int) override { return cpu::MakeConcat(); }
   std::unique_ptr<ChannelBias> MakeChannelBias(const Shape& shape, int) override { return cpu::MakeChannelBias(shape); }
+  std::unique_ptr<Softmax> MakeSoftmax(const Shape& shape, int) override { return cpu::MakeSoftmax(shape, threads_); }
+  std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec& spec, int) override { return cpu::MakeMaxout(spec, threads_); }
+  std::unique_ptr<Lrn> MakeLrn(const LrnSpec& spec, int max_batch) override {
+    return cpu::MakeLrn(spec, max_batch, threads_);
+  }
+  std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec, int max_batch) override {
+    return cpu::MakeLayerNorm(spec, max_batch, threads_);
+  }
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return cpu::MakeSoftmaxLoss(classes, max_batch);
   }

@@ -37,6 +37,12 @@ class ReferenceDevice final : public HostDevice {
   std::unique_ptr<ChannelBias> MakeChannelBias(const Shape& shape, int) override {
     return reference::MakeChannelBias(shape);
   }
+  std::unique_ptr<Softmax> MakeSoftmax(const Shape& shape, int) override { return reference::MakeSoftmax(shape); }
+  std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec& spec, int) override { return reference::MakeMaxout(spec); }
+  std::unique_ptr<Lrn> MakeLrn(const LrnSpec& spec, int) override { return reference::MakeLrn(spec); }
+  std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec, int) override {
+    return reference::MakeLayerNorm(spec);
+  }
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
     return reference::MakeSoftmaxLoss(classes, max_batch);
   }

@@ -18,6 +18,13 @@ def batch_norm(epsilon, momentum):
     )
 
 
+# PyTorch's own goes across channels only.
+def lrn_within_channel(size, alpha, beta, k):
+    return lambda torch, x, p: x[0] / (
+        (k + alpha * torch.nn.functional.avg_pool2d(x[0] ** 2, size, 1, size // 2)) ** beta
+    )
+
+
 CASES = [
     (
         "type: convolution, outputs: 5, kernel: 3",
@@ -82,12 +89,37 @@ CASES = [
     ("type: gelu", ["3x4x5"], lambda torch, x, p: torch.nn.functional.gelu(x[0])),
     ("type: sigmoid", ["3x4x5"], lambda torch, x, p: torch.sigmoid(x[0])),
     ("type: tanh", ["3x4x5"], lambda torch, x, p: torch.tanh(x[0])),
+    ("type: softmax", ["5x3x4"], lambda torch, x, p: torch.softmax(x[0], 1)),
+    ("type: softmax", ["9"], lambda torch, x, p: torch.softmax(x[0], 1)),
+    ("type: maxout, pieces: 3", ["6x3x4"], lambda torch, x, p: x[0].reshape(-1, 2, 3, 3, 4).amax(2)),
     ("type: batch_norm", ["4x3x5"], batch_norm(1e-5, 0.1)),
     ("type: batch_norm, epsilon: 0.01, moving_average_fraction: 0.7", ["6"], batch_norm(0.01, 0.3)),
+    (
+        "type: layer_norm, epsilon: 0.01",
+        ["3x4x5"],
+        lambda torch, x, p: torch.nn.functional.layer_norm(x[0], [3, 4, 5], p["weight"], p["bias"], 0.01),
+    ),
+    (
+        "type: layer_norm, axis: step",
+        ["7x1x33"],
+        lambda torch, x, p: torch.nn.functional.layer_norm(x[0], [33], p["weight"], p["bias"]),
+    ),
+    ("type: lrn, alpha: 0.5", ["9x3x4"], lambda torch, x, p: torch.nn.functional.local_response_norm(x[0], 5, 0.5)),
+    (
+        "type: lrn, local_size: 3, alpha: 2, beta: 0.6, k: 0.5",
+        ["9x3x4"],
+        lambda torch, x, p: torch.nn.functional.local_response_norm(x[0], 3, 2, 0.6, 0.5),
+    ),
+    ("type: lrn, local_size: 3, alpha: 2, region: within_channel", ["3x6x5"], lrn_within_channel(3, 2, 0.75, 1)),
     ("type: eltwise", ["3x4x5", "3x4x5", "3x4x5"], lambda torch, x, p: x[0] + x[1] + x[2]),
     ("type: eltwise, operation: product", ["3x4x5", "3x4x5"], lambda torch, x, p: x[0] * x[1]),
     ("type: eltwise, operation: max", ["3x4x5", "3x4x5"], lambda torch, x, p: torch.maximum(x[0], x[1])),
     ("type: concat", ["3x4x5", "1x4x5", "2x4x5"], lambda torch, x, p: torch.cat(x, 1)),
+    ("type: slice, from: 1, to: 3", ["4x5x6"], lambda torch, x, p: x[0][:, 1:3]),
+    ("type: slice, axis: height, to: 3", ["4x5x6"], lambda torch, x, p: x[0][:, :, :3]),
+    ("type: slice, axis: width, from: 5, to: 6", ["4x5x6"], lambda torch, x, p: x[0][:, :, :, 5:]),
+    ("type: flatten", ["4x5x6"], lambda torch, x, p: x[0].flatten(1)),
+    ("type: reshape, shape: [2, 6, 10]", ["4x5x6"], lambda torch, x, p: x[0].reshape(-1, 2, 6, 10)),
     (
         "type: softmax_loss",
         ["7"],

@@ -15,9 +15,15 @@
 #include "worker/layers/euclidean_loss.h"
 #include "worker/layers/hinge_loss.h"
 #include "worker/layers/inner_product.h"
+#include "worker/layers/layer_norm.h"
+#include "worker/layers/lrn.h"
+#include "worker/layers/maxout.h"
 #include "worker/layers/pooling.h"
 #include "worker/layers/prelu.h"
 #include "worker/layers/relu.h"
+#include "worker/layers/reshape.h"
+#include "worker/layers/slice.h"
+#include "worker/layers/softmax.h"
 #include "worker/layers/softmax_loss.h"
 #include "worker/layers/transposed_convolution.h"
 
@@ -39,10 +45,17 @@ constexpr LayerType kLayerTypes[] = {
     {"gelu", MakeGelu},
     {"sigmoid", MakeSigmoid},
     {"tanh", MakeTanh},
+    {"softmax", MakeSoftmax},
+    {"maxout", MakeMaxout},
     {"batch_norm", MakeBatchNorm},
+    {"layer_norm", MakeLayerNorm},
+    {"lrn", MakeLrn},
     {"dropout", MakeDropout},
     {"eltwise", MakeEltwise, 2, kAny},
     {"concat", MakeConcat, 2, kAny},
+    {"slice", MakeSlice},
+    {"flatten", MakeFlatten},
+    {"reshape", MakeReshape},
     {"softmax_loss", MakeSoftmaxLoss},
     {"hinge_loss", MakeHingeLoss},
     {"euclidean_loss", MakeEuclideanLoss},

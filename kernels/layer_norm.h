@@ -2,8 +2,8 @@
 //
 //   output[i] = weight[i] * (input[i] - mean) / sqrt(variance + epsilon) + bias[i]
 //
-// `length` values that follow each other are normalised together: all of a sample, or a row of it, such as one step of a
-// sequence. i is a value's place among them.
+// `length` values that follow each other are normalised together: all of a sample, or a row of it, such as one step of
+// a sequence. i is a value's place among them.
 #pragma once
 
 #include "kernels/tensor_view.h"

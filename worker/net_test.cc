@@ -241,7 +241,7 @@ const std::multimap<std::string, Example>& Examples() {
         {1, 4, 3}}},
       {"slice",
        {R"(net { name: "c" type: "convolution" outputs: 6 kernel: 2 }
-           net { name: "f" type: "slice" axis: "width" from: 1 to: 2 }
+           net { name: "f" type: "slice" axis: "width" from: 1 }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {1, 4, 3}}},
       {"flatten",

@@ -113,8 +113,8 @@ class CpuLrn final : public Lrn {
     }
   }
 
-  // Of `count` blocks of `stride` values, each block's sum with the local_size / 2 before and after it, for all blocks one
-  // distance at a time.
+  // Of `count` blocks of `stride` values, each block's sum with the local_size / 2 before and after it; for all blocks
+  // one distance at a time.
   void SumNeighbours(const float* values, float* sums, std::size_t count, std::size_t stride) const {
     std::copy_n(values, count * stride, sums);
     for (std::size_t shift = 1; shift <= static_cast<std::size_t>(spec_.local_size / 2) && shift < count; ++shift) {

@@ -117,7 +117,7 @@ CASES = [
     ("type: concat", ["3x4x5", "1x4x5", "2x4x5"], lambda torch, x, p: torch.cat(x, 1)),
     ("type: slice, from: 1, to: 3", ["4x5x6"], lambda torch, x, p: x[0][:, 1:3]),
     ("type: slice, axis: height, to: 3", ["4x5x6"], lambda torch, x, p: x[0][:, :, :3]),
-    ("type: slice, axis: width, from: 5, to: 6", ["4x5x6"], lambda torch, x, p: x[0][:, :, :, 5:]),
+    ("type: slice, axis: width, from: 5", ["4x5x6"], lambda torch, x, p: x[0][:, :, :, 5:]),
     ("type: flatten", ["4x5x6"], lambda torch, x, p: x[0].flatten(1)),
     ("type: reshape, shape: [2, 6, 10]", ["4x5x6"], lambda torch, x, p: x[0].reshape(-1, 2, 6, 10)),
     (

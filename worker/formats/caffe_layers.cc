@@ -15,13 +15,29 @@ bool Refuse(CaffeBuilder& builder, bool asked, const char* what) {
   return asked;
 }
 
-void SetFiller(CaffeBuilder& builder, const caffe::FillerParameter& filler, Layer* layer) {
-  if (filler.type() != "xavier" && filler.type() != "msra") {
-    builder.Mistake(absl::StrCat("weight_filler '", filler.type().substr(0, 40), "' is not known"));
-    return;
+void SetWeightFiller(CaffeBuilder& builder, const caffe::FillerParameter& filler, Layer* layer) {
+  const std::string& type = filler.type();
+  if (type == "constant") {
+    layer->set_filler_value(filler.value());
+  } else if (type == "gaussian") {
+    Refuse(builder, filler.mean() != 0, "a weight_filler of a mean other than 0");
+    Refuse(builder, filler.sparse() >= 0, "a sparse weight_filler");
+    layer->set_filler_std(filler.std());
+  } else if (type == "uniform") {
+    layer->set_filler_min(filler.min());
+    layer->set_filler_max(filler.max());
+  } else if (type == "xavier" || type == "msra") {
+    Refuse(builder, filler.variance_norm() != caffe::FillerParameter::FAN_IN, "variance_norm other than FAN_IN");
+  } else if (type != "bilinear") {
+    return builder.Mistake(absl::StrCat("weight_filler '", type.substr(0, 40), "' is not known"));
   }
-  Refuse(builder, filler.variance_norm() != caffe::FillerParameter::FAN_IN, "variance_norm other than FAN_IN");
-  layer->set_filler(filler.type());
+  layer->set_filler(type);
+}
+
+// Of a layer that has biases.
+void SetBiasFiller(CaffeBuilder& builder, const caffe::FillerParameter& filler, Layer* layer) {
+  if (Refuse(builder, filler.type() != "constant", "a bias_filler other than constant")) return;
+  if (filler.value() != 0) layer->set_bias_filler_value(filler.value());
 }
 
 // param { lr_mult decay_mult } of weights and biases.
@@ -78,14 +94,22 @@ void AddConvolution(CaffeBuilder& builder, const caffe::LayerParameter& caffe, c
   if (pad.value_or(0) != 0) layer->set_pad(*pad);
   if (dilation.value_or(1) != 1) layer->set_dilation(*dilation);
   if (param.group() != 1) layer->set_groups(param.group());
-  SetFiller(builder, param.weight_filler(), layer);
+  SetWeightFiller(builder, param.weight_filler(), layer);
   SetMultipliers(builder, caffe, layer);
-  if (!param.bias_term()) FreezeBias(layer);
+  if (param.bias_term()) {
+    SetBiasFiller(builder, param.bias_filler(), layer);
+  } else {
+    FreezeBias(layer);
+  }
   builder.AddBlobs(*layer, {"weight", "bias"}, !param.bias_term());
 }
 
 void Convolution(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   AddConvolution(builder, caffe, "convolution");
+}
+
+void Deconvolution(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
+  AddConvolution(builder, caffe, "transposed_convolution");
 }
 
 void InnerProduct(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
@@ -95,9 +119,13 @@ void InnerProduct(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   Refuse(builder, param.axis() != 1, "axis is not 1");
   Refuse(builder, param.transpose(), "transpose");
   layer->set_outputs(param.num_output());
-  SetFiller(builder, param.weight_filler(), layer);
+  SetWeightFiller(builder, param.weight_filler(), layer);
   SetMultipliers(builder, caffe, layer);
-  if (!param.bias_term()) FreezeBias(layer);
+  if (param.bias_term()) {
+    SetBiasFiller(builder, param.bias_filler(), layer);
+  } else {
+    FreezeBias(layer);
+  }
   builder.AddBlobs(*layer, {"weight", "bias"}, !param.bias_term());
 }
 
@@ -212,17 +240,68 @@ void Concat(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   builder.AddOfAll("concat");
 }
 
+// Each top is a slice of its own.
+void Slice(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
+  const caffe::SliceParameter& param = caffe.slice_param();
+  const int axis = param.has_slice_dim() ? static_cast<int>(param.slice_dim()) : param.axis();
+  constexpr const char* kAxes[] = {"channels", "height", "width"};
+  if (Refuse(builder, axis < 1 || axis > 3, "axis is not 1, 2 or 3")) return builder.Break();
+  const int tops = caffe.top_size();
+  const bool in_place =
+      std::ranges::find(caffe.top(), caffe.bottom_size() > 0 ? caffe.bottom(0) : "") != caffe.top().end();
+  if (Refuse(builder, param.slice_point_size() != tops - 1, "has not a slice_point for each top but the first") ||
+      Refuse(builder, in_place, "a top is its bottom")) {
+    return builder.Break();
+  }
+  std::vector<std::string> names;
+  for (int i = 0; i < tops; ++i) {
+    Layer* const layer = builder.Add("slice", 1);
+    if (layer == nullptr) return;
+    if (axis > 1) layer->set_axis(kAxes[axis - 1]);
+    if (i > 0) layer->set_from(param.slice_point(i - 1));
+    if (i + 1 < tops) layer->set_to(param.slice_point(i));
+    names.push_back(layer->name());
+  }
+  for (int i = 0; i < tops; ++i) builder.SetTop(caffe.top(i), names[i]);
+}
+
+void Reshape(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
+  const caffe::ReshapeParameter& param = caffe.reshape_param();
+  const auto& sides = param.shape().dim();
+  const bool whole = param.axis() == 0 && param.num_axes() == -1 && sides.size() > 1 && sides[0] == 0;
+  const bool said = whole && std::all_of(sides.begin() + 1, sides.end(), [](std::int64_t side) { return side > 0; });
+  if (Refuse(builder, !said, "its shape is not a 0 and then numbers above 0") ||
+      Refuse(builder, sides.size() != 2 && sides.size() != 4, "its shape has not 2 or 4 sides")) {
+    return builder.Break();
+  }
+  Layer* const layer = builder.Add("reshape", 1);
+  for (int i = 1; layer != nullptr && i < sides.size(); ++i) layer->add_shape(static_cast<std::uint32_t>(sides[i]));
+}
+
+void Lrn(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
+  const caffe::LRNParameter& param = caffe.lrn_param();
+  Layer* const layer = builder.Add("lrn", 1);
+  if (layer == nullptr) return;
+  layer->set_local_size(param.local_size());
+  layer->set_alpha(param.alpha());
+  layer->set_beta(param.beta());
+  if (param.norm_region() == caffe::LRNParameter::WITHIN_CHANNEL) {
+    layer->set_region("within_channel");  // where Caffe takes no notice of k
+  } else {
+    layer->set_k(param.k());
+  }
+}
+
 void Split(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   if (Refuse(builder, caffe.bottom_size() != 1, "has not one bottom")) return;
   for (const std::string& top : caffe.top()) builder.Alias(top, caffe.bottom(0));
 }
 
-// An inner product here takes any shape as a row of values.
 void Flatten(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   if (Refuse(builder, caffe.bottom_size() != 1 || caffe.top_size() != 1, "has not one bottom and one top")) return;
   Refuse(builder, caffe.flatten_param().axis() != 1 || caffe.flatten_param().end_axis() != -1,
          "axis is not 1 or end_axis not -1");
-  builder.Alias(caffe.top(0), caffe.bottom(0));
+  builder.Add("flatten", 1);
 }
 
 // What Silence takes is taken by nobody.
@@ -276,6 +355,7 @@ constexpr CaffeLayerType kTypes[] = {
     {"DummyData", AddDataLayer, ""},
     {"Input", AddDataLayer, ""},
     {"Convolution", Convolution, "convolution"},
+    {"Deconvolution", Deconvolution, "transposed_convolution"},
     {"InnerProduct", InnerProduct, "inner_product"},
     {"Pooling", Pooling, "pooling"},
     {"ReLU", Relu, "relu"},
@@ -289,7 +369,10 @@ constexpr CaffeLayerType kTypes[] = {
     {"Eltwise", Eltwise, "eltwise"},
     {"Concat", Concat, "concat"},
     {"Split", Split, ""},
-    {"Flatten", Flatten, ""},
+    {"Slice", Slice, "slice"},
+    {"Flatten", Flatten, "flatten"},
+    {"Reshape", Reshape, "reshape"},
+    {"LRN", Lrn, "lrn"},
     {"Silence", Silence, ""},
     {"Accuracy", Accuracy, ""},
     {"Softmax", Softmax, "softmax"},

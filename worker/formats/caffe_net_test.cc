@@ -67,6 +67,27 @@ TEST_CASE("layers become those of a job") {
   CHECK(Becomes("type: 'Convolution' convolution_param { num_output: 6 kernel_h: 3 kernel_w: 3 pad_h: 1 pad_w: 1 bias_term: "
                 "false weight_filler { type: 'xavier' } }") ==
         "{name: \"l\", type: \"convolution\", outputs: 6, kernel: 3, pad: 1, filler: \"xavier\", bias_lr_mult: 0}");
+  CHECK(
+      Becomes(
+          "type: 'Deconvolution' convolution_param { num_output: 3 group: 3 kernel_size: 4 stride: 2 pad: 1 bias_term: "
+          "false weight_filler { type: 'bilinear' } }") ==
+      "{name: \"l\", type: \"transposed_convolution\", outputs: 3, kernel: 4, stride: 2, pad: 1, filler: \"bilinear\", "
+      "groups: 3, bias_lr_mult: 0}");
+  const auto filled = [](const std::string& fillers) {
+    return Becomes(absl::StrCat("type: 'InnerProduct' inner_product_param { num_output: 2 ", fillers, " }"));
+  };
+  const std::string layer = "{name: \"l\", type: \"inner_product\", outputs: 2, filler: ";
+  CHECK(filled("weight_filler { value: 3 } bias_filler { value: 1 }") ==
+        layer + "\"constant\", filler_value: 3, bias_filler_value: 1}");
+  CHECK(filled("weight_filler { type: 'gaussian' std: 0.25 }") == layer + "\"gaussian\", filler_std: 0.25}");
+  CHECK(filled("weight_filler { type: 'uniform' min: -1 }") == layer + "\"uniform\", filler_min: -1, filler_max: 1}");
+  CHECK(Becomes("type: 'LRN' lrn_param { alpha: 0.5 k: 2 }") ==
+        "{name: \"l\", type: \"lrn\", local_size: 5, alpha: 0.5, beta: 0.75, k: 2}");
+  CHECK(Becomes("type: 'LRN' lrn_param { norm_region: WITHIN_CHANNEL local_size: 3 k: 2 }") ==
+        "{name: \"l\", type: \"lrn\", local_size: 3, alpha: 1, beta: 0.75, region: \"within_channel\"}");
+  CHECK(Becomes("type: 'Flatten'") == "{name: \"l\", type: \"flatten\"}");
+  CHECK(Becomes("type: 'Reshape' reshape_param { shape { dim: 0 dim: 12 dim: 4 dim: 4 } }") ==
+        "{name: \"l\", type: \"reshape\", shape: [12, 4, 4]}");
   CHECK(Becomes("type: 'Pooling' pooling_param { pool: AVE kernel_size: 3 stride: 2 }") ==
         "{name: \"l\", type: \"pooling\", kernel: 3, stride: 2, method: \"average\", round_up: true}");
   CHECK(Becomes("type: 'Pooling' pooling_param { kernel_size: 2 round_mode: FLOOR }") ==
@@ -84,7 +105,24 @@ TEST_CASE("layers become those of a job") {
   CHECK(Becomes("type: 'Concat' bottom: 'data'") == "{name: \"l\", type: \"concat\", inputs: [\"data\", \"data\"]}");
 }
 
+TEST_CASE("each top of a slice is a layer") {
+  const CaffeNet net = Good(absl::StrCat(
+      kInput,
+      "layer { name: 's' type: 'Slice' bottom: 'data' top: 'a' top: 'b' slice_param { axis: 2 slice_point: 3 } }\n",
+      "layer { name: 'x' type: 'Concat' bottom: 'b' bottom: 'a' top: 'x' concat_param { axis: 1 } }\n", kLoss));
+  REQUIRE(net.job.net_size() == 5);
+  CHECK(LineOf(net.job.net(0)) == "{name: \"s\", type: \"slice\", axis: \"height\", to: 3}");
+  CHECK(LineOf(net.job.net(1)) == "{name: \"s_2\", type: \"slice\", inputs: [\"data\"], axis: \"height\", from: 3}");
+  CHECK(LineOf(net.job.net(2)) == "{name: \"x\", type: \"concat\", inputs: [\"s_2\", \"s\"]}");
+}
+
 TEST_CASE("what a layer here does not do is refused, with its line") {
+  CHECK_THAT(Refused("type: 'Slice' top: 'y'"), Catch::Contains("slice_point for each top"));
+  CHECK_THAT(Refused("type: 'Reshape' reshape_param { shape { dim: 0 dim: -1 } }"), Catch::Contains("numbers above 0"));
+  CHECK_THAT(Refused("type: 'InnerProduct' inner_product_param { num_output: 1 bias_filler { type: 'gaussian' } }"),
+             Catch::Contains("bias_filler other than constant"));
+  CHECK_THAT(Refused("type: 'InnerProduct' inner_product_param { num_output: 1 weight_filler { type: 'odd' } }"),
+             Catch::Contains("weight_filler 'odd'"));
   CHECK(Refused("type: 'Convolution' convolution_param { num_output: 6 kernel_h: 3 kernel_w: 5 weight_filler { type: 'xavier' } }") ==
         "net.prototxt:2: layer l (Convolution): kernel is not the same for height and width");
   CHECK_THAT(Refused("type: 'Eltwise' bottom: 'data' eltwise_param { coeff: 1 coeff: -1 }"), Catch::Contains("coeff other than 1"));
@@ -277,6 +315,8 @@ TEST_CASE("each of a job's layers comes of one of Caffe's, or it is said why not
       {"global_pooling", "comes of Pooling with global_pooling"},
       {"leaky_relu", "comes of ReLU with negative_slope"},
       {"gelu", "Caffe has none"},
+      {"layer_norm", "Caffe has none"},
+      {"maxout", "Caffe has none"},
   };
   for (const worker::LayerType& type : worker::LayerTypes()) {
     CAPTURE(std::string(type.type));

@@ -12,8 +12,8 @@
 namespace downpour::worker {
 
 // A layer's "weight", by its keys filler, filler_value, filler_std, filler_min and filler_max; xavier where none is
-// named. `inputs` is how many values one output sums up. kInvalidArgument for an unknown filler, with the known ones, for
-// a key that is missing or belongs to another filler, and for bilinear where the shape has no window.
+// named. `inputs` is how many values one output sums up. kInvalidArgument for an unknown filler, with the known ones,
+// for a key that is missing or belongs to another filler, and for bilinear where the shape has no window.
 absl::StatusOr<ParameterSpec> WeightSpec(const LayerContext& context, std::vector<std::uint32_t> shape, int inputs);
 
 // A layer's "bias", by its key bias_filler_value; 0 without.

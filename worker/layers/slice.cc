@@ -76,8 +76,9 @@ class Slice final : public UnaryLayer {
 absl::StatusOr<AnyLayer> MakeSlice(const LayerContext& context) {
   const auto axis = AxisOf(context);
   if (!axis.ok()) return axis.status();
-  const std::uint32_t from = context.config.from(), to = context.config.to();
-  if (from >= to || to > static_cast<std::uint32_t>(axis->side)) {
+  const auto side = static_cast<std::uint32_t>(axis->side);
+  const std::uint32_t from = context.config.from(), to = context.config.has_to() ? context.config.to() : side;
+  if (from >= to || to > side) {
     return LayerError(context, "from ", from, " to ", to, " is no part of a side of ", axis->side);
   }
   if (axis->outer > std::numeric_limits<std::int32_t>::max() / context.max_batch) {

@@ -16,6 +16,45 @@ constexpr std::size_t kMaxValues = std::size_t{1} << 26;
 
 }  // namespace
 
+absl::Status AppendLayer(const downpour::Layer& config, const std::vector<int>& inputs, kernels::Device& device,
+                         NetOutline* net) {
+  LayerOutline outline{.name = config.name(),
+                       .type = config.type(),
+                       .layer = static_cast<int>(net->layers.size()),
+                       .inputs = inputs,
+                       .first_parameter = net->parameters.size()};
+  std::vector<LayerInput> described;
+  for (const int input : inputs) {
+    if (input != kSamples && net->layers[input].loss) {
+      return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(), ") comes after layer ",
+                                                     net->layers[input].name, ", a loss, which has no values to take"));
+    }
+    outline.input_shapes.push_back(input == kSamples ? net->sample : net->layers[input].output);
+    described.push_back({input == kSamples ? "the input" : absl::StrCat("layer ", net->layers[input].name),
+                         outline.input_shapes.back()});
+  }
+  const auto made = MakeLayer({config, described, 1, device});
+  if (!made.ok()) return made.status();
+  if (const auto* const layer = std::get_if<std::unique_ptr<Layer>>(&*made)) {
+    outline.output = (*layer)->output();
+    if (outline.output.size() > kMaxValues) {
+      return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(), ") gives ",
+                                                     kernels::ToString(outline.output), ", more than ", kMaxValues,
+                                                     " values a sample"));
+    }
+    for (const ParameterSpec& spec : (*layer)->parameters()) {
+      net->parameters.push_back({absl::StrCat(config.name(), ".", std::string(spec.name)), spec.shape,
+                                 net->parameter_count, spec.size(), spec.average});
+      net->parameter_count += spec.size();
+    }
+  } else {
+    outline.loss = true;
+  }
+  outline.parameters = net->parameters.size() - outline.first_parameter;
+  net->layers.push_back(std::move(outline));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<NetOutline> OutlineNet(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
                                       const std::vector<std::uint32_t>& sample_shape) {
   const auto device = kernels::MakeDevice("reference", {});
@@ -29,43 +68,8 @@ absl::StatusOr<NetOutline> OutlineNet(const google::protobuf::RepeatedPtrField<d
   if (!order.ok()) return order.status();
   NetOutline net{.sample = *sample};
   for (const GraphNode& node : *order) {
-    const downpour::Layer& config = layers[node.layer];
-    LayerOutline outline{.name = config.name(),
-                         .type = config.type(),
-                         .layer = node.layer,
-                         .inputs = node.inputs,
-                         .first_parameter = net.parameters.size()};
-    std::vector<LayerInput> described;
-    for (const int input : node.inputs) {
-      if (input != kSamples && net.layers[input].loss) {
-        return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(), ") comes after layer ",
-                                                       net.layers[input].name,
-                                                       ", a loss, which has no values to take"));
-      }
-      outline.input_shapes.push_back(input == kSamples ? net.sample : net.layers[input].output);
-      described.push_back({input == kSamples ? "the input"
-                                             : absl::StrCat("layer ", net.layers[input].name),
-                           outline.input_shapes.back()});
-    }
-    const auto made = MakeLayer({config, described, 1, **device});
-    if (!made.ok()) return made.status();
-    if (const auto* const layer = std::get_if<std::unique_ptr<Layer>>(&*made)) {
-      outline.output = (*layer)->output();
-      if (outline.output.size() > kMaxValues) {
-        return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(), ") gives ",
-                                                       kernels::ToString(outline.output), ", more than ", kMaxValues,
-                                                       " values a sample"));
-      }
-      for (const ParameterSpec& spec : (*layer)->parameters()) {
-        net.parameters.push_back({absl::StrCat(config.name(), ".", std::string(spec.name)), spec.shape,
-                                  net.parameter_count, spec.size(), spec.average});
-        net.parameter_count += spec.size();
-      }
-    } else {
-      outline.loss = true;
-    }
-    outline.parameters = net.parameters.size() - outline.first_parameter;
-    net.layers.push_back(std::move(outline));
+    if (absl::Status status = AppendLayer(layers[node.layer], node.inputs, **device, &net); !status.ok()) return status;
+    net.layers.back().layer = node.layer;
   }
   return net;
 }

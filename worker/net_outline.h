@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/device.h"
 #include "kernels/tensor_view.h"
 #include "proto/job.pb.h"
 #include "worker/gradient_plan.h"
@@ -34,6 +35,10 @@ struct NetOutline {
   std::vector<Parameter> parameters;  // of the names and in the order of Net's, one right after the other
   std::size_t parameter_count = 0;    // floats of all of them
 };
+
+// One layer more. `inputs` are places in net->layers, or kSamples. InvalidArgument as OutlineNet.
+absl::Status AppendLayer(const downpour::Layer& config, const std::vector<int>& inputs, kernels::Device& device,
+                         NetOutline* net);
 
 // InvalidArgument as Net::Create, but for what makes a net one that can be trained; also for a layer of more than 2^26
 // values a sample, which so is never allocated.

@@ -87,3 +87,15 @@ def test_another_runtime_computes_the_same(place, net):
     exported = place.folder / "net.onnx"
     samples = samples_for(exported)
     close(there(exported, samples), here(*net, samples))
+
+
+@pytest.mark.parametrize("net", ["lenet", "cifar10_quick", "resnet20", "zoo"], indirect=True)
+def test_what_was_written_is_read_again(place, net):
+    for step in ((*net, "--to", "net.onnx"), ("net.onnx", "--to", "again.yaml", "again.safetensors")):
+        result = place.run("ps-ctl", "convert", *step)
+        assert result.returncode == 0, result.stderr
+    samples = samples_for(place.folder / "net.onnx")
+    again = place.folder / "again.yaml", place.folder / "again.safetensors"
+    np.testing.assert_array_equal(here(*again, samples), here(*net, samples))
+    before, after = tensors.read(net[1]), tensors.read(again[1])
+    assert {name: values.shape for name, values in before.items()} == {name: values.shape for name, values in after.items()}

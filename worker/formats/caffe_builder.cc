@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "worker/net_graph.h"
@@ -11,7 +10,6 @@
 namespace downpour::formats {
 namespace {
 
-constexpr std::size_t kMostOfName = 64;
 const std::string kSamples(worker::kSamplesName);
 constexpr char kBroken[] = "";  // the maker of what comes of a mistake that was told
 
@@ -19,19 +17,8 @@ std::string Shown(const std::string& name) { return absl::CHexEscape(name.substr
 
 }  // namespace
 
-std::string JobName(const std::string& name) {
-  std::string made = name.substr(0, kMostOfName);
-  for (char& c : made) {
-    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '-') c = '_';
-  }
-  if (made.empty() || made[0] == '.') made = absl::StrCat("_", made.substr(0, kMostOfName - 1));
-  return made;
-}
-
 CaffeBuilder::CaffeBuilder(const std::string& file, google::protobuf::RepeatedPtrField<Layer>* net)
-    : net_(*net), mistakes_(file) {
-  names_.insert(kSamples);
-}
+    : net_(*net), mistakes_(file) {}
 
 void CaffeBuilder::Begin(const caffe::LayerParameter& layer, int line) {
   layer_ = &layer;
@@ -54,7 +41,7 @@ Layer* CaffeBuilder::Add(const std::string& type, int inputs) {
   }
   const std::string before = net_.empty() ? kSamples : net_.rbegin()->name();
   Layer* const added = net_.Add();
-  added->set_name(NameFor(layer_->name()));
+  added->set_name(names_.Make(layer_->name()));
   added->set_type(type);
   if (from.size() != 1 || from[0] != before) {
     for (std::string& name : from) added->add_inputs(std::move(name));
@@ -104,16 +91,6 @@ void CaffeBuilder::Mistake(const std::string& what) {
 
 void CaffeBuilder::Note(const std::string& what) {
   notes_.push_back(absl::StrCat("layer ", Shown(layer_->name()), " (", Shown(layer_->type()), "): ", what));
-}
-
-std::string CaffeBuilder::NameFor(const std::string& caffe_name) {
-  const std::string name = JobName(caffe_name);
-  std::string unique = name;
-  for (int i = 2; !names_.insert(unique).second; ++i) {
-    const std::string end = absl::StrCat("_", i);
-    unique = absl::StrCat(name.substr(0, kMostOfName - end.size()), end);
-  }
-  return unique;
 }
 
 std::string CaffeBuilder::Resolve(const std::string& bottom) {

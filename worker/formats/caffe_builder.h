@@ -8,6 +8,7 @@
 
 #include "proto/job.pb.h"
 #include "worker/formats/caffe.pb.h"
+#include "worker/formats/job_names.h"
 #include "worker/formats/mistakes.h"
 
 namespace downpour::formats {
@@ -66,7 +67,6 @@ class CaffeBuilder {
   CaffeData& data() { return data_; }
 
  private:
-  std::string NameFor(const std::string& caffe_name);
   // Empty where nobody makes the bottom, which is a mistake, or only what is broken.
   std::string Resolve(const std::string& bottom);
 
@@ -81,10 +81,7 @@ class CaffeBuilder {
   std::map<std::string, std::string> makers_;  // of a blob: a job's layer, or the samples
   std::map<std::string, int> takers_;          // how many layers take the values of one
   std::set<std::string> labels_;
-  std::set<std::string> names_;
+  JobNames names_;
 };
-
-// Letters, digits, '.', '_' and '-', at most 64: what a job takes as a name.
-std::string JobName(const std::string& name);
 
 }  // namespace downpour::formats

@@ -13,6 +13,7 @@
 #include "worker/formats/caffe_weights.h"
 #include "worker/formats/file_bytes.h"
 #include "worker/formats/onnx_export.h"
+#include "worker/formats/onnx_import.h"
 #include "worker/model_file.h"
 
 namespace downpour::formats {
@@ -26,7 +27,7 @@ bool IsYaml(const std::string& path) { return EndsWith(path, ".yaml") || EndsWit
 
 // The paths by what they are; each at most once.
 struct Paths {
-  std::string folder, yaml, safetensors, prototxt, caffemodel;
+  std::string folder, yaml, safetensors, prototxt, caffemodel, onnx;
 };
 
 absl::StatusOr<Paths> Sort(const std::vector<std::string>& all) {
@@ -38,6 +39,7 @@ absl::StatusOr<Paths> Sort(const std::vector<std::string>& all) {
                                : EndsWith(path, ".safetensors")           ? &paths.safetensors
                                : EndsWith(path, ".prototxt")              ? &paths.prototxt
                                : EndsWith(path, ".caffemodel")            ? &paths.caffemodel
+                               : EndsWith(path, ".onnx")                  ? &paths.onnx
                                                                           : nullptr;
     if (place == nullptr) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": is none of: ", kReadableFiles));
@@ -155,10 +157,14 @@ absl::StatusOr<Model> ReadModelFiles(const ModelSource& source) {
     std::error_code error;
     return ReadJob(paths->folder + "/job.yaml", std::filesystem::exists(model, error) ? model : "", source);
   }
-  if (!paths->yaml.empty() && paths->prototxt.empty() && paths->caffemodel.empty()) {
+  if (!paths->onnx.empty() && source.paths.size() == 1) {
+    const auto bytes = ReadBytes(paths->onnx, "model", kMostModel);
+    return bytes.ok() ? FromOnnx(*bytes, paths->onnx, source.shape) : bytes.status();
+  }
+  if (!paths->yaml.empty() && paths->prototxt.empty() && paths->caffemodel.empty() && paths->onnx.empty()) {
     return ReadJob(paths->yaml, paths->safetensors, source);
   }
-  if (!paths->prototxt.empty() && paths->yaml.empty() && paths->safetensors.empty()) {
+  if (!paths->prototxt.empty() && paths->yaml.empty() && paths->safetensors.empty() && paths->onnx.empty()) {
     return ReadCaffeFiles(*paths, source);
   }
   return absl::InvalidArgumentError(

@@ -13,7 +13,7 @@ namespace downpour::formats {
 
 // What may be read: a run folder, or a net with or without its parameters, by the files' endings.
 inline constexpr char kReadableFiles[] =
-    "a run folder; .yaml, a job, with .safetensors; .prototxt, a Caffe net or solver, with .caffemodel";
+    "a run folder; .yaml, a job, with .safetensors; .prototxt, a Caffe net or solver, with .caffemodel; .onnx";
 inline constexpr char kWritableFiles[] = ".yaml, a job; .safetensors, its parameters; .onnx, what the net computes";
 
 struct ModelSource {

@@ -29,27 +29,35 @@ void ForgetInputs(google::protobuf::RepeatedPtrField<Layer>* net) {
   }
 }
 
+// The loss of a net that has none.
+void AddLoss(const std::string& answer, google::protobuf::RepeatedPtrField<Layer>* net, std::vector<std::string>* notes) {
+  auto last = std::ranges::find_if(*net, [&](const Layer& layer) { return layer.name() == answer; });
+  if (last == net->end()) last = net->end() - 1;
+  const bool taken = std::ranges::any_of(*net, [&](const Layer& layer) {
+    return std::ranges::find(layer.inputs(), last->name()) != layer.inputs().end();
+  });
+  if (last->type() == "softmax" && !taken) {
+    last->set_type("softmax_loss");
+    notes->push_back(absl::StrCat("layer ", last->name(), " is a softmax_loss now, for a net to train has a loss"));
+    return;
+  }
+  std::string name = "loss";
+  while (std::ranges::any_of(*net, [&](const Layer& layer) { return layer.name() == name; })) name += "_";
+  const std::string from = last->name();
+  Layer* const loss = net->Add();
+  loss->set_name(name);
+  loss->set_type("softmax_loss");
+  loss->add_inputs(from);
+  notes->push_back(absl::StrCat("layer ", name, ", a softmax_loss, was added, for a net to train has a loss"));
+}
+
 }  // namespace
 
-absl::Status FinishNet(google::protobuf::RepeatedPtrField<Layer>* net, std::vector<std::string>* notes) {
+absl::Status FinishNet(google::protobuf::RepeatedPtrField<Layer>* net, std::vector<std::string>* notes,
+                       const std::string& answer) {
   if (net->empty()) return absl::InvalidArgumentError("has no layers");
   NameInputs(net);
-  if (std::ranges::none_of(*net, IsLoss)) {
-    Layer& last = *net->rbegin();
-    if (last.type() == "softmax") {
-      last.set_type("softmax_loss");
-      notes->push_back(absl::StrCat("layer ", last.name(), " is a softmax_loss now, for a net to train has a loss"));
-    } else {
-      std::string name = "loss";
-      while (std::ranges::any_of(*net, [&](const Layer& layer) { return layer.name() == name; })) name += "_";
-      const std::string from = last.name();
-      Layer* const loss = net->Add();
-      loss->set_name(name);
-      loss->set_type("softmax_loss");
-      loss->add_inputs(from);
-      notes->push_back(absl::StrCat("layer ", name, ", a softmax_loss, was added, for a net to train has a loss"));
-    }
-  }
+  if (std::ranges::none_of(*net, IsLoss)) AddLoss(answer, net, notes);
   std::set<std::string> taken;
   std::vector<Layer> kept;
   for (int i = net->size(); i-- > 0;) {

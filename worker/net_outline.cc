@@ -75,13 +75,14 @@ absl::StatusOr<NetOutline> OutlineNet(const google::protobuf::RepeatedPtrField<d
 }
 
 std::uint64_t MultiplyAccumulates(const NetOutline& net, const LayerOutline& layer) {
-  std::uint64_t all = 0;
-  for (std::size_t i = 0; i < layer.parameters; ++i) {
-    const Parameter& weights = net.parameters[layer.first_parameter + i];
-    // Rows of a matrix, or filters: each gives one value at every place of the output.
-    if (weights.shape.size() >= 2) all += weights.size * (layer.output.size() / weights.shape[0]);
+  if (layer.parameters == 0) return 0;
+  const Parameter& weights = net.parameters[layer.first_parameter];
+  // Each row of a matrix, or filter, gives one value at every place of the output; or one of the input is spread by it.
+  if (layer.type == "convolution" || layer.type == "inner_product") {
+    return weights.size * (layer.output.size() / weights.shape[0]);
   }
-  return all;
+  if (layer.type == "transposed_convolution") return weights.size * (layer.input_shapes[0].size() / weights.shape[0]);
+  return 0;
 }
 
 std::vector<PlannedStage> PlannedStages(const NetOutline& net) {

@@ -45,7 +45,7 @@ absl::Status AppendLayer(const downpour::Layer& config, const std::vector<int>& 
 absl::StatusOr<NetOutline> OutlineNet(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
                                       const std::vector<std::uint32_t>& sample_shape);
 
-// Multiplications of a weight that one sample costs on its way forward.
+// Multiplications by a matrix or by filters that one sample costs on its way forward; a factor for each value is none.
 std::uint64_t MultiplyAccumulates(const NetOutline& net, const LayerOutline& layer);
 
 // The stages of the net, then its losses, for PlanGradients.

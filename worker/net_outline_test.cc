@@ -63,6 +63,14 @@ TEST_CASE("each weight counts once for each place of the output") {
   CHECK(MultiplyAccumulates(outline, outline.layers[3]) == 3 * 64);
 }
 
+TEST_CASE("a transposed convolution spreads each value of its input by a filter; a normalisation has none") {
+  const NetOutline outline = Outline(MakeJob(
+      "  - {name: up, type: transposed_convolution, outputs: 3, kernel: 4, stride: 2, pad: 1}\n"
+      "  - {name: norm, type: layer_norm}\n"));
+  CHECK(MultiplyAccumulates(outline, outline.layers[0]) == 3 * 16 * 64);
+  CHECK(MultiplyAccumulates(outline, outline.layers[1]) == 0);
+}
+
 TEST_CASE("losses come last among the stages of the plan") {
   const Job job = MakeJob(
       "  - {name: ip1, type: inner_product, outputs: 3}\n"

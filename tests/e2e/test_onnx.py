@@ -30,6 +30,14 @@ net:
   - {name: padded_average, type: pooling, kernel: 4, stride: 3, pad: 1, round_up: true, method: average, inputs: [largest]}
   - {name: even_average, type: pooling, kernel: 2, stride: 2, pad: 1, method: average, inputs: [largest]}
   - {name: concat, type: concat, inputs: [max, average]}
+  - {name: lrn, type: lrn, local_size: 3, alpha: 0.5, k: 2}
+  - {name: up, type: transposed_convolution, outputs: 6, kernel: 3, stride: 2, pad: 1, dilation: 2, groups: 2}
+  - {name: layer_norm, type: layer_norm}
+  - {name: row_norm, type: layer_norm, axis: step}
+  - {name: left, type: slice, axis: width, to: 5}
+  - {name: upper, type: slice, from: 1, to: 5}
+  - {name: reshaped, type: reshape, shape: [2, 9, 10]}
+  - {name: softmax, type: softmax}
   - {name: drop, type: dropout, rate: 0.25}
   - {name: sigmoid, type: sigmoid}
   - {name: global, type: global_pooling, method: average}
@@ -44,7 +52,24 @@ net:
   - {name: mixed, type: eltwise, inputs: [flat_prelu, global_max]}
   - {name: rows, type: concat, inputs: [mixed, row, other, third]}
   - {name: gelu, type: gelu}
+  - {name: flat_layer_norm, type: layer_norm}
+  - {name: flat_softmax, type: softmax}
   - {name: ip2, type: inner_product, outputs: 5}
+  - {name: loss, type: softmax_loss}
+"""
+
+
+# Layers of several nodes, which are not made one again.
+ONE_WAY = """
+name: one_way
+sync: {mode: downpour}
+data: {shape: [4, 9, 9], scale: 1}
+net:
+  - {name: maxout, type: maxout, pieces: 2}
+  - {name: within, type: lrn, region: within_channel, local_size: 3, alpha: 2, k: 1.5}
+  - {name: flatten, type: flatten}
+  - {name: flat_maxout, type: maxout, pieces: 3}
+  - {name: ip, type: inner_product, outputs: 5}
   - {name: loss, type: softmax_loss}
 """
 
@@ -54,7 +79,8 @@ def net(place, request):
     """The job file of a net of bench/nets, or of the one above, and a file of random parameters."""
     job = place.folder / "net.yaml"
     known = REPOSITORY / f"bench/nets/{request.param}.yaml"
-    job.write_text(ZOO if request.param == "zoo" else known.read_text())
+    own = {"zoo": ZOO, "one_way": ONE_WAY}
+    job.write_text(own.get(request.param) or known.read_text())
     model = place.folder / "net.safetensors"
     tensors.write(model, tensors.random_parameters(place, job))
     return job, model
@@ -80,7 +106,7 @@ def close(one, other):
     np.testing.assert_allclose(np.ravel(one), np.ravel(other), rtol=1e-4, atol=1e-4 * np.abs(other).max())
 
 
-@pytest.mark.parametrize("net", ["lenet", "cifar10_quick", "resnet20", "mlp", "zoo"], indirect=True)
+@pytest.mark.parametrize("net", ["lenet", "cifar10_quick", "resnet20", "mlp", "zoo", "one_way"], indirect=True)
 def test_another_runtime_computes_the_same(place, net):
     result = place.run("ps-ctl", "convert", *net, "--to", "net.onnx")
     assert result.returncode == 0, result.stderr
@@ -99,3 +125,4 @@ def test_what_was_written_is_read_again(place, net):
     np.testing.assert_array_equal(here(*again, samples), here(*net, samples))
     before, after = tensors.read(net[1]), tensors.read(again[1])
     assert {name: values.shape for name, values in before.items()} == {name: values.shape for name, values in after.items()}
+

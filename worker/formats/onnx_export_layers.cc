@@ -22,6 +22,18 @@ absl::StatusOr<bool> Convolution(OnnxWriter& out, const OnnxLayer& layer) {
   return false;
 }
 
+absl::StatusOr<bool> TransposedConvolution(OnnxWriter& out, const OnnxLayer& layer) {
+  const Layer& config = layer.config;
+  out.Add("ConvTranspose", layer.name(),
+          {out.Image(layer.inputs[0]).name, out.Parameter(layer.name() + ".weight"), out.Parameter(layer.name() + ".bias")})
+      .Set("kernel_shape", Sides(2, config.kernel()))
+      .Set("strides", Sides(2, config.stride()))
+      .Set("pads", Sides(4, config.pad()))
+      .Set("dilations", Sides(2, config.dilation()))
+      .Set("group", std::int64_t{config.groups()});
+  return false;
+}
+
 absl::StatusOr<bool> InnerProduct(OnnxWriter& out, const OnnxLayer& layer) {
   out.Add("Gemm", layer.name(),
           {out.Flat(layer.inputs[0]).name, out.Parameter(layer.name() + ".weight"), out.Parameter(layer.name() + ".bias")})
@@ -143,8 +155,93 @@ absl::StatusOr<bool> Concat(OnnxWriter& out, const OnnxLayer& layer) {
   return flat;
 }
 
+absl::StatusOr<bool> Softmax(OnnxWriter& out, const OnnxLayer& layer) {
+  out.Add("Softmax", layer.name(), {layer.inputs[0].name}).Set("axis", std::int64_t{1});
+  return layer.inputs[0].flat;
+}
+
+// The pieces of a channel are rows of an image, over which a window goes.
+absl::StatusOr<bool> Maxout(OnnxWriter& out, const OnnxLayer& layer) {
+  const std::int64_t pieces = layer.config.pieces();
+  const kernels::Shape& output = layer.outline.output;
+  const std::string rows = absl::StrCat(layer.name(), "/pieces"), largest = absl::StrCat(layer.name(), "/largest");
+  out.Add("Reshape", rows,
+          {layer.inputs[0].name,
+           out.Constant(rows + ".shape", {0, output.channels, pieces, std::int64_t{output.height} * output.width})});
+  out.Add("MaxPool", largest, {rows}).Set("kernel_shape", Sides{pieces, 1});
+  out.Add("Reshape", layer.name(),
+          {largest, out.Constant(layer.name() + ".shape", {0, output.channels, output.height, output.width})});
+  return false;
+}
+
+absl::StatusOr<bool> LayerNorm(OnnxWriter& out, const OnnxLayer& layer) {
+  const bool step = layer.config.axis() == "step";
+  const OnnxValue input = step ? out.Image(layer.inputs[0]) : layer.inputs[0];
+  const kernels::Shape& shape = input.shape;
+  Sides sides = {shape.channels, shape.height, shape.width};
+  if (step) sides = {shape.width};
+  if (input.flat) sides = {shape.channels};
+  out.Add("LayerNormalization", layer.name(),
+          {input.name, out.Parameter(layer.name() + ".weight", sides), out.Parameter(layer.name() + ".bias", sides)})
+      .Set("axis", std::int64_t{step ? 3 : 1})
+      .Set("epsilon", layer.config.epsilon());
+  return input.flat;
+}
+
+absl::StatusOr<bool> Lrn(OnnxWriter& out, const OnnxLayer& layer) {
+  const Layer& config = layer.config;
+  const OnnxValue input = out.Image(layer.inputs[0]);
+  if (config.region() != "within_channel") {
+    out.Add("LRN", layer.name(), {input.name})
+        .Set("size", std::int64_t{config.local_size()})
+        .Set("alpha", config.alpha())
+        .Set("beta", config.beta())
+        .Set("bias", config.k());
+    return false;
+  }
+  // ONNX has it across channels alone: here it is a mean of squares, zeros beyond the image included.
+  const auto part = [&](const char* name) { return absl::StrCat(layer.name(), "/", name); };
+  const auto number = [&](const char* name, float value) { return out.Constant(part(name), {}, {value}); };
+  out.Add("Mul", part("squares"), {input.name, input.name});
+  out.Add("AveragePool", part("mean"), {part("squares")})
+      .Set("kernel_shape", Sides(2, config.local_size()))
+      .Set("pads", Sides(4, (config.local_size() - 1) / 2))
+      .Set("count_include_pad", std::int64_t{1});
+  out.Add("Mul", part("weighted"), {part("mean"), number("alpha", config.alpha())});
+  out.Add("Add", part("scale"), {part("weighted"), number("k", config.k())});
+  out.Add("Pow", part("power"), {part("scale"), number("beta", config.beta())});
+  out.Add("Div", layer.name(), {input.name, part("power")});
+  return false;
+}
+
+absl::StatusOr<bool> Slice(OnnxWriter& out, const OnnxLayer& layer) {
+  const OnnxValue input = out.Image(layer.inputs[0]);
+  const std::string& axis = layer.config.axis();
+  const int at = axis == "height" ? 2 : axis == "width" ? 3 : 1;
+  const int side = at == 1 ? input.shape.channels : at == 2 ? input.shape.height : input.shape.width;
+  const std::int64_t to = layer.config.has_to() ? layer.config.to() : side;
+  out.Add("Slice", layer.name(),
+          {input.name, out.Constant(layer.name() + ".from", {layer.config.from()}),
+           out.Constant(layer.name() + ".to", {to}), out.Constant(layer.name() + ".axis", {at})});
+  return false;
+}
+
+absl::StatusOr<bool> Flatten(OnnxWriter& out, const OnnxLayer& layer) {
+  out.Add("Flatten", layer.name(), {layer.inputs[0].name}).Set("axis", std::int64_t{1});
+  return true;
+}
+
+absl::StatusOr<bool> Reshape(OnnxWriter& out, const OnnxLayer& layer) {
+  const kernels::Shape& output = layer.outline.output;
+  out.Add("Reshape", layer.name(),
+          {layer.inputs[0].name,
+           out.Constant(layer.name() + ".shape", {0, output.channels, output.height, output.width})});
+  return false;
+}
+
 constexpr OnnxExport kExports[] = {
     {"convolution", Convolution},
+    {"transposed_convolution", TransposedConvolution},
     {"pooling", Pooling},
     {"global_pooling", GlobalPooling},
     {"inner_product", InnerProduct},
@@ -155,10 +252,17 @@ constexpr OnnxExport kExports[] = {
     {"gelu", Unary<kGelu>, 20},
     {"sigmoid", Unary<kSigmoid>},
     {"tanh", Unary<kTanh>},
+    {"softmax", Softmax},
+    {"maxout", Maxout},
     {"batch_norm", BatchNorm},
+    {"layer_norm", LayerNorm, 17},
+    {"lrn", Lrn},
     {"dropout", Dropout},
     {"eltwise", Eltwise},
     {"concat", Concat},
+    {"slice", Slice},
+    {"flatten", Flatten},
+    {"reshape", Reshape},
 };
 
 }  // namespace

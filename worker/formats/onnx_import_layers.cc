@@ -58,26 +58,28 @@ std::optional<Window> ReadWindow(OnnxReader& reader, const OnnxSource& source, c
 
 void FreezeBias(Layer* layer) { layer->set_bias_lr_mult(0); }
 
-void Conv(OnnxReader& reader) {
+// `transposed`: weights are {inputs, outputs of a group, ...}, else {outputs, inputs of a group, ...}.
+void AddConvolution(OnnxReader& reader, bool transposed) {
   const OnnxSource* const source = reader.SourceAt(0);
   const onnx::TensorProto* const weight = reader.ConstantAt(1);
   if (source == nullptr) return;
   if (weight == nullptr || weight->dims_size() != 4) return reader.Mistake("its weights are no constant of four sides");
+  if (transposed && source->padding != 0) return reader.Mistake("a Pad before it");
   const auto window = ReadWindow(reader, *source, {weight->dims(2), weight->dims(3)});
   if (!window) return;
   if (window->below != 0 || window->right != 0) return reader.Mistake("more padding at the end than at the beginning");
   const bool biased = reader.node().input_size() > 2 && !reader.node().input(2).empty();
   if (biased && !reader.IsConstant(2)) return reader.Mistake("its biases are no constant");
-  const std::int64_t groups = reader.Int("group", 1);
-  if (weight->dims(0) < 1 || weight->dims(0) > INT32_MAX || groups < 1 || groups > INT32_MAX) {
+  const std::int64_t groups = reader.Int("group", 1), side = weight->dims(transposed ? 1 : 0);
+  if (side < 1 || groups < 1 || side > INT32_MAX || groups > INT32_MAX / side) {
     return reader.Mistake("has no outputs or no groups");
   }
   OnnxSource unpadded = reader.Materialized(*source);
   unpadded.padding = 0;
   const bool added = reader.Add(
-      "convolution", {unpadded},
+      transposed ? "transposed_convolution" : "convolution", {unpadded},
       [&](Layer* layer) {
-        layer->set_outputs(static_cast<std::uint32_t>(weight->dims(0)));
+        layer->set_outputs(static_cast<std::uint32_t>(transposed ? side * groups : side));
         layer->set_kernel(static_cast<std::uint32_t>(window->kernel));
         if (window->stride != 1) layer->set_stride(static_cast<std::uint32_t>(window->stride));
         if (window->pad != 0) layer->set_pad(static_cast<std::uint32_t>(window->pad));
@@ -89,6 +91,16 @@ void Conv(OnnxReader& reader) {
   if (!added) return;
   reader.SetParameter("weight", {weight});
   reader.SetParameter("bias", {biased ? reader.ConstantAt(2) : nullptr});
+}
+
+void Conv(OnnxReader& reader) { AddConvolution(reader, false); }
+
+void ConvTranspose(OnnxReader& reader) {
+  const Sides more = reader.Ints("output_padding", 2, 0);
+  if (std::ranges::any_of(more, [](std::int64_t each) { return each != 0; })) return reader.Mistake("output_padding");
+  if (!reader.Ints("output_shape", 0, 0).empty()) return reader.Mistake("output_shape");
+  if (reader.Text("auto_pad", "NOTSET") != "NOTSET") return reader.Mistake("auto_pad");
+  AddConvolution(reader, true);
 }
 
 // A matrix of {inputs, outputs} or, transposed, {outputs, inputs}.
@@ -297,7 +309,9 @@ void Reshape(OnnxReader& reader) {
   if (sides->size() != 4 || std::any_of(sides->begin() + 1, sides->end(), [](std::int64_t side) { return side < 1 || side > INT32_MAX; })) {
     return reader.Mistake("a shape that is no row and not of four sides that are said");
   }
-  reader.Add("reshape", {{.place = source->place, .padding = source->padding}}, [](Layer*) {});
+  reader.Add("reshape", {{.place = source->place, .padding = source->padding}}, [&](Layer* layer) {
+    for (int i = 1; i < 4; ++i) layer->add_shape(static_cast<std::uint32_t>((*sides)[i]));
+  });
 }
 
 void Pad(OnnxReader& reader) {
@@ -383,12 +397,94 @@ void Concat(OnnxReader& reader) {
   reader.Add("concat", sources, [](Layer*) {});
 }
 
+// Over the channels, at each place. One at the net's end gives place to a loss.
+void Softmax(OnnxReader& reader) {
+  const OnnxSource* const source = reader.SourceAt(0);
+  if (source == nullptr) return;
+  const kernels::Shape shape = reader.ShapeOf(*source);
+  const bool row = source->flattened || (shape.height == 1 && shape.width == 1);
+  const std::int64_t axis = reader.Int("axis", -1);
+  if (axis != 1 && !(row && axis == -1)) return reader.Mistake("an axis other than 1");
+  reader.Add("softmax", {reader.Materialized(*source)}, [](Layer*) {});
+}
+
+void Lrn(OnnxReader& reader) {
+  const OnnxSource* const source = reader.SourceAt(0);
+  if (source == nullptr) return;
+  const std::int64_t size = reader.Int("size", 0);
+  if (size < 1 || size > kMostOfWindow) return reader.Mistake("its size is out of bounds");
+  reader.Add("lrn", {reader.Materialized(*source)}, [&](Layer* layer) {
+    layer->set_local_size(static_cast<std::uint32_t>(size));
+    layer->set_alpha(reader.Float("alpha", 0.0001f));
+    layer->set_beta(reader.Float("beta", 0.75f));
+    layer->set_k(reader.Float("bias", 1));
+  });
+}
+
+// Of a whole sample, or of its rows.
+void LayerNormalization(OnnxReader& reader) {
+  const OnnxSource* const source = reader.SourceAt(0);
+  if (source == nullptr) return;
+  if (!reader.IsConstant(1)) return reader.Mistake("its parameters are no constants");
+  const bool biased = reader.node().input_size() > 2 && !reader.node().input(2).empty();
+  if (biased && !reader.IsConstant(2)) return reader.Mistake("its parameters are no constants");
+  if (reader.node().output_size() > 1) return reader.Mistake("more outputs than one");
+  const kernels::Shape shape = reader.ShapeOf(*source);
+  const bool row = source->flattened || (shape.height == 1 && shape.width == 1);
+  const std::int64_t axis = reader.Int("axis", -1);
+  const bool step = !row && (axis == 3 || axis == -1);
+  const bool whole = axis == 1 || axis == -3 || (row && axis == -1);
+  if (!step && !whole) return reader.Mistake("an axis that is neither a sample's first nor its last");
+  const bool added = reader.Add(
+      "layer_norm", {reader.Materialized(*source)},
+      [&](Layer* layer) {
+        layer->set_epsilon(reader.Float("epsilon", 1e-5f));
+        if (step) layer->set_axis("step");
+        if (!biased) FreezeBias(layer);
+      },
+      reader.node().input(1));
+  if (!added) return;
+  reader.SetParameter("weight", {reader.ConstantAt(1)});
+  reader.SetParameter("bias", {biased ? reader.ConstantAt(2) : nullptr});
+}
+
+// One number of a constant; none, and a mistake, where it is not one.
+std::optional<std::int64_t> OneInteger(OnnxReader& reader, int input) {
+  const onnx::TensorProto* const given = reader.ConstantAt(input);
+  const auto values = given == nullptr ? std::nullopt : reader.Integers(*given);
+  if (values && values->size() == 1) return values->front();
+  reader.Mistake("cuts along more than one axis, or as no constant says");
+  return std::nullopt;
+}
+
+void Slice(OnnxReader& reader) {
+  const OnnxSource* const source = reader.SourceAt(0);
+  if (source == nullptr) return;
+  const auto from = OneInteger(reader, 1), to = OneInteger(reader, 2);
+  const auto axis = OneInteger(reader, 3);
+  const auto step = reader.node().input_size() > 4 ? OneInteger(reader, 4) : std::optional<std::int64_t>(1);
+  if (!from || !to || !axis || !step) return;
+  constexpr const char* kAxes[] = {"channels", "height", "width"};
+  if (*axis < 1 || *axis > 3 || *step != 1) return reader.Mistake("an axis of the batch, or a step");
+  const kernels::Shape shape = reader.ShapeOf(*source);
+  const std::int64_t side = *axis == 1 ? shape.channels : *axis == 2 ? shape.height : shape.width;
+  const auto within = [side](std::int64_t at) { return std::clamp<std::int64_t>(at < 0 ? at + side : at, 0, side); };
+  const std::int64_t first = within(std::max(*from, -side)), end = within(std::max(*to, -side));
+  if (first >= end) return reader.Mistake("leaves nothing");
+  reader.Add("slice", {reader.Materialized(*source)}, [&](Layer* layer) {
+    if (*axis != 1) layer->set_axis(kAxes[*axis - 1]);
+    if (first != 0) layer->set_from(static_cast<std::uint32_t>(first));
+    if (end != side) layer->set_to(static_cast<std::uint32_t>(end));
+  });
+}
+
 void Constant(OnnxReader& reader) {
   if (!reader.GivesConstant()) reader.Mistake("has no tensor as its value");
 }
 
 constexpr OnnxImport kImports[] = {
     {"Conv", Conv, "convolution"},
+    {"ConvTranspose", ConvTranspose, "transposed_convolution"},
     {"Gemm", Gemm, "inner_product"},
     {"MatMul", MatMul, "inner_product"},
     {"MaxPool", MaxPool, "pooling"},
@@ -404,6 +500,10 @@ constexpr OnnxImport kImports[] = {
     {"Sigmoid", Sigmoid, "sigmoid"},
     {"Tanh", Tanh, "tanh"},
     {"BatchNormalization", BatchNormalization, "batch_norm"},
+    {"LayerNormalization", LayerNormalization, "layer_norm"},
+    {"LRN", Lrn, "lrn"},
+    {"Softmax", Softmax, "softmax"},
+    {"Slice", Slice, "slice"},
     {"Dropout", Dropout, "dropout"},
     {"Sum", Sum, "eltwise"},
     {"Add", Add, "eltwise"},
@@ -411,8 +511,8 @@ constexpr OnnxImport kImports[] = {
     {"Max", Max, "eltwise"},
     {"Concat", Concat, "concat"},
     {"Identity", Identity, ""},
-    {"Flatten", Flatten, ""},
-    {"Reshape", Reshape, ""},
+    {"Flatten", Flatten, "flatten"},
+    {"Reshape", Reshape, "reshape"},
     {"Pad", Pad, ""},
     {"Constant", Constant, ""},
 };

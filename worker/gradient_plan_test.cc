@@ -111,7 +111,10 @@ TEST_CASE("no gradient is overwritten before it is used, in any net") {
     }
     const int before_losses = static_cast<int>(stages.size()) - 1;
     stages.back() = {{before_losses - 1}};
-    for (int more = roll(3); more-- > 0;) stages.push_back({{roll(before_losses + 1) - 1}});
+    for (int more = roll(3); more-- > 0;) {
+      PlannedStage& loss = stages.emplace_back();
+      for (int taken = 1 + roll(2); taken-- > 0;) loss.inputs.push_back(roll(before_losses + 1) - 1);
+    }
     Walk(stages);
   }
 }

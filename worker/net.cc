@@ -36,23 +36,31 @@ absl::Status TooLarge(int max_batch) {
 
 }  // namespace
 
+struct Net::Inputs {
+  explicit Inputs(std::vector<int> all) : from(std::move(all)), values(from.size()), gradients(from.size()) {}
+
+  std::vector<int> from;  // stages before, or kSamples
+
+  // Set anew in each call.
+  std::vector<kernels::ConstTensorView> values;
+  std::vector<kernels::TensorView> gradients;
+};
+
 struct Net::Stage {
-  std::vector<int> inputs;  // stages before it, or kSamples
+  Inputs inputs;
   std::unique_ptr<Layer> layer;
   std::vector<std::size_t> parameters;  // indices into Net::parameters_
   std::vector<ParameterSpec> specs;
   kernels::Buffer output;
 
-  // Pieces of what is given and kept, set anew in each call.
-  std::vector<kernels::ConstTensorView> input_views;
-  std::vector<kernels::TensorView> input_gradients;
+  // Pieces of what is given, set anew in each call.
   std::vector<std::span<const float>> values;
   std::vector<std::span<float>> gradients;
 };
 
 struct Net::Head {
   std::string name;
-  int input = kSamples;
+  Inputs inputs;
   float weight = 1;  // on the loss
   std::unique_ptr<Loss> loss;
 };
@@ -109,7 +117,8 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
     if (!made.ok()) return made.status();
     if (auto* loss = std::get_if<std::unique_ptr<Loss>>(&*made)) {
       const float weight = config.has_loss_weight() ? config.loss_weight() : 1;
-      if (absl::Status status = AddHead({config.name(), inputs.front(), weight, std::move(*loss)}); !status.ok()) {
+      if (absl::Status status = AddHead({config.name(), Inputs(std::move(inputs)), weight, std::move(*loss)});
+          !status.ok()) {
         return status;
       }
       stage_of[place] = kLoss;
@@ -147,7 +156,7 @@ absl::Status Net::AddHead(Head head) {
 
 void Net::AddStage(const std::string& name, std::vector<int> inputs, std::unique_ptr<Layer> layer) {
   outputs_.push_back({name, layer->output()});
-  Stage stage{.inputs = std::move(inputs),
+  Stage stage{.inputs = Inputs(std::move(inputs)),
               .layer = std::move(layer),
               .output = device_.MakeBuffer(max_batch_ * outputs_.back().shape.size())};
   stage.specs = stage.layer->parameters();
@@ -157,8 +166,6 @@ void Net::AddStage(const std::string& name, std::vector<int> inputs, std::unique
         {absl::StrCat(name, ".", std::string(spec.name)), spec.shape, parameter_count_, spec.size(), spec.average});
     parameter_count_ += Align(spec.size());
   }
-  stage.input_views.resize(stage.inputs.size());
-  stage.input_gradients.resize(stage.inputs.size());
   stage.values.resize(stage.specs.size());
   stage.gradients.resize(stage.specs.size());
   stages_.push_back(std::move(stage));
@@ -166,11 +173,13 @@ void Net::AddStage(const std::string& name, std::vector<int> inputs, std::unique
 
 absl::Status Net::CheckAllAreUsed() const {
   std::vector<bool> used(stages_.size());
-  const auto use = [&used](int input) {
-    if (input != kSamples) used[input] = true;
+  const auto use = [&used](const Inputs& inputs) {
+    for (const int input : inputs.from) {
+      if (input != kSamples) used[input] = true;
+    }
   };
-  for (const Stage& stage : stages_) std::ranges::for_each(stage.inputs, use);
-  for (const Head& head : heads_) use(head.input);
+  for (const Stage& stage : stages_) use(stage.inputs);
+  for (const Head& head : heads_) use(head.inputs);
   const auto unused = std::ranges::find(used, false);
   if (unused == used.end()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("nobody takes the values of ",
@@ -181,9 +190,9 @@ absl::Status Net::CheckAllAreUsed() const {
 void Net::MakeMemory() {
   std::vector<PlannedStage> planned;
   for (const Stage& stage : stages_) {
-    planned.push_back({stage.inputs, stage.layer->output().size(), !stage.specs.empty()});
+    planned.push_back({stage.inputs.from, stage.layer->output().size(), !stage.specs.empty()});
   }
-  for (const Head& head : heads_) planned.push_back({{head.input}});
+  for (const Head& head : heads_) planned.push_back({head.inputs.from});
   plan_ = PlanGradients(planned);
   for (const std::size_t size : plan_.buffers) gradients_.push_back(device_.MakeBuffer(max_batch_ * size));
   draws_.resize(stages_.size());
@@ -218,9 +227,12 @@ void Net::Initialize(std::uint64_t seed, std::span<float> parameters) const {
   }
 }
 
-kernels::ConstTensorView Net::Taken(int input, const Batch& batch) const {
-  const float* values = input == kSamples ? batch.features.data() : stages_[input].output.data();
-  return {values, batch.size, ShapeOf(input)};
+void Net::TakeValues(const Batch& batch, Inputs* inputs) const {
+  for (std::size_t k = 0; k < inputs->from.size(); ++k) {
+    const int input = inputs->from[k];
+    const float* values = input == kSamples ? batch.features.data() : stages_[input].output.data();
+    inputs->values[k] = {values, batch.size, ShapeOf(input)};
+  }
 }
 
 Batch Net::Import(const Batch& batch) {
@@ -266,12 +278,12 @@ void Net::Forward(const Work& work) {
       const Parameter& parameter = parameters_[stage.parameters[t]];
       stage.values[t] = work.parameters.subspan(parameter.offset, parameter.size);
     }
-    for (std::size_t k = 0; k < stage.inputs.size(); ++k) stage.input_views[k] = Taken(stage.inputs[k], work.batch);
+    TakeValues(work.batch, &stage.inputs);
     const kernels::TensorView output{stage.output.data(), work.batch.size, outputs_[i].shape};
     if (!work.gradient.empty()) {
-      stage.layer->ForwardInTraining(stage.input_views, stage.values, output, &work.draws[i]);
+      stage.layer->ForwardInTraining(stage.inputs.values, stage.values, output, &work.draws[i]);
     } else {
-      stage.layer->Forward(stage.input_views, stage.values, output);
+      stage.layer->Forward(stage.inputs.values, stage.values, output);
     }
   }
 }
@@ -287,12 +299,11 @@ Evaluation Net::ForwardBackward(std::span<const float> parameters, const Batch& 
 }
 
 void Net::BackwardOfLoss(std::size_t head_index, const Batch& batch) {
-  const Head& head = heads_[head_index];
-  const GradientPlan::Input& planned = plan_.stages[stages_.size() + head_index].inputs.front();
-  const kernels::TensorView input_gradient = GradientOf(head.input, planned, batch.size);
-  if (input_gradient.empty()) return;
-  head.loss->Backward(head.weight / static_cast<float>(batch.size), batch.targets, input_gradient);
-  AddUp(planned, input_gradient);
+  Head& head = heads_[head_index];
+  const GradientPlan::Stage& planned = plan_.stages[stages_.size() + head_index];
+  TakeGradients(planned, batch.size, &head.inputs);
+  head.loss->Backward(head.weight / static_cast<float>(batch.size), batch.targets, head.inputs.gradients);
+  AddUp(planned, head.inputs);
 }
 
 void Net::Backward(std::size_t stage_index, const Batch& batch, std::span<float> gradient) {
@@ -302,23 +313,27 @@ void Net::Backward(std::size_t stage_index, const Batch& batch, std::span<float>
     const Parameter& parameter = parameters_[stage.parameters[t]];
     stage.gradients[t] = gradient.subspan(parameter.offset, parameter.size);
   }
-  for (std::size_t k = 0; k < stage.inputs.size(); ++k) {
-    stage.input_gradients[k] = GradientOf(stage.inputs[k], planned.inputs[k], batch.size);
-  }
+  TakeGradients(planned, batch.size, &stage.inputs);
   const kernels::Shape& shape = outputs_[stage_index].shape;
-  stage.layer->Backward(stage.input_views, stage.values, {stage.output.data(), batch.size, shape},
-                        {gradients_[planned.buffer].data(), batch.size, shape}, stage.gradients, stage.input_gradients);
-  for (std::size_t k = 0; k < stage.inputs.size(); ++k) AddUp(planned.inputs[k], stage.input_gradients[k]);
+  stage.layer->Backward(stage.inputs.values, stage.values, {stage.output.data(), batch.size, shape},
+                        {gradients_[planned.buffer].data(), batch.size, shape}, stage.gradients, stage.inputs.gradients);
+  AddUp(planned, stage.inputs);
 }
 
-void Net::AddUp(const GradientPlan::Input& planned, kernels::TensorView gradient) {
-  if (planned.add_to == GradientPlan::kNone) return;
-  device_.Axpy(1, gradient.values(), {gradients_[planned.add_to].data(), gradient.size()});
+void Net::TakeGradients(const GradientPlan::Stage& planned, int batch_size, Inputs* inputs) const {
+  for (std::size_t k = 0; k < inputs->from.size(); ++k) {
+    const int buffer = planned.inputs[k].buffer;
+    inputs->gradients[k] = {buffer == GradientPlan::kNone ? nullptr : gradients_[buffer].data(), batch_size,
+                            ShapeOf(inputs->from[k])};
+  }
 }
 
-kernels::TensorView Net::GradientOf(int input, const GradientPlan::Input& planned, int batch_size) {
-  float* const values = planned.buffer == GradientPlan::kNone ? nullptr : gradients_[planned.buffer].data();
-  return {values, batch_size, ShapeOf(input)};
+void Net::AddUp(const GradientPlan::Stage& planned, const Inputs& inputs) {
+  for (std::size_t k = 0; k < inputs.from.size(); ++k) {
+    const int sum = planned.inputs[k].add_to;
+    if (sum == GradientPlan::kNone) continue;
+    device_.Axpy(1, inputs.gradients[k].values(), {gradients_[sum].data(), inputs.gradients[k].size()});
+  }
 }
 
 void Net::StartForwardBackward(std::span<const float> parameters, const Batch& batch, std::span<float> gradient) {
@@ -333,7 +348,10 @@ Evaluation Net::Evaluate(std::span<const float> parameters, const Batch& batch) 
 void Net::MeasureLoss(const Batch& batch) {
   assert((classes_ > 0 ? batch.targets.classes.size() : batch.targets.numbers.size()) ==
          static_cast<std::size_t>(batch.size));
-  for (const Head& head : heads_) head.loss->Forward(Taken(head.input, batch), batch.targets);
+  for (Head& head : heads_) {
+    TakeValues(batch, &head.inputs);
+    head.loss->Forward(head.inputs.values, batch.targets);
+  }
 }
 
 Evaluation Net::Result() {
@@ -346,7 +364,7 @@ Evaluation Net::Result() {
 }
 
 std::optional<std::size_t> Net::scores() const {
-  const int input = heads_.back().input;
+  const int input = heads_.back().inputs.from.front();
   return input == kSamples ? std::nullopt : std::optional<std::size_t>(input);
 }
 

@@ -74,7 +74,8 @@ class Net {
     kernels::Shape shape;  // of one sample
   };
   const std::vector<Output>& outputs() const { return outputs_; }
-  // The one that the last loss takes, such as the classes' scores; none where it takes the samples.
+  // The one that the last loss takes, such as the classes' scores, and of several the first; none where that is the
+  // samples.
   std::optional<std::size_t> scores() const;
   // Computes all layers' values.
   void Infer(std::span<const float> parameters, int size, std::span<const float> features);
@@ -93,8 +94,9 @@ class Net {
   int max_batch() const { return max_batch_; }
 
  private:
-  struct Stage;  // a layer, its inputs, its place in the vector and its output
-  struct Head;   // a loss and its input
+  struct Inputs;  // of a layer or a loss
+  struct Stage;   // a layer, its inputs, its place in the vector and its output
+  struct Head;    // a loss and its inputs
   struct Mirrors;  // of what comes from the caller and goes to it
 
   Net(kernels::Shape sample_shape, int max_batch, kernels::Device& device);
@@ -119,12 +121,12 @@ class Net {
   // Of a stage, or of the samples.
   LayerInput DescriptionOf(int input) const;
   const kernels::Shape& ShapeOf(int input) const;
-  kernels::ConstTensorView Taken(int input, const Batch& batch) const;
+  void TakeValues(const Batch& batch, Inputs* inputs) const;
   void Backward(std::size_t stage, const Batch& batch, std::span<float> gradient);
   void BackwardOfLoss(std::size_t head, const Batch& batch);
-  // Of what a stage takes; where the plan has no buffer, empty.
-  kernels::TensorView GradientOf(int input, const GradientPlan::Input& planned, int batch_size);
-  void AddUp(const GradientPlan::Input& planned, kernels::TensorView gradient);
+  // Their gradients, as planned: empty where there is no buffer.
+  void TakeGradients(const GradientPlan::Stage& planned, int batch_size, Inputs* inputs) const;
+  void AddUp(const GradientPlan::Stage& planned, const Inputs& inputs);
   void ZeroPadding(std::span<float> values) const;
 
   kernels::Device& device_;

@@ -118,9 +118,9 @@ class Trace {
       targets.numbers = numbers;
       Write("numbers", numbers);
     }
-    loss.Forward(views_[0], targets);
+    loss.Forward(views_, targets);
     const kernels::LossResult result = loss.Result();
-    loss.Backward(1, targets, gradient_views_[0]);
+    loss.Backward(1, targets, gradient_views_);
     Write("loss", Values{static_cast<float>(result.loss_sum)});
     Write("weights", weights);
   }

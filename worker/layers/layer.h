@@ -99,8 +99,7 @@ class UnaryLayer : public Layer {
                         kernels::TensorView input_gradient) = 0;
 };
 
-// One of the last layers of a net, which takes one input. The same rules; targets are classes in [0, classes()), or
-// numbers.
+// One of the last layers of a net. The same rules; targets are classes in [0, classes()), or numbers.
 class Loss {
  public:
   virtual ~Loss() = default;
@@ -108,13 +107,14 @@ class Loss {
   // 0 where targets are numbers.
   virtual int classes() const = 0;
 
-  virtual void Forward(kernels::ConstTensorView input, const kernels::Targets& targets) = 0;
+  virtual void Forward(ConstTensorViews inputs, const kernels::Targets& targets) = 0;
 
   // Of the last Forward, for which it waits.
   virtual kernels::LossResult Result() = 0;
 
-  // Overwrites input_gradient with scale * d loss_sum / d input, for the last Forward.
-  virtual void Backward(float scale, const kernels::Targets& targets, kernels::TensorView input_gradient) = 0;
+  // Overwrites each of the inputs' gradients with scale * d loss_sum / d input, for the last Forward; those are empty
+  // views that nobody needs.
+  virtual void Backward(float scale, const kernels::Targets& targets, TensorViews input_gradients) = 0;
 };
 
 using AnyLayer = std::variant<std::unique_ptr<Layer>, std::unique_ptr<Loss>>;

@@ -1,4 +1,4 @@
-// A loss that is one op of a device.
+// A loss of one input that is one op of a device.
 #pragma once
 
 #include <memory>
@@ -16,14 +16,14 @@ class OpLoss final : public Loss {
 
   int classes() const override { return classes_; }
 
-  void Forward(kernels::ConstTensorView input, const kernels::Targets& targets) override {
-    op_->Forward(input, targets);
+  void Forward(ConstTensorViews inputs, const kernels::Targets& targets) override {
+    op_->Forward(inputs[0], targets);
   }
 
   kernels::LossResult Result() override { return op_->Result(); }
 
-  void Backward(float scale, const kernels::Targets& targets, kernels::TensorView input_gradient) override {
-    op_->Backward(scale, targets, input_gradient);
+  void Backward(float scale, const kernels::Targets& targets, TensorViews input_gradients) override {
+    if (!input_gradients[0].empty()) op_->Backward(scale, targets, input_gradients[0]);
   }
 
  private:

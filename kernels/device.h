@@ -72,7 +72,7 @@ class Device {
   virtual std::unique_ptr<Dropout> MakeDropout(float rate, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Eltwise> MakeEltwise(EltwiseOperation operation, const Shape& shape, int max_batch) = 0;
   virtual std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>& inputs, int max_batch) = 0;
-  virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) = 0;
+  virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
   virtual std::unique_ptr<ChannelBias> MakeChannelBias(const Shape&, int /*max_batch*/) { return nullptr; }

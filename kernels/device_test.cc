@@ -652,9 +652,9 @@ TEST_CASE("softmax loss") {
       std::vector<std::int32_t> labels(batch);
       for (int n = 0; n < batch; ++n) labels[n] = (7 * n) % classes;
       CheckLoss(device, reference, x, batch, {.classes = labels},
-                [&](Device& each) { return each.MakeSoftmaxLoss(classes, kMaxBatch); });
+                [&](Device& each) { return each.MakeSoftmaxLoss({.classes = classes}, kMaxBatch); });
     }
-    auto op = device.MakeSoftmaxLoss(2, kMaxBatch);
+    auto op = device.MakeSoftmaxLoss({.classes = 2}, kMaxBatch);
     const std::int32_t label = 1;
     CHECK_FALSE(std::isfinite(LossOf(device, *op, {std::nanf(""), 0}, 1, {.classes = {&label, 1}}).loss_sum));
   });
@@ -681,12 +681,32 @@ TEST_CASE("hinge loss") {
   });
 }
 
+TEST_CASE("correct is what is among the highest scores, the first of equals") {
+  const std::vector<float> x = {3, 1, 2, 2, 1};
+  const int rank[] = {1, 4, 2, 3, 5};
+  ForEachDevice([&](Device& device, Device&, int) {
+    for (int top_k = 1; top_k <= 5; ++top_k) {
+      const std::unique_ptr<LossOp> ops[] = {device.MakeSoftmaxLoss({.classes = 5, .top_k = top_k}, 1),
+                                             device.MakeHingeLoss({.classes = 5, .top_k = top_k}, 1)};
+      for (const auto& op : ops) {
+        if (op == nullptr) continue;  // cuda has none but the highest
+        for (std::int32_t label = 0; label < 5; ++label) {
+          const Targets targets{.classes = {&label, 1}};
+          CHECK(LossOf(device, *op, x, 1, targets).correct == (rank[label] <= top_k ? 1 : 0));
+        }
+        const std::int32_t label = 1;
+        CHECK(LossOf(device, *op, {0, std::nanf(""), 1, 2, 3}, 1, {.classes = {&label, 1}}).correct == 0);
+      }
+    }
+  });
+}
+
 TEST_CASE("a sample of weight 2 counts as two") {
   ForEachDevice([&](Device& device, Device&, int) {
     const std::vector<float> x = {1, -2, 3, 0.5f, 3, 0.5f};
     const std::int32_t labels[] = {1, 0, 0};
     const float weights[] = {1, 2};
-    auto op = device.MakeSoftmaxLoss(2, kMaxBatch);
+    auto op = device.MakeSoftmaxLoss({.classes = 2}, kMaxBatch);
     const LossResult twice = LossOf(device, *op, x, 3, {.classes = labels});
     const Targets targets{.classes = {labels, 2}, .weights = weights};
     const LossResult weighted = LossOf(device, *op, {x.begin(), x.begin() + 4}, 2, targets);

@@ -11,6 +11,7 @@ namespace downpour::kernels {
 struct HingeLossSpec {
   int classes = 0;
   bool squared = false;
+  int top_k = 1;  // what counts as correct
 };
 
 // Values are the scores, {classes} a sample; targets are classes in [0, classes).

@@ -25,7 +25,7 @@ struct Targets {
 // Sums over a batch, in which a sample of weight w counts as w samples would.
 struct LossResult {
   double loss_sum = 0;  // infinite or NaN where the values are
-  double correct = 0;   // samples whose class has the highest score (the first of equals); 0 for numbers
+  double correct = 0;   // samples whose class is among the top_k highest scores (the first of equals); 0 for numbers
   double weight = 0;    // of all samples
 };
 

@@ -8,6 +8,11 @@
 
 namespace downpour::kernels {
 
+struct SoftmaxLossSpec {
+  int classes = 0;
+  int top_k = 1;  // what counts as correct
+};
+
 // Values are the scores, {classes} a sample; targets are classes in [0, classes).
 class SoftmaxLoss : public LossOp {};
 

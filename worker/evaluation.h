@@ -6,7 +6,7 @@ namespace downpour::worker {
 // Sums over samples; one of weight w counts as w would.
 struct Evaluation {
   double loss_sum = 0;
-  double correct = 0;  // whose class is the likeliest; 0 where labels are numbers
+  double correct = 0;  // whose class is the likeliest, or among the top_k; 0 where labels are numbers
   double weight = 0;   // of the samples
 
   void Add(const Evaluation& other) {

@@ -363,6 +363,8 @@ Evaluation Net::Result() {
   return sum;
 }
 
+int Net::top_k() const { return heads_.back().loss->top_k(); }
+
 std::optional<std::size_t> Net::scores() const {
   const int input = heads_.back().inputs.from.front();
   return input == kSamples ? std::nullopt : std::optional<std::size_t>(input);

@@ -89,6 +89,8 @@ class Net {
   const std::vector<Parameter>& parameters() const { return parameters_; }
   // 0 where labels are numbers.
   int classes() const { return classes_; }
+  // Of the last loss: a sample is correct where its class is among so many of the likeliest.
+  int top_k() const;
   // Values in one sample.
   std::size_t sample_size() const { return sample_shape_.size(); }
   int max_batch() const { return max_batch_; }

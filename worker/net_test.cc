@@ -451,6 +451,22 @@ TEST_CASE("losses add up by their weights, and the last one's input is the answe
   CHECK(whole.weight == 5);
 }
 
+TEST_CASE("accuracy is that of the last loss's top_k") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  const auto evaluate = [&](const std::string& keys) {
+    auto net = *Net::Create(Parse(R"(net { name: "side" type: "softmax_loss" inputs: "data" top_k: 5 }
+                                     net { name: "loss" type: "softmax_loss" inputs: "data" )" + keys + "}"),
+                            {5}, 2, *device);
+    const std::vector<float> features = {5, 4, 3, 2, 1, 1, 2, 3, 4, 5};
+    const std::vector<std::int32_t> labels = {1, 1};
+    const Batch batch{.size = 2, .features = features, .targets = {.classes = labels}};
+    return std::pair(net->top_k(), net->Evaluate({}, batch).accuracy());
+  };
+  CHECK(evaluate("") == std::pair(1, 0.0));
+  CHECK(evaluate("top_k: 2") == std::pair(2, 0.5));
+  CHECK(evaluate("top_k: 4") == std::pair(4, 1.0));
+}
+
 TEST_CASE("LeNet on every device gives the reference's loss and gradient") {
   auto reference_device = *kernels::MakeDevice("reference", {});
   auto reference = *Net::Create(Parse(kLeNet), {1, 28, 28}, 4, *reference_device);
@@ -651,6 +667,12 @@ TEST_CASE("what does not fit is named") {
              Contains("layer loss (softmax_loss)") && Contains("layer c") && Contains("inner_product"));
   CHECK_THAT(ErrorOf(ip + ip + loss, {4}), Contains("two layers are called ip"));
   CHECK_THAT(ErrorOf(ip, {4}), Contains("layer ip") && Contains("softmax_loss"));
+  for (const std::string type : {"softmax_loss", "hinge_loss"}) {
+    for (const std::string top_k : {"0", "4"}) {
+      CHECK_THAT(ErrorOf(ip + R"(net { name: "l" type: ")" + type + R"(" top_k: )" + top_k + "}", {4}),
+                 Contains("layer l (" + type + ")") && Contains("top_k is " + top_k + ", not from 1 to") && Contains("3"));
+    }
+  }
   CHECK_THAT(ErrorOf(ip + R"(net { name: "loss" type: "euclidean_loss" })", {4}),
              Contains("layer loss (euclidean_loss)") && Contains("outputs: 1"));
   CHECK_THAT(ErrorOf(loss + ip, {4}), Contains("layer ip") && Contains("after the loss"));

@@ -55,8 +55,8 @@ class CpuDevice final : public HostDevice {
   std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec, int max_batch) override {
     return cpu::MakeLayerNorm(spec, max_batch, threads_);
   }
-  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
-    return cpu::MakeSoftmaxLoss(classes, max_batch);
+  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) override {
+    return cpu::MakeSoftmaxLoss(spec, max_batch);
   }
   std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) override {
     return cpu::MakeHingeLoss(spec, max_batch);

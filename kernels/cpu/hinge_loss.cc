@@ -1,9 +1,8 @@
 #include "kernels/hinge_loss.h"
 
-#include <algorithm>
-
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/device.h"
+#include "kernels/cpu/top_k.h"
 #include "kernels/vector_ops.h"
 
 namespace downpour::kernels::cpu {
@@ -12,7 +11,10 @@ namespace {
 class CpuHingeLoss final : public HingeLoss {
  public:
   CpuHingeLoss(const HingeLossSpec& spec, int max_batch)
-      : classes_(spec.classes), squared_(spec.squared), slopes_(static_cast<std::size_t>(max_batch) * spec.classes) {}
+      : classes_(spec.classes),
+        squared_(spec.squared),
+        top_k_(spec.top_k),
+        slopes_(static_cast<std::size_t>(max_batch) * spec.classes) {}
 
   void Forward(ConstTensorView scores, const Targets& targets) override {
     LossResult result;
@@ -30,7 +32,7 @@ class CpuHingeLoss final : public HingeLoss {
         slope[k] = weight * sign * (squared_ ? 2 * kept : margin > 0 ? 1.0f : 0.0f);
       }
       result.loss_sum += weight * loss;
-      if (std::max_element(row, row + classes_) - row == targets.classes[n]) result.correct += weight;
+      if (InTopK(row, classes_, label, top_k_)) result.correct += weight;
       result.weight += weight;
     }
     result_ = result;
@@ -45,6 +47,7 @@ class CpuHingeLoss final : public HingeLoss {
  private:
   const std::size_t classes_;
   const bool squared_;
+  const int top_k_;
   AlignedBuffer slopes_;  // of the last Forward, weights included
   LossResult result_;
 };

@@ -5,6 +5,7 @@
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/device.h"
+#include "kernels/cpu/top_k.h"
 #include "kernels/vector_ops.h"
 
 namespace downpour::kernels::cpu {
@@ -12,8 +13,8 @@ namespace {
 
 class CpuSoftmaxLoss final : public SoftmaxLoss {
  public:
-  CpuSoftmaxLoss(int classes, int max_batch)
-      : classes_(classes), probabilities_(static_cast<std::size_t>(max_batch) * classes) {}
+  CpuSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch)
+      : classes_(spec.classes), top_k_(spec.top_k), probabilities_(static_cast<std::size_t>(max_batch) * spec.classes) {}
 
   void Forward(ConstTensorView scores, const Targets& targets) override {
     LossResult result;
@@ -27,7 +28,7 @@ class CpuSoftmaxLoss final : public SoftmaxLoss {
       const std::int32_t label = targets.classes[n];
       const double weight = targets.weight(n);
       result.loss_sum += weight * (std::log(static_cast<double>(sum)) - (row[label] - *highest));
-      if (highest - row == label) result.correct += weight;
+      if (InTopK(row, classes_, label, top_k_)) result.correct += weight;
       result.weight += weight;
     }
     result_ = result;
@@ -46,14 +47,15 @@ class CpuSoftmaxLoss final : public SoftmaxLoss {
 
  private:
   const std::size_t classes_;
+  const int top_k_;
   AlignedBuffer probabilities_;
   LossResult result_;
 };
 
 }  // namespace
 
-std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) {
-  return std::make_unique<CpuSoftmaxLoss>(classes, max_batch);
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) {
+  return std::make_unique<CpuSoftmaxLoss>(spec, max_batch);
 }
 
 }  // namespace downpour::kernels::cpu

@@ -56,11 +56,11 @@ class CudaDevice final : public Device {
   std::unique_ptr<Concat> MakeConcat(const std::vector<Shape>& inputs, int max_batch) override {
     return cuda::MakeConcat(*context_, inputs, max_batch);
   }
-  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
-    return cuda::MakeSoftmaxLoss(*context_, classes, max_batch);
+  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) override {
+    return spec.top_k == 1 ? cuda::MakeSoftmaxLoss(*context_, spec.classes, max_batch) : nullptr;
   }
   std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) override {
-    return cuda::MakeHingeLoss(*context_, spec, max_batch);
+    return spec.top_k == 1 ? cuda::MakeHingeLoss(*context_, spec, max_batch) : nullptr;
   }
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return cuda::MakeEuclideanLoss(*context_, max_batch);

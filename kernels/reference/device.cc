@@ -43,8 +43,8 @@ class ReferenceDevice final : public HostDevice {
   std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec, int) override {
     return reference::MakeLayerNorm(spec);
   }
-  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) override {
-    return reference::MakeSoftmaxLoss(classes, max_batch);
+  std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) override {
+    return reference::MakeSoftmaxLoss(spec, max_batch);
   }
   std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) override {
     return reference::MakeHingeLoss(spec, max_batch);

@@ -24,7 +24,7 @@ std::unique_ptr<Softmax> MakeSoftmax(const Shape& shape);
 std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec& spec);
 std::unique_ptr<Lrn> MakeLrn(const LrnSpec& spec);
 std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec);
-std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch);
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch);
 std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch);
 std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch);
 

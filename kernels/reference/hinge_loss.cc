@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/reference/device.h"
+#include "kernels/reference/top_k.h"
 
 namespace downpour::kernels::reference {
 namespace {
@@ -17,13 +18,12 @@ class ReferenceHingeLoss final : public HingeLoss {
     std::ranges::copy(scores.values(), scores_.begin());
     LossResult result;
     for (int n = 0; n < scores.batch; ++n) {
-      int best = 0;
       for (int k = 0; k < spec_.classes; ++k) {
         const double margin = Margin(n, k, targets);
         result.loss_sum += targets.weight(n) * (spec_.squared ? margin * margin : margin);
-        if (scores.sample(n)[k] > scores.sample(n)[best]) best = k;
       }
-      if (best == targets.classes[n]) result.correct += targets.weight(n);
+      const std::span<const float> row(scores.sample(n), spec_.classes);
+      if (InTopK(row, targets.classes[n], spec_.top_k)) result.correct += targets.weight(n);
       result.weight += targets.weight(n);
     }
     result_ = result;

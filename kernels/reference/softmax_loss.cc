@@ -5,14 +5,15 @@
 #include <vector>
 
 #include "kernels/reference/device.h"
+#include "kernels/reference/top_k.h"
 
 namespace downpour::kernels::reference {
 namespace {
 
 class ReferenceSoftmaxLoss final : public SoftmaxLoss {
  public:
-  ReferenceSoftmaxLoss(int classes, int max_batch)
-      : classes_(classes), probabilities_(static_cast<std::size_t>(max_batch) * classes) {}
+  ReferenceSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch)
+      : classes_(spec.classes), top_k_(spec.top_k), probabilities_(static_cast<std::size_t>(max_batch) * spec.classes) {}
 
   void Forward(ConstTensorView scores, const Targets& targets) override {
     LossResult result;
@@ -27,7 +28,7 @@ class ReferenceSoftmaxLoss final : public SoftmaxLoss {
       const std::int32_t label = targets.classes[n];
       const double weight = targets.weight(n);
       result.loss_sum += weight * (std::log(sum) - (row[label] - highest));
-      if (std::max_element(row, row + classes_) - row == label) result.correct += weight;
+      if (InTopK({row, classes_}, label, top_k_)) result.correct += weight;
       result.weight += weight;
     }
     result_ = result;
@@ -46,14 +47,15 @@ class ReferenceSoftmaxLoss final : public SoftmaxLoss {
 
  private:
   const std::size_t classes_;
+  const int top_k_;
   std::vector<double> probabilities_;
   LossResult result_;
 };
 
 }  // namespace
 
-std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(int classes, int max_batch) {
-  return std::make_unique<ReferenceSoftmaxLoss>(classes, max_batch);
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) {
+  return std::make_unique<ReferenceSoftmaxLoss>(spec, max_batch);
 }
 
 }  // namespace downpour::kernels::reference

@@ -6,9 +6,13 @@ namespace downpour::worker {
 
 absl::StatusOr<AnyLayer> MakeHingeLoss(const LayerContext& context) {
   if (absl::Status status = CheckScores(context); !status.ok()) return status;
-  const kernels::HingeLossSpec spec{.classes = context.input().channels, .squared = context.config.squared()};
-  return std::make_unique<OpLoss>(spec.classes,
-                                                      context.device.MakeHingeLoss(spec, context.max_batch));
+  const absl::StatusOr<int> top_k = TopK(context);
+  if (!top_k.ok()) return top_k.status();
+  const kernels::HingeLossSpec spec{
+      .classes = context.input().channels, .squared = context.config.squared(), .top_k = *top_k};
+  auto op = context.device.MakeHingeLoss(spec, context.max_batch);
+  if (op == nullptr) return NotOnDevice(context);
+  return std::make_unique<OpLoss>(spec.classes, spec.top_k, std::move(op));
 }
 
 }  // namespace downpour::worker

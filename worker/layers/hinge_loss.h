@@ -1,6 +1,6 @@
 // Hinge loss of one class against the others (kernels/hinge_loss.h), as Caffe has it.
 //
-// Shape: x {classes}. No parameters. Keys: squared, loss_weight.
+// Shape: x {classes}. No parameters. Keys: squared, top_k, loss_weight.
 #pragma once
 
 #include "absl/status/statusor.h"

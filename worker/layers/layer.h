@@ -107,6 +107,9 @@ class Loss {
   // 0 where targets are numbers.
   virtual int classes() const = 0;
 
+  // A sample is correct where its class is among so many of the likeliest.
+  virtual int top_k() const { return 1; }
+
   virtual void Forward(ConstTensorViews inputs, const kernels::Targets& targets) = 0;
 
   // Of the last Forward, for which it waits.

@@ -6,9 +6,12 @@ namespace downpour::worker {
 
 absl::StatusOr<AnyLayer> MakeSoftmaxLoss(const LayerContext& context) {
   if (absl::Status status = CheckScores(context); !status.ok()) return status;
-  const int classes = context.input().channels;
-  return std::make_unique<OpLoss>(classes,
-                                                        context.device.MakeSoftmaxLoss(classes, context.max_batch));
+  const absl::StatusOr<int> top_k = TopK(context);
+  if (!top_k.ok()) return top_k.status();
+  const kernels::SoftmaxLossSpec spec{.classes = context.input().channels, .top_k = *top_k};
+  auto op = context.device.MakeSoftmaxLoss(spec, context.max_batch);
+  if (op == nullptr) return NotOnDevice(context);
+  return std::make_unique<OpLoss>(spec.classes, spec.top_k, std::move(op));
 }
 
 }  // namespace downpour::worker

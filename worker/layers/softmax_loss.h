@@ -2,8 +2,8 @@
 //
 //   p[k] = exp(x[k]) / sum over j of exp(x[j]);  loss = -log(p[label])
 //
-// Shapes: x {classes}; the label is a class, from 0. No parameters. Gradient: dx[k] = p[k] - (k == label). No
-// keys.
+// Shapes: x {classes}; the label is a class, from 0. No parameters. Gradient: dx[k] = p[k] - (k == label).
+// Keys: top_k, loss_weight.
 #pragma once
 
 #include "absl/status/statusor.h"

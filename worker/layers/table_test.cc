@@ -43,7 +43,7 @@ class BareDevice final : public kernels::Device {
     return nullptr;
   }
   std::unique_ptr<kernels::Concat> MakeConcat(const std::vector<kernels::Shape>&, int) override { return nullptr; }
-  std::unique_ptr<kernels::SoftmaxLoss> MakeSoftmaxLoss(int, int) override { return nullptr; }
+  std::unique_ptr<kernels::SoftmaxLoss> MakeSoftmaxLoss(const kernels::SoftmaxLossSpec&, int) override { return nullptr; }
   std::unique_ptr<kernels::HingeLoss> MakeHingeLoss(const kernels::HingeLossSpec&, int) override { return nullptr; }
   std::unique_ptr<kernels::EuclideanLoss> MakeEuclideanLoss(int) override { return nullptr; }
 

@@ -75,7 +75,7 @@ class RunProgress:
             if self.fraction >= 1:
                 self.state, self._words = "ending", "the held-out accuracy is measured, the model is written"
         elif name == "evaluation":
-            self._last["accuracy"] = event["accuracy"]
+            self._last.update(accuracy=event["accuracy"], top_k=event.get("top_k"))
         elif name == "problem":
             self._problems.append(event["sentence"].splitlines()[0])
         elif name == "failed":

@@ -29,9 +29,11 @@ def duration(seconds: float) -> str:
 
 def figures(values: Mapping[str, Any]) -> List[str]:
     """What a summary or an event of ps-run says of speed and quality, each with its name and unit; no speed that is 0 yet."""
+    top_k = values.get("top_k") or 1
     forms = (("images_per_second", lambda rate: count(rate) + " images/s"), ("loss", loss),
              ("training_loss", loss), ("staleness", "staleness {:.1f}".format),
-             ("mean_staleness", "staleness {:.1f}".format), ("accuracy", lambda part: "accuracy {:.1f} %".format(100 * part)))
+             ("mean_staleness", "staleness {:.1f}".format),
+             ("accuracy", lambda part: "%saccuracy %.1f %%" % ("top-%d " % top_k if top_k > 1 else "", 100 * part)))
     return [form(values[name]) for name, form in forms
             if values.get(name) is not None and (values[name] or name != "images_per_second")]
 

@@ -99,6 +99,7 @@ def test_a_run_as_text_and_as_html(tmp_path):
     assert text.splitlines() == ["TrainingResult: done, 12 epochs in 0:52",
                                  "  12,640 images/s, loss 0.263, staleness 2.8, accuracy 89.2 %",
                                  "  run folder /runs/x"]
+    assert "top-5 accuracy 89.2 %" in report.text("TrainingResult", {**SUMMARY, "top_k": 5}, "/runs/x")
     (tmp_path / "plot.png").write_bytes(b"image")
     told = {**SUMMARY, "result": "incomplete", "problems": ["<b>"], "epochs": 1.0, "accuracy": None}
     html = report.html_text("TrainingResult", told, str(tmp_path))

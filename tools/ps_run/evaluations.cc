@@ -66,6 +66,7 @@ Evaluation Evaluations::With(Evaluation evaluation, const worker::Evaluation& me
   if (measured.weight == 0) return evaluation;
   evaluation.loss = measured.loss();
   if (evaluator_->has_classes()) evaluation.accuracy = measured.accuracy();
+  evaluation.top_k = evaluator_->top_k();
   return evaluation;
 }
 

@@ -44,6 +44,7 @@ class Evaluator {
   bool has_samples() const { return samples_.has_value(); }
   // Whether labels are classes, so that there is an accuracy.
   bool has_classes() const { return net_->classes() > 0; }
+  int top_k() const { return net_->top_k(); }
   const std::vector<worker::Parameter>& parameters() const { return net_->parameters(); }
 
   // Starts measuring. Not while a measurement is under way.

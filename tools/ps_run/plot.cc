@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "tools/ps_run/progress_line.h"
 
 namespace downpour::run {
 namespace {
@@ -38,6 +39,8 @@ std::string PlotScript(const Series& series, const std::string& title, const std
   absl::StrAppend(&script, "END\n$held_out << END\n");
   const bool measured = !series.evaluations.empty();
   const bool classes = measured && series.evaluations.back().accuracy.has_value();
+  const std::string held_out =
+      absl::StrCat("held-out ", classes ? AccuracyName(series.evaluations.back().top_k) : "loss");
   for (const Evaluation& e : series.evaluations) {
     absl::StrAppend(&script, absl::StrFormat("%.5f %.6f\n", e.epoch, classes ? e.accuracy.value_or(0) * 100 : e.loss));
   }
@@ -49,7 +52,7 @@ std::string PlotScript(const Series& series, const std::string& title, const std
                   "set ylabel 'training loss'\nset yrange [0:*]\nset ytics nomirror\n"
                   "set grid xtics ytics lc rgb '#dddddd'\nset key top center horizontal outside\n");
   if (classes) {
-    absl::StrAppend(&script, "set border 11\nset y2label 'held-out accuracy, %'\nset y2tics\n");
+    absl::StrAppend(&script, "set border 11\nset y2label '", held_out, ", %'\nset y2tics\n");
   } else {
     absl::StrAppend(&script, "set border 3\nset xtics nomirror\n");
   }
@@ -57,7 +60,7 @@ std::string PlotScript(const Series& series, const std::string& title, const std
   if (measured) {
     absl::StrAppend(&script, ", $held_out using 1:2 ", classes ? "axes x1y2 " : "",
                     "with linespoints lw 2 pt 7 lc rgb '#cc6677' ",
-                    classes ? "title 'held-out accuracy'" : "title 'held-out loss'");
+                    "title '", held_out, "'");
   }
   absl::StrAppend(&script, "\n");
   return script;

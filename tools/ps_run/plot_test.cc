@@ -20,6 +20,14 @@ TEST_CASE("the script carries every point and quotes what it is given") {
   CHECK_THAT(script, Catch::Contains("set title \"a \\\"job\\\"\"") && Catch::Contains("'it''s.png'"));
 }
 
+TEST_CASE("accuracy is called what it is") {
+  Series series = Sample();
+  CHECK_THAT(PlotScript(series, "job", "it.png"), Catch::Contains("y2label 'held-out accuracy, %'"));
+  series.evaluations.back().top_k = 5;
+  CHECK_THAT(PlotScript(series, "job", "it.png"),
+             Catch::Contains("y2label 'held-out top-5 accuracy, %'") && Catch::Contains("title 'held-out top-5 accuracy'"));
+}
+
 TEST_CASE("where labels are numbers the held-out loss is drawn beside the training loss") {
   Series series = Sample();
   series.evaluations = {{.epoch = 1, .loss = 0.75}};

@@ -23,6 +23,8 @@ std::string FormatLoss(double loss) {
   return std::abs(loss) < 1e4 ? absl::StrFormat("%.3f", loss) : absl::StrFormat("%.3g", loss);
 }
 
+std::string AccuracyName(int top_k) { return top_k == 1 ? "accuracy" : absl::StrCat("top-", top_k, " accuracy"); }
+
 std::string FormatProgress(const ProgressView& view) {
   std::string line = absl::StrFormat("epoch %.1f of %.0f", view.point.epoch, view.epochs);
   if (view.point.images_per_second > 0) {
@@ -30,7 +32,9 @@ std::string FormatProgress(const ProgressView& view) {
   }
   absl::StrAppend(&line, "   loss ", FormatLoss(view.point.loss));
   absl::StrAppend(&line, absl::StrFormat("   staleness %.1f", view.point.staleness));
-  if (view.accuracy) absl::StrAppend(&line, absl::StrFormat("   accuracy %.1f %%", *view.accuracy * 100));
+  if (view.accuracy) {
+    absl::StrAppend(&line, absl::StrFormat("   %s %.1f %%", AccuracyName(view.top_k), *view.accuracy * 100));
+  }
   if (view.seconds_left) absl::StrAppend(&line, "   ", FormatDuration(*view.seconds_left), " left");
   return line;
 }

@@ -13,11 +13,15 @@ struct ProgressView {
   Point point;
   double epochs = 0;
   std::optional<double> accuracy;      // the last measured
+  int top_k = 1;                       // of the accuracy
   std::optional<double> seconds_left;  // none where there is no telling yet
 };
 
 // "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   accuracy 89.1 %   0:42 left"
 std::string FormatProgress(const ProgressView& view);
+
+// 1 -> "accuracy", 5 -> "top-5 accuracy".
+std::string AccuracyName(int top_k);
 
 // 83.4 -> "1:23", 3700 -> "1:01:40".
 std::string FormatDuration(double seconds);

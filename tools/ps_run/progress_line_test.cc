@@ -11,6 +11,8 @@ TEST_CASE("the progress line says epoch, rate, loss, staleness, accuracy and tim
   const Point point{.epoch = 3.21, .images_per_second = 5210.4, .loss = 0.3124, .staleness = 1.94};
   CHECK(FormatProgress({.point = point, .epochs = 8, .accuracy = 0.891, .seconds_left = 42}) ==
         "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   accuracy 89.1 %   0:42 left");
+  CHECK(FormatProgress({.point = point, .epochs = 8, .accuracy = 0.891, .top_k = 5}) ==
+        "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   top-5 accuracy 89.1 %");
   CHECK(FormatProgress({.point = point, .epochs = 8}) ==
         "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9");
 }

@@ -32,6 +32,7 @@ struct Evaluation {
   double weight = 0;               // of all samples; without any the rest is nothing
   double loss = 0;
   std::optional<double> accuracy;  // 0 to 1; none where labels are numbers
+  int top_k = 1;                   // classes among which the right one is, where a sample counts as right
 };
 
 struct Series {

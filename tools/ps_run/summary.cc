@@ -80,6 +80,7 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   const bool measured = !outcome.series.evaluations.empty();
   const std::optional<double> accuracy = measured ? outcome.series.evaluations.back().accuracy : std::nullopt;
   summary["accuracy"] = accuracy ? ordered_json(*accuracy) : ordered_json(nullptr);
+  summary["top_k"] = measured ? ordered_json(outcome.series.evaluations.back().top_k) : ordered_json(nullptr);
   summary["held_out_loss"] = measured ? ordered_json(outcome.series.evaluations.back().loss) : ordered_json(nullptr);
   const std::optional<TrainingLoss> loss = TrainingLossOf(outcome.status);
   summary["training_loss"] = loss                            ? ordered_json(loss->last)
@@ -120,8 +121,9 @@ std::string SummaryText(const ordered_json& summary) {
   const std::string result = summary.value("result", "failed");
   std::string text = absl::StrCat(summary.value("job", "?"), ": ", result);
   if (summary.contains("accuracy") && summary["accuracy"].is_number()) {
-    absl::StrAppend(&text,
-                    absl::StrFormat(", %.2f %% held-out accuracy", summary["accuracy"].get<double>() * 100));
+    const bool has_top_k = summary.contains("top_k") && summary["top_k"].is_number();
+    absl::StrAppend(&text, absl::StrFormat(", %.2f %% held-out %s", summary["accuracy"].get<double>() * 100,
+                                           AccuracyName(has_top_k ? summary["top_k"].get<int>() : 1)));
   }
   absl::StrAppend(&text, " after ", FormatCount(summary.value("samples", uint64_t{0})), " images in ",
                   FormatDuration(summary.value("seconds", 0.0)));

@@ -90,6 +90,16 @@ TEST_CASE("the summary's text is made from its JSON alone") {
   CHECK(summary["bytes_from_servers"] == 8);
 }
 
+TEST_CASE("the summary says what counts as right") {
+  RunOutcome outcome;
+  outcome.series.evaluations.push_back({.accuracy = 0.8912, .top_k = 5});
+  auto summary = MakeSummary(TwoWorkers(), "/runs/a", outcome);
+  CHECK(summary["top_k"] == 5);
+  CHECK_THAT(SummaryText(summary), Catch::Contains(", 89.12 % held-out top-5 accuracy after"));
+  summary.erase("top_k");  // written by an older version
+  CHECK_THAT(SummaryText(summary), Catch::Contains(", 89.12 % held-out accuracy after"));
+}
+
 TEST_CASE("a run in which nothing was done has no rate") {
   RunOutcome outcome;
   outcome.seconds = 0.001;

@@ -377,7 +377,10 @@ void Supervisor::ReadStatus() {
   folder_->AddMetrics(event);
   ProgressView view{.point = point, .epochs = static_cast<double>(options_.job.training().epochs()),
                     .seconds_left = SecondsLeft(advance_)};
-  if (!outcome_.series.evaluations.empty()) view.accuracy = outcome_.series.evaluations.back().accuracy;
+  if (!outcome_.series.evaluations.empty()) {
+    view.accuracy = outcome_.series.evaluations.back().accuracy;
+    view.top_k = outcome_.series.evaluations.back().top_k;
+  }
   terminal_.Progress(view, event);
 }
 
@@ -424,10 +427,13 @@ void Supervisor::AddEvaluation(const Evaluation& evaluation) {
                               {"bytes_to_servers", evaluation.traffic.to_servers},
                               {"bytes_from_servers", evaluation.traffic.from_servers},
                               {"loss", evaluation.loss},
-                              {"accuracy", evaluation.accuracy ? ordered_json(*evaluation.accuracy) : ordered_json(nullptr)}};
+                              {"accuracy", evaluation.accuracy ? ordered_json(*evaluation.accuracy) : ordered_json(nullptr)},
+                              {"top_k", evaluation.top_k}};
   folder_->AddMetrics(event);
   const std::string accuracy =
-      evaluation.accuracy ? absl::StrFormat("accuracy %.2f %%, ", *evaluation.accuracy * 100) : "";
+      evaluation.accuracy
+          ? absl::StrFormat("%s %.2f %%, ", AccuracyName(evaluation.top_k), *evaluation.accuracy * 100)
+          : "";
   terminal_.Say(absl::StrFormat("held out, epoch %.1f: %sloss %s", evaluation.epoch, accuracy, FormatLoss(evaluation.loss)), event);
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/buffer.h"
 #include "kernels/channel_bias.h"
 #include "kernels/concat.h"
+#include "kernels/contrastive_loss.h"
 #include "kernels/conv2d.h"
 #include "kernels/dropout.h"
 #include "kernels/eltwise.h"
@@ -27,6 +28,7 @@
 #include "kernels/prelu.h"
 #include "kernels/recording.h"
 #include "kernels/relu.h"
+#include "kernels/sigmoid_loss.h"
 #include "kernels/softmax.h"
 #include "kernels/softmax_loss.h"
 #include "kernels/tensor_view.h"
@@ -80,6 +82,8 @@ class Device {
   virtual std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec&, int /*max_batch*/) { return nullptr; }
   virtual std::unique_ptr<Lrn> MakeLrn(const LrnSpec&, int /*max_batch*/) { return nullptr; }
   virtual std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec&, int /*max_batch*/) { return nullptr; }
+  virtual std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec&, int) { return nullptr; }
+  virtual std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec&, int) { return nullptr; }
 };
 
 // In which numbers the factors of products are. Sums, and all that lies in memory, are float32.

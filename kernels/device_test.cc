@@ -681,6 +681,88 @@ TEST_CASE("hinge loss") {
   });
 }
 
+TEST_CASE("sigmoid loss") {
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    if (device.MakeSigmoidLoss({}, 1) == nullptr) return;
+    for (const int scores : {1, 2, 10, 100}) {
+      auto x = Values(static_cast<std::size_t>(batch) * scores, 1);
+      for (float& value : x) value *= 40;
+      x[0] = 0;
+      std::vector<std::int32_t> labels(batch);
+      for (int n = 0; n < batch; ++n) labels[n] = (7 * n) % std::max(scores, 2);
+      CheckLoss(device, reference, x, batch, {.classes = labels}, [&](Device& each) {
+        return each.MakeSigmoidLoss({.scores = scores, .top_k = (scores + 1) / 2}, kMaxBatch);
+      });
+    }
+    auto op = device.MakeSigmoidLoss({}, kMaxBatch);
+    const auto result = [&](float score, std::int32_t label) {
+      return LossOf(device, *op, {score}, 1, {.classes = {&label, 1}});
+    };
+    CHECK(result(0, 0).loss_sum == Approx(std::log(2.0)));
+    CHECK(result(300, 0).loss_sum == Approx(300));
+    CHECK(result(-300, 0).loss_sum == Approx(0).margin(1e-30));
+    CHECK(result(0, 0).correct == 1);
+    CHECK(result(0, 1).correct == 0);
+    CHECK(result(0.5f, 1).correct == 1);
+    CHECK(result(0.5f, 0).correct == 0);
+    for (const std::int32_t label : {0, 1}) {
+      CHECK_FALSE(std::isfinite(result(std::nanf(""), label).loss_sum));
+      CHECK(result(std::nanf(""), label).correct == 0);
+    }
+  });
+}
+
+TEST_CASE("contrastive loss") {
+  const Shape shape{3, 2, 5};
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    if (device.MakeContrastiveLoss({.shape = shape}, 1) == nullptr) return;
+    for (const float margin : {1.0f, 5.0f, 20.0f}) {
+      const auto x = Values(batch * shape.size(), 1);
+      auto y = Values(batch * shape.size(), 2);
+      std::copy_n(x.begin(), shape.size(), y.begin());  // a pair without a distance
+      std::vector<std::int32_t> labels(batch);
+      std::vector<float> weights(batch);
+      for (int n = 0; n < batch; ++n) labels[n] = n / 2 % 2, weights[n] = 0.5f * static_cast<float>(1 + n % 3);
+      const auto run = [&](Device& each, LossResult* result) {
+        auto op = each.MakeContrastiveLoss({.shape = shape, .margin = margin}, kMaxBatch);
+        const ImportedTargets imported(each, {.classes = labels, .weights = weights});
+        std::vector<Tensor> all;
+        for (int k = 0; k < 4; ++k) all.emplace_back(each, Rubbish(x.size()), batch, shape);
+        op->Forward(Tensor(each, x, batch, shape), Tensor(each, y, batch, shape), *imported);
+        op->Backward(0.5f, *imported, all[0], all[1]);
+        op->Backward(0.5f, *imported, all[2], {});
+        op->Backward(0.5f, *imported, {}, all[3]);
+        *result = op->Result();
+        return ValuesOf(all);
+      };
+      LossResult result, expected;
+      const Results seen = run(device, &result);
+      RequireClose(seen, run(reference, &expected));
+      CHECK(seen[2] == seen[0]);
+      CHECK(seen[3] == seen[1]);
+      CHECK(result.loss_sum == Approx(expected.loss_sum).epsilon(1e-5));
+      CHECK(result.correct == expected.correct);
+      CHECK(result.weight == expected.weight);
+    }
+    auto op = device.MakeContrastiveLoss({.shape = {1}, .margin = 4}, 1);
+    const auto result = [&](float distance, std::int32_t label) {
+      const ImportedTargets imported(device, {.classes = {&label, 1}});
+      op->Forward(Tensor(device, {1}), Tensor(device, {1 + distance}), *imported);
+      return op->Result();
+    };
+    CHECK(result(3, 1).loss_sum == 4.5);
+    CHECK(result(3, 0).loss_sum == 0.5);
+    CHECK(result(5, 0).loss_sum == 0);
+    CHECK(result(1.5f, 1).correct == 1);
+    CHECK(result(1.5f, 0).correct == 0);
+    CHECK(result(2.5f, 0).correct == 1);
+    for (const std::int32_t label : {0, 1}) {
+      CHECK_FALSE(std::isfinite(result(std::nanf(""), label).loss_sum));
+      CHECK(result(std::nanf(""), label).correct == 0);
+    }
+  });
+}
+
 TEST_CASE("correct is what is among the highest scores, the first of equals") {
   const std::vector<float> x = {3, 1, 2, 2, 1};
   const int rank[] = {1, 4, 2, 3, 5};

@@ -272,6 +272,17 @@ const std::multimap<std::string, Example>& Examples() {
        {R"(net { name: "ip1" type: "inner_product" outputs: 5 } net { name: "r" type: "relu" }
            net { name: "ip2" type: "inner_product" outputs: 1 } net { name: "loss" type: "euclidean_loss" })",
         {4}}},
+      {"sigmoid_loss",
+       {R"(net { name: "ip" type: "inner_product" outputs: 1 } net { name: "loss" type: "sigmoid_loss" })", {4}}},
+      {"sigmoid_loss",
+       {R"(net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "sigmoid_loss" })", {4}}},
+      // One tower of its own, one shared, and one of which nobody wants the gradient.
+      {"contrastive_loss",
+       {R"(net { name: "a" type: "inner_product" outputs: 4 }
+           net { name: "b" type: "inner_product" outputs: 4 inputs: "data" }
+           net { name: "side" type: "contrastive_loss" inputs: "data" inputs: "a" loss_weight: 0.5 }
+           net { name: "loss" type: "contrastive_loss" inputs: "a" inputs: "b" margin: 2 })",
+        {4}}},
   };
   return examples;
 }
@@ -449,6 +460,16 @@ TEST_CASE("losses add up by their weights, and the last one's input is the answe
   CHECK(thrice.loss_sum == Approx(3 * alone.loss_sum));
   CHECK(whole.correct == alone.correct);
   CHECK(whole.weight == 5);
+}
+
+TEST_CASE("of a pair the first is the answer") {
+  auto device = *kernels::MakeDevice("cpu", {});
+  auto net = *Net::Create(Parse(R"(net { name: "a" type: "inner_product" outputs: 2 }
+                                   net { name: "b" type: "inner_product" outputs: 2 inputs: "data" }
+                                   net { name: "loss" type: "contrastive_loss" inputs: "b" inputs: "a" })"),
+                          {3}, 1, *device);
+  CHECK(net->outputs()[*net->scores()].layer == "b");
+  CHECK(net->classes() == 2);
 }
 
 TEST_CASE("accuracy is that of the last loss's top_k") {
@@ -667,7 +688,13 @@ TEST_CASE("what does not fit is named") {
              Contains("layer loss (softmax_loss)") && Contains("layer c") && Contains("inner_product"));
   CHECK_THAT(ErrorOf(ip + ip + loss, {4}), Contains("two layers are called ip"));
   CHECK_THAT(ErrorOf(ip, {4}), Contains("layer ip") && Contains("softmax_loss"));
-  for (const std::string type : {"softmax_loss", "hinge_loss"}) {
+  CHECK_THAT(ErrorOf(ip + R"(net { name: "l" type: "contrastive_loss" })", {4}),
+             Contains("layer l (contrastive_loss)") && Contains("at least 2 inputs"));
+  const std::string pair = R"(net { name: "l" type: "contrastive_loss" inputs: "ip" inputs: )";
+  CHECK_THAT(ErrorOf(ip + pair + R"("data" })", {4}), Contains("one shape"));
+  CHECK_THAT(ErrorOf(ip + pair + R"("data" inputs: "ip" })", {4}), Contains("no more than 2 inputs"));
+  CHECK_THAT(ErrorOf(ip + pair + R"("data" margin: 0 })", {3}), Contains("margin is 0, not above 0"));
+  for (const std::string type : {"softmax_loss", "hinge_loss", "sigmoid_loss"}) {
     for (const std::string top_k : {"0", "4"}) {
       CHECK_THAT(ErrorOf(ip + R"(net { name: "l" type: ")" + type + R"(" top_k: )" + top_k + "}", {4}),
                  Contains("layer l (" + type + ")") && Contains("top_k is " + top_k + ", not from 1 to") && Contains("3"));
@@ -726,7 +753,8 @@ TEST_CASE("what does not fit is named") {
           Contains("convolution, transposed_convolution, pooling, global_pooling, inner_product, relu, leaky_relu, "
                    "prelu, elu, gelu, sigmoid, tanh, softmax, maxout, batch_norm, layer_norm, lrn, dropout, eltwise, "
                    "concat, "
-                   "slice, flatten, reshape, softmax_loss, hinge_loss, euclidean_loss"));
+                   "slice, flatten, reshape, softmax_loss, hinge_loss, euclidean_loss, sigmoid_loss, "
+                   "contrastive_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("constant, gaussian, uniform, xavier, msra, bilinear"));
   const auto filled = [&](const std::string& keys) {

@@ -64,6 +64,12 @@ class CpuDevice final : public HostDevice {
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return cpu::MakeEuclideanLoss(max_batch);
   }
+  std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) override {
+    return cpu::MakeSigmoidLoss(spec, max_batch);
+  }
+  std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec& spec, int max_batch) override {
+    return cpu::MakeContrastiveLoss(spec, max_batch);
+  }
 
  private:
   const int threads_;

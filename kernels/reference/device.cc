@@ -52,6 +52,12 @@ class ReferenceDevice final : public HostDevice {
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return reference::MakeEuclideanLoss(max_batch);
   }
+  std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) override {
+    return reference::MakeSigmoidLoss(spec, max_batch);
+  }
+  std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec& spec, int max_batch) override {
+    return reference::MakeContrastiveLoss(spec, max_batch);
+  }
 };
 
 }  // namespace

@@ -27,6 +27,8 @@ std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec);
 std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch);
 std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch);
 std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch);
+std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch);
+std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec& spec, int max_batch);
 
 // Uses one thread, whatever the options say.
 absl::StatusOr<std::unique_ptr<Device>> MakeReferenceDevice(const DeviceOptions& options);

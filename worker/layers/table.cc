@@ -8,6 +8,7 @@
 #include "worker/layers/activation.h"
 #include "worker/layers/batch_norm.h"
 #include "worker/layers/concat.h"
+#include "worker/layers/contrastive_loss.h"
 #include "worker/layers/convolution.h"
 #include "worker/layers/dropout.h"
 #include "worker/layers/eltwise.h"
@@ -22,6 +23,7 @@
 #include "worker/layers/prelu.h"
 #include "worker/layers/relu.h"
 #include "worker/layers/reshape.h"
+#include "worker/layers/sigmoid_loss.h"
 #include "worker/layers/slice.h"
 #include "worker/layers/softmax.h"
 #include "worker/layers/softmax_loss.h"
@@ -59,6 +61,8 @@ constexpr LayerType kLayerTypes[] = {
     {"softmax_loss", MakeSoftmaxLoss},
     {"hinge_loss", MakeHingeLoss},
     {"euclidean_loss", MakeEuclideanLoss},
+    {"sigmoid_loss", MakeSigmoidLoss},
+    {"contrastive_loss", MakeContrastiveLoss, 2, 2},
 };
 
 }  // namespace

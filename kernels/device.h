@@ -17,6 +17,7 @@
 #include "kernels/conv2d.h"
 #include "kernels/dropout.h"
 #include "kernels/eltwise.h"
+#include "kernels/embedding.h"
 #include "kernels/euclidean_loss.h"
 #include "kernels/hinge_loss.h"
 #include "kernels/inner_product.h"
@@ -82,6 +83,7 @@ class Device {
   virtual std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec&, int /*max_batch*/) { return nullptr; }
   virtual std::unique_ptr<Lrn> MakeLrn(const LrnSpec&, int /*max_batch*/) { return nullptr; }
   virtual std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec&, int /*max_batch*/) { return nullptr; }
+  virtual std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec&, int) { return nullptr; }
   virtual std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec&, int) { return nullptr; }
   virtual std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec&, int) { return nullptr; }
 };

@@ -593,6 +593,42 @@ TEST_CASE("concat") {
   });
 }
 
+TEST_CASE("embedding") {
+  const EmbeddingSpec specs[] = {{.steps = 7, .vocabulary = 5, .outputs = 9}, {.steps = 1, .vocabulary = 1, .outputs = 1}};
+  ForEachDevice([&](Device& device, Device& reference, int batch) {
+    for (const EmbeddingSpec& spec : specs) {
+      if (device.MakeEmbedding(spec, kMaxBatch) == nullptr) return;
+      const Shape in{spec.steps}, out{spec.steps, 1, spec.outputs};
+      std::vector<float> ids(batch * in.size());
+      for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<float>(i * i % spec.vocabulary);
+      const auto w = Values(static_cast<std::size_t>(spec.vocabulary) * spec.outputs, 1);
+      const auto dy = Values(batch * out.size(), 2);
+      const auto run = [&](Device& each, const std::vector<float>& x) {
+        auto op = each.MakeEmbedding(spec, kMaxBatch);
+        const Tensor input(each, x, batch, in), weights(each, w), output_gradient(each, dy, batch, out);
+        std::vector<Tensor> all;
+        all.emplace_back(each, Rubbish(dy.size()), batch, out);
+        all.emplace_back(each, Rubbish(w.size()));
+        all.emplace_back(each, Rubbish(x.size()), batch, in);
+        op->Forward(input, weights.data(), all[0]);
+        op->BackwardWeights(input, output_gradient, all[1].data());
+        op->BackwardData(all[2]);
+        return ValuesOf(all);
+      };
+      RequireClose(run(device, ids), run(reference, ids));
+      for (const float wrong : {-1.0f, static_cast<float>(spec.vocabulary), 0.5f, 3e38f, -3e38f, std::nanf(""), INFINITY}) {
+        ids[0] = wrong;
+        Results seen = run(device, ids), expected = run(reference, ids);
+        for (int o = 0; o < spec.outputs; ++o) {
+          CHECK(std::isnan(seen[0][o]));
+          seen[0][o] = expected[0][o] = 0;
+        }
+        RequireClose(seen, expected);
+      }
+    }
+  });
+}
+
 // Labels in a device's memory.
 class ImportedTargets {
  public:

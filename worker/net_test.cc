@@ -82,6 +82,7 @@ const char kLeNet[] = R"(
 struct Example {
   const char* net;
   Sides shape;
+  int ids = 0;  // where samples are whole numbers below so many
 };
 
 const std::multimap<std::string, Example>& Examples() {
@@ -133,6 +134,11 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "ip2" type: "inner_product" outputs: 4 }
            net { name: "loss" type: "softmax_loss" })",
         {3, 2, 2}}},
+      {"inner_product",
+       {R"(net { name: "ip1" type: "inner_product" outputs: 5 per_step: true }
+           net { name: "ip2" type: "inner_product" outputs: 2 per_step: true }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {3, 1, 4}}},
       {"relu",
        {R"(net { name: "r0" type: "relu" }
            net { name: "ip1" type: "inner_product" outputs: 8 } net { name: "r" type: "relu" }
@@ -254,6 +260,11 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "f" type: "reshape" shape: 3 shape: 4 shape: 3 }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {1, 4, 3}}},
+      {"embedding",
+       {R"(net { name: "e" type: "embedding" vocabulary: 4 outputs: 3 }
+           net { name: "r" type: "tanh" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {5}, 4}},
       {"softmax_loss",
        {R"(net { name: "ip" type: "inner_product" outputs: 2 } net { name: "loss" type: "softmax_loss" })", {4}}},
       // Two, one of which takes what a layer takes too.
@@ -288,11 +299,11 @@ const std::multimap<std::string, Example>& Examples() {
 }
 
 struct Data {
-  Data(const Net& net, int batch_size, int seed)
+  Data(const Net& net, int batch_size, int seed, int ids = 0)
       : features(batch_size * net.sample_size()), labels(batch_size), numbers(batch_size), weights(batch_size) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<float> uniform(-1, 1);
-    for (float& value : features) value = uniform(random);
+    for (float& value : features) value = ids > 0 ? static_cast<float>(random() % ids) : uniform(random);
     for (std::int32_t& label : labels) label = static_cast<std::int32_t>(random() % std::max(net.classes(), 1));
     for (float& number : numbers) number = uniform(random);
     for (float& weight : weights) weight = 1 + uniform(random);
@@ -352,7 +363,7 @@ TEST_CASE("each layer's gradient is the slope of the loss") {
       }
       REQUIRE(made.ok());
       Net& net = **made;
-      Data data(net, 3, 5);
+      Data data(net, 3, 5, example.ids);
       if (type.ends_with("_loss")) data.batch.targets.weights = data.weights;
       std::vector<float> parameters(net.parameter_count()), gradient(net.parameter_count(), std::nanf(""));
       std::vector<float> unused(net.parameter_count());
@@ -402,6 +413,28 @@ TEST_CASE("dropout is a matter of training, and the same for the same draw") {
     const double evaluated = net->Evaluate(parameters, data.batch).loss_sum;
     data.batch.draw = 9;
     CHECK(net->Evaluate(parameters, data.batch).loss_sum == evaluated);
+  });
+}
+
+TEST_CASE("what is no id makes the loss no number") {
+  ForEachDevice([](kernels::Device& device) {
+    const auto made = Net::Create(Parse(R"(net { name: "e" type: "embedding" vocabulary: 4 outputs: 3 }
+                                           net { name: "ip" type: "inner_product" outputs: 3 }
+                                           net { name: "loss" type: "softmax_loss" })"),
+                                  {2}, 1, device);
+    if (absl::IsUnimplemented(made.status())) return;
+    Net& net = **made;
+    std::vector<float> parameters(net.parameter_count()), gradient(parameters.size());
+    net.Initialize(1, parameters);
+    const std::int32_t label = 1;
+    const auto loss = [&](float id) {
+      const std::vector<float> features = {3, id};
+      const Batch batch{.size = 1, .features = features, .targets = {.classes = {&label, 1}}};
+      return net.ForwardBackward(parameters, batch, gradient).loss_sum;
+    };
+    CHECK(std::isfinite(loss(0)));
+    CHECK(std::isfinite(loss(3)));
+    for (const float id : {-1.0f, 4.0f, 0.5f, 1e30f, -1e30f, std::nanf(""), INFINITY}) CHECK(std::isnan(loss(id)));
   });
 }
 
@@ -745,6 +778,18 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(made("type: 'lrn' local_size: 4"), Contains("local_size is 4, not an odd number"));
   CHECK_THAT(made("type: 'lrn' region: 'here'"), Contains("unknown region 'here'"));
   CHECK_THAT(ErrorOf("", {4}), Contains("no layers"));
+  CHECK_THAT(ErrorOf(R"(net { name: "e" type: "embedding" vocabulary: 9 outputs: 3 })" + ip + loss, {4, 1, 2}),
+             Contains("layer e (embedding)") && Contains("one value a step") && Contains("4x1x2"));
+  for (const std::string vocabulary : {"0", "16777217"}) {
+    CHECK_THAT(ErrorOf(R"(net { name: "e" type: "embedding" outputs: 3 vocabulary: )" + vocabulary + "}" + ip + loss, {4}),
+               Contains("vocabulary is " + vocabulary + ", not from 1 to 16777216"));
+  }
+  CHECK_THAT(ErrorOf(R"(net { name: "e" type: "embedding" outputs: 256 vocabulary: 16777216 })" + ip + loss, {4}),
+             Contains("2^31"));
+  CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 per_step: true })" + loss, {1, 4, 4}),
+             Contains("layer ip (inner_product)") && Contains("needs a sequence") && Contains("1x4x4"));
+  CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 per_step: true })" + ip + loss, {9}, 1 << 28),
+             Contains("2^31 steps"));
   CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
              Contains("layer d (dropout)") && Contains("rate is 1"));
   CHECK_THAT(
@@ -753,7 +798,7 @@ TEST_CASE("what does not fit is named") {
           Contains("convolution, transposed_convolution, pooling, global_pooling, inner_product, relu, leaky_relu, "
                    "prelu, elu, gelu, sigmoid, tanh, softmax, maxout, batch_norm, layer_norm, lrn, dropout, eltwise, "
                    "concat, "
-                   "slice, flatten, reshape, softmax_loss, hinge_loss, euclidean_loss, sigmoid_loss, "
+                   "slice, flatten, reshape, embedding, softmax_loss, hinge_loss, euclidean_loss, sigmoid_loss, "
                    "contrastive_loss"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("constant, gaussian, uniform, xavier, msra, bilinear"));

@@ -64,6 +64,9 @@ class CpuDevice final : public HostDevice {
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return cpu::MakeEuclideanLoss(max_batch);
   }
+  std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec& spec, int) override {
+    return cpu::MakeEmbedding(spec);
+  }
   std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) override {
     return cpu::MakeSigmoidLoss(spec, max_batch);
   }

@@ -52,6 +52,9 @@ class ReferenceDevice final : public HostDevice {
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return reference::MakeEuclideanLoss(max_batch);
   }
+  std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec& spec, int) override {
+    return reference::MakeEmbedding(spec);
+  }
   std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) override {
     return reference::MakeSigmoidLoss(spec, max_batch);
   }

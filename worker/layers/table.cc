@@ -12,6 +12,7 @@
 #include "worker/layers/convolution.h"
 #include "worker/layers/dropout.h"
 #include "worker/layers/eltwise.h"
+#include "worker/layers/embedding.h"
 #include "worker/layers/errors.h"
 #include "worker/layers/euclidean_loss.h"
 #include "worker/layers/hinge_loss.h"
@@ -58,6 +59,7 @@ constexpr LayerType kLayerTypes[] = {
     {"slice", MakeSlice},
     {"flatten", MakeFlatten},
     {"reshape", MakeReshape},
+    {"embedding", MakeEmbedding},
     {"softmax_loss", MakeSoftmaxLoss},
     {"hinge_loss", MakeHingeLoss},
     {"euclidean_loss", MakeEuclideanLoss},

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/activation.h"
+#include "kernels/attention.h"
 #include "kernels/average_pool2d.h"
 #include "kernels/batch_norm.h"
 #include "kernels/buffer.h"
@@ -28,6 +29,7 @@
 #include "kernels/mirror.h"
 #include "kernels/prelu.h"
 #include "kernels/recording.h"
+#include "kernels/recurrent.h"
 #include "kernels/relu.h"
 #include "kernels/sigmoid_loss.h"
 #include "kernels/softmax.h"
@@ -84,6 +86,9 @@ class Device {
   virtual std::unique_ptr<Lrn> MakeLrn(const LrnSpec&, int /*max_batch*/) { return nullptr; }
   virtual std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec&, int /*max_batch*/) { return nullptr; }
   virtual std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec&, int) { return nullptr; }
+  virtual std::unique_ptr<Attention> MakeAttention(const AttentionSpec&, int) { return nullptr; }
+  virtual std::unique_ptr<Recurrent> MakeLstm(const RecurrentSpec&, int) { return nullptr; }
+  virtual std::unique_ptr<Recurrent> MakeGru(const RecurrentSpec&, int) { return nullptr; }
   virtual std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec&, int) { return nullptr; }
   virtual std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec&, int) { return nullptr; }
 };

@@ -11,105 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/op_testing.h"
+
 namespace downpour::kernels {
 namespace {
-
-constexpr int kMaxBatch = 5;
-
-class Pair {
- public:
-  explicit Pair(const DeviceType& type, int threads) {
-    auto made = type.make({.threads = threads});
-    if (made.ok()) device = *std::move(made);
-    reference = *MakeDevice("reference", {});
-  }
-
-  std::unique_ptr<Device> device;  // none where this build does not have it
-  std::unique_ptr<Device> reference;
-};
-
-std::vector<float> Values(std::size_t size, int seed) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::vector<float> values(size);
-  for (float& value : values) value = uniform(random);
-  return values;
-}
-
-// What an op must overwrite.
-std::vector<float> Rubbish(std::size_t size) { return std::vector<float>(size, std::nanf("")); }
-
-// A batch in a device's memory, or one vector of parameters.
-class Tensor {
- public:
-  Tensor(Device& device, std::vector<float> values, int batch, Shape shape)
-      : values_(std::move(values)), mirror_(device.MakeMirror(values_.size() * sizeof(float))) {
-    const std::span<const float> imported = mirror_->Import(std::span<const float>(values_));
-    view_ = {const_cast<float*>(imported.data()), batch, shape};
-  }
-  Tensor(Device& device, std::vector<float> values) : Tensor(device, values, 1, {static_cast<int>(values.size())}) {}
-
-  operator TensorView() const { return view_; }
-  operator ConstTensorView() const { return view_; }
-  float* data() const { return view_.data; }
-  std::vector<float> Get() const {
-    const std::span<const float> values = mirror_->ToHost(std::span<const float>(view_.data, values_.size()));
-    return {values.begin(), values.end()};
-  }
-
- private:
-  std::vector<float> values_;
-  std::unique_ptr<Mirror> mirror_;
-  TensorView view_;
-};
-
-using Results = std::vector<std::vector<float>>;
-
-Results ValuesOf(const std::vector<Tensor>& tensors) {
-  Results results;
-  for (const Tensor& tensor : tensors) results.push_back(tensor.Get());
-  return results;
-}
-
-void RequireClose(const std::vector<float>& a, const std::vector<float>& b, float allowed = 1e-4f) {
-  REQUIRE(a.size() == b.size());
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (!(std::abs(a[i] - b[i]) <= allowed * (1 + std::abs(b[i])))) {
-      FAIL("at " << i << ": " << a[i] << " instead of " << b[i]);
-    }
-  }
-}
-
-void RequireClose(const Results& a, const Results& b) {
-  REQUIRE(a.size() == b.size());
-  for (std::size_t k = 0; k < a.size(); ++k) {
-    INFO("result " << k);
-    RequireClose(a[k], b[k]);
-  }
-}
-
-template <typename Body>
-void ForEachDevice(Body body) {
-  for (const DeviceType& type : DeviceTypes()) {
-    for (const int threads : {1, 2, 3}) {
-      Pair pair(type, threads);
-      if (pair.device == nullptr) continue;
-      CHECK(pair.device->name() == type.name);
-      for (const int batch : {1, 2, kMaxBatch}) {
-        INFO(type.name << ", " << threads << " threads, batch " << batch);
-        body(*pair.device, *pair.reference, batch);
-      }
-    }
-  }
-}
-
-// Whether a device does not have an op, as no device but CUDA's may.
-template <typename Op>
-bool Lacks(const Device& device, const std::unique_ptr<Op>& op) {
-  if (op != nullptr) return false;
-  REQUIRE(device.name() == "cuda");
-  return true;
-}
 
 // All passes of one convolution on both devices.
 void CheckConvolution(Device& device, Device& reference, const Conv2dSpec& spec, int batch, int max_batch) {
@@ -590,42 +495,6 @@ TEST_CASE("concat") {
       return ValuesOf(all);
     };
     RequireClose(run(device), run(reference));
-  });
-}
-
-TEST_CASE("embedding") {
-  const EmbeddingSpec specs[] = {{.steps = 7, .vocabulary = 5, .outputs = 9}, {.steps = 1, .vocabulary = 1, .outputs = 1}};
-  ForEachDevice([&](Device& device, Device& reference, int batch) {
-    for (const EmbeddingSpec& spec : specs) {
-      if (device.MakeEmbedding(spec, kMaxBatch) == nullptr) return;
-      const Shape in{spec.steps}, out{spec.steps, 1, spec.outputs};
-      std::vector<float> ids(batch * in.size());
-      for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<float>(i * i % spec.vocabulary);
-      const auto w = Values(static_cast<std::size_t>(spec.vocabulary) * spec.outputs, 1);
-      const auto dy = Values(batch * out.size(), 2);
-      const auto run = [&](Device& each, const std::vector<float>& x) {
-        auto op = each.MakeEmbedding(spec, kMaxBatch);
-        const Tensor input(each, x, batch, in), weights(each, w), output_gradient(each, dy, batch, out);
-        std::vector<Tensor> all;
-        all.emplace_back(each, Rubbish(dy.size()), batch, out);
-        all.emplace_back(each, Rubbish(w.size()));
-        all.emplace_back(each, Rubbish(x.size()), batch, in);
-        op->Forward(input, weights.data(), all[0]);
-        op->BackwardWeights(input, output_gradient, all[1].data());
-        op->BackwardData(all[2]);
-        return ValuesOf(all);
-      };
-      RequireClose(run(device, ids), run(reference, ids));
-      for (const float wrong : {-1.0f, static_cast<float>(spec.vocabulary), 0.5f, 3e38f, -3e38f, std::nanf(""), INFINITY}) {
-        ids[0] = wrong;
-        Results seen = run(device, ids), expected = run(reference, ids);
-        for (int o = 0; o < spec.outputs; ++o) {
-          CHECK(std::isnan(seen[0][o]));
-          seen[0][o] = expected[0][o] = 0;
-        }
-        RequireClose(seen, expected);
-      }
-    }
   });
 }
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <cassert>
 #include <new>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -135,6 +137,7 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
         absl::StrCat("the net ends with ", last, ", which is no loss; add a softmax_loss or a euclidean_loss"));
   }
   if (const absl::Status status = CheckAllAreUsed(); !status.ok()) return status;
+  if (const absl::Status status = CheckNames(); !status.ok()) return status;
   MakeMemory();
   return absl::OkStatus();
 }
@@ -185,6 +188,17 @@ absl::Status Net::CheckAllAreUsed() const {
   return absl::InvalidArgumentError(absl::StrCat("nobody takes the values of ",
                                                  DescriptionOf(static_cast<int>(unused - used.begin())).name,
                                                  "; all that a net computes should lead to a loss"));
+}
+
+absl::Status Net::CheckNames() const {
+  std::set<std::string_view> names;
+  for (const Parameter& parameter : parameters_) {
+    if (!names.insert(parameter.name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("two tensors of parameters are called ", parameter.name, "; give one of the layers another name"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 void Net::MakeMemory() {

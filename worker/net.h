@@ -106,6 +106,7 @@ class Net {
   absl::Status AddHead(Head head);
   void AddStage(const std::string& name, std::vector<int> inputs, std::unique_ptr<Layer> layer);
   absl::Status CheckAllAreUsed() const;
+  absl::Status CheckNames() const;
   void MakeMemory();
 
   // From here on parameters, gradients and batches lie in the device's memory.

@@ -265,6 +265,25 @@ const std::multimap<std::string, Example>& Examples() {
            net { name: "r" type: "tanh" }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {5}, 4}},
+      {"self_attention",
+       {R"(net { name: "p" type: "inner_product" outputs: 6 per_step: true }
+           net { name: "a" type: "self_attention" heads: 2 }
+           net { name: "sum" type: "eltwise" inputs: "p" inputs: "a" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {4, 1, 3}}},
+      {"self_attention",
+       {R"(net { name: "p" type: "inner_product" outputs: 4 per_step: true }
+           net { name: "a" type: "self_attention" heads: 4 causal: true }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {3, 1, 3}}},
+      {"lstm",
+       {R"(net { name: "l1" type: "lstm" outputs: 4 } net { name: "l2" type: "lstm" outputs: 3 last: true }
+           net { name: "loss" type: "softmax_loss" })",
+        {5, 1, 2}}},
+      {"gru",
+       {R"(net { name: "g1" type: "gru" outputs: 4 } net { name: "g2" type: "gru" outputs: 3 last: true }
+           net { name: "loss" type: "softmax_loss" })",
+        {5}}},
       {"softmax_loss",
        {R"(net { name: "ip" type: "inner_product" outputs: 2 } net { name: "loss" type: "softmax_loss" })", {4}}},
       // Two, one of which takes what a layer takes too.
@@ -676,17 +695,21 @@ TEST_CASE("fillers fill as their names say") {
 
 TEST_CASE("a step allocates nothing, and repeats to the bit") {
   auto device = *kernels::MakeDevice("cpu", {});
-  auto net = *Net::Create(Parse(kLeNet), {1, 28, 28}, 16, *device);
-  std::vector<float> parameters(net->parameter_count()), gradient(parameters.size()),
-      again(parameters.size());
-  net->Initialize(1, parameters);
-  const Data data(*net, 16, 1);
-  net->ForwardBackward(parameters, data.batch, gradient);
-  const std::size_t before = allocations;
-  net->ForwardBackward(parameters, data.batch, again);
-  net->Evaluate(parameters, data.batch);
-  CHECK(allocations == before);
-  CHECK(std::memcmp(gradient.data(), again.data(), gradient.size() * sizeof(float)) == 0);
+  std::multimap<std::string, Example> nets = Examples();
+  nets.insert({"LeNet", {kLeNet, {1, 28, 28}}});
+  for (const auto& [name, example] : nets) {
+    INFO(name);
+    auto net = *Net::Create(Parse(example.net), example.shape, 16, *device);
+    std::vector<float> parameters(net->parameter_count()), gradient(parameters.size()), again(parameters.size());
+    net->Initialize(1, parameters);
+    const Data data(*net, 16, 1, example.ids);
+    net->ForwardBackward(parameters, data.batch, gradient);
+    const std::size_t before = allocations;
+    net->ForwardBackward(parameters, data.batch, again);
+    net->Evaluate(parameters, data.batch);
+    CHECK(allocations == before);
+    CHECK(std::memcmp(gradient.data(), again.data(), gradient.size() * sizeof(float)) == 0);
+  }
 }
 
 TEST_CASE("samples of a batch do not touch each other") {
@@ -790,16 +813,28 @@ TEST_CASE("what does not fit is named") {
              Contains("layer ip (inner_product)") && Contains("needs a sequence") && Contains("1x4x4"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 per_step: true })" + ip + loss, {9}, 1 << 28),
              Contains("2^31 steps"));
+  for (const std::string type : {"lstm", "gru"}) {
+    const std::string begin = "net { name: 'l' type: '" + type + "' outputs: ";
+    CHECK_THAT(ErrorOf(begin + "3 }" + ip + loss, {1, 4, 4}), Contains("(" + type + ")") && Contains("needs a sequence"));
+    CHECK_THAT(ErrorOf(begin + "0 }" + ip + loss, {4}), Contains("outputs is 0"));
+    CHECK_THAT(ErrorOf(begin + "16777216 }" + ip + loss, {5}), Contains("2^26 in 5 steps"));
+    CHECK_THAT(ErrorOf(begin + "40000 }" + ip + loss, {2}), Contains("2^31 weights"));
+  }
+  const std::string attention = R"(net { name: "a" type: "self_attention" heads: )";
+  CHECK_THAT(ErrorOf(attention + "3 }" + ip + loss, {2, 4, 6}), Contains("(self_attention)") && Contains("needs a sequence"));
+  for (const std::string heads : {"0", "4", "12"}) {
+    CHECK_THAT(ErrorOf(attention + heads + "}" + ip + loss, {5, 1, 6}),
+               Contains("heads is " + heads + ", which does not divide the 6 features"));
+  }
+  CHECK_THAT(ErrorOf(attention + "1 }" + ip + loss, {2, 1, 65536}), Contains("2^31 weights"));
+  CHECK_THAT(ErrorOf(attention + "2 }" + ip + loss, {6000, 1, 2}), Contains("2^26 pairs"));
+  CHECK_THAT(ErrorOf(attention + R"(1 } net { name: "a.out_proj" type: "inner_product" outputs: 3 })" + loss, {2, 1, 2}),
+             Contains("two tensors of parameters are called a.out_proj.weight"));
   CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
              Contains("layer d (dropout)") && Contains("rate is 1"));
-  CHECK_THAT(
-      ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4}),
-      Contains("'dropin'") &&
-          Contains("convolution, transposed_convolution, pooling, global_pooling, inner_product, relu, leaky_relu, "
-                   "prelu, elu, gelu, sigmoid, tanh, softmax, maxout, batch_norm, layer_norm, lrn, dropout, eltwise, "
-                   "concat, "
-                   "slice, flatten, reshape, embedding, softmax_loss, hinge_loss, euclidean_loss, sigmoid_loss, "
-                   "contrastive_loss"));
+  const std::string unknown = ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4});
+  CHECK_THAT(unknown, Contains("'dropin'"));
+  for (const LayerType& type : LayerTypes()) CHECK_THAT(unknown, Contains(std::string(type.type)));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 filler: "he" })" + loss, {4}),
              Contains("'he'") && Contains("constant, gaussian, uniform, xavier, msra, bilinear"));
   const auto filled = [&](const std::string& keys) {

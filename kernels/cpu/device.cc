@@ -67,6 +67,15 @@ class CpuDevice final : public HostDevice {
   std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec& spec, int) override {
     return cpu::MakeEmbedding(spec);
   }
+  std::unique_ptr<Attention> MakeAttention(const AttentionSpec& spec, int max_batch) override {
+    return cpu::MakeAttention(spec, max_batch, threads_);
+  }
+  std::unique_ptr<Recurrent> MakeLstm(const RecurrentSpec& spec, int max_batch) override {
+    return cpu::MakeLstm(spec, max_batch, threads_);
+  }
+  std::unique_ptr<Recurrent> MakeGru(const RecurrentSpec& spec, int max_batch) override {
+    return cpu::MakeGru(spec, max_batch, threads_);
+  }
   std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) override {
     return cpu::MakeSigmoidLoss(spec, max_batch);
   }

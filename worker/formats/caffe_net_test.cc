@@ -317,6 +317,12 @@ TEST_CASE("each of a job's layers comes of one of Caffe's, or it is said why not
       {"gelu", "Caffe has none"},
       {"layer_norm", "Caffe has none"},
       {"maxout", "Caffe has none"},
+      {"embedding", "Caffe's Embed has a bias"},
+      {"self_attention", "Caffe has none"},
+      {"lstm", "Caffe's takes steps as samples, and says where a sequence begins"},
+      {"gru", "Caffe has none"},
+      {"sigmoid_loss", "Caffe's SigmoidCrossEntropyLoss takes a label for each score"},
+      {"contrastive_loss", "not read yet"},
   };
   for (const worker::LayerType& type : worker::LayerTypes()) {
     CAPTURE(std::string(type.type));

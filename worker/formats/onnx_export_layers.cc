@@ -35,6 +35,7 @@ absl::StatusOr<bool> TransposedConvolution(OnnxWriter& out, const OnnxLayer& lay
 }
 
 absl::StatusOr<bool> InnerProduct(OnnxWriter& out, const OnnxLayer& layer) {
+  if (layer.config.per_step()) return absl::UnimplementedError("with per_step, is not written as ONNX");
   out.Add("Gemm", layer.name(),
           {out.Flat(layer.inputs[0]).name, out.Parameter(layer.name() + ".weight"), out.Parameter(layer.name() + ".bias")})
       .Set("transB", std::int64_t{1});

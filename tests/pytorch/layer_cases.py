@@ -25,6 +25,53 @@ def lrn_within_channel(size, alpha, beta, k):
     )
 
 
+def embedding(torch, x, p):
+    ids = x[0].flatten(1)
+    return torch.nn.functional.embedding(ids.long(), p["weight"]) + 0 * ids[:, :, None]  # for ids have the gradient 0
+
+
+def self_attention(heads, causal):
+    def attend(torch, x, p):
+        steps = x[0].squeeze(2).transpose(0, 1)
+        mask = torch.ones(len(steps), len(steps)).triu(1).bool() if causal else None
+        weights = [p[name] for name in ("in_proj_weight", "in_proj_bias")]
+        values, _ = torch.nn.functional.multi_head_attention_forward(
+            *[steps] * 3, steps.shape[2], heads, *weights, None, None, False, 0, p["out_proj.weight"], p["out_proj.bias"],
+            attn_mask=mask
+        )
+        return values.transpose(0, 1)
+
+    return attend
+
+
+def recurrent(cell, outputs, last):
+    def run(torch, x, p):
+        steps = x[0].squeeze(2)
+        first = torch.zeros(1, len(steps), outputs)
+        weights = [p[name + "_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        state = (first, first) if cell == "lstm" else first
+        values = getattr(torch, cell)(steps, state, weights, True, 1, 0.0, True, False, True)[0]
+        return values[:, -1] if last else values
+
+    return run
+
+
+def sigmoid_loss(torch, x, p):
+    scores = x[0].flatten(1)
+    classes = p["classes"]
+    targets = classes[:, None] if scores.shape[1] == 1 else torch.nn.functional.one_hot(classes, scores.shape[1])
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(scores, targets.float(), reduction="none")
+    return losses.sum(1)
+
+
+def contrastive_loss(margin):
+    def loss(torch, x, p):
+        distances = torch.nn.functional.pairwise_distance(x[0].flatten(1), x[1].flatten(1), eps=0)
+        return torch.where(p["classes"] == 1, distances, torch.relu(margin - distances)).square() / 2
+
+    return loss
+
+
 CASES = [
     (
         "type: convolution, outputs: 5, kernel: 3",
@@ -80,6 +127,19 @@ CASES = [
         ["3x4x5"],
         lambda torch, x, p: torch.nn.functional.linear(x[0].flatten(1), p["weight"], p["bias"]),
     ),
+    (
+        "type: inner_product, outputs: 7, per_step: true",
+        ["6x1x5"],
+        lambda torch, x, p: torch.nn.functional.linear(x[0], p["weight"], p["bias"]),
+    ),
+    ("type: embedding, vocabulary: 10, outputs: 4", ["6<10"], embedding),
+    ("type: self_attention, heads: 1", ["6x1x5"], self_attention(1, causal=False)),
+    ("type: self_attention, heads: 4", ["9x1x12"], self_attention(4, causal=False)),
+    ("type: self_attention, heads: 3, causal: true", ["9x1x12"], self_attention(3, causal=True)),
+    ("type: lstm, outputs: 7", ["6x1x5"], recurrent("lstm", 7, last=False)),
+    ("type: lstm, outputs: 7, last: true", ["6"], recurrent("lstm", 7, last=True)),
+    ("type: gru, outputs: 7", ["6x1x5"], recurrent("gru", 7, last=False)),
+    ("type: gru, outputs: 7, last: true", ["6"], recurrent("gru", 7, last=True)),
     ("type: relu", ["3x4x5"], lambda torch, x, p: torch.relu(x[0])),
     ("type: leaky_relu", ["3x4x5"], lambda torch, x, p: torch.nn.functional.leaky_relu(x[0])),
     ("type: leaky_relu, slope: 0.3", ["3x4x5"], lambda torch, x, p: torch.nn.functional.leaky_relu(x[0], 0.3)),
@@ -132,6 +192,10 @@ CASES = [
         ["1"],
         lambda torch, x, p: torch.nn.functional.mse_loss(x[0].flatten(), p["numbers"], reduction="none") / 2,
     ),
+    ("type: sigmoid_loss", ["1"], sigmoid_loss),
+    ("type: sigmoid_loss", ["5"], sigmoid_loss),
+    ("type: contrastive_loss", ["2x1x3", "2x1x3"], contrastive_loss(1)),
+    ("type: contrastive_loss, margin: 6", ["2x1x3", "2x1x3"], contrastive_loss(6)),
 ]
 
 NOT_COMPARED = {"dropout": "PyTorch drops other values"}

@@ -336,6 +336,10 @@ def test_what_cannot_be_trained_on_is_said_before_anything_starts(classifier, df
     with pytest.raises(DataError, match="ends with euclidean_loss, whose labels are numbers: use DownpourRegressor"):
         classifier(settings={"net": [{"name": "ip", "type": "inner_product", "outputs": 1},
                                      {"name": "loss", "type": "euclidean_loss"}]}).fit(df)
+    for loss, inputs in (("sigmoid_loss", ["ip"]), ("contrastive_loss", ["ip", "ip"])):
+        with pytest.raises(DataError, match="ends with %s and has no score for each class" % loss):
+            classifier(settings={"net": [{"name": "ip", "type": "inner_product", "outputs": len(inputs)},
+                                         {"name": "loss", "type": loss, "inputs": inputs}]}).fit(df)
     assert "StringIndexer makes numbers of text" in refusal(text)
     assert "each should be a number" in refusal(text, featuresCols=["id", "label"])
     assert "should be a vector, an array of numbers or bytes" in refusal(featuresCol="id")

@@ -36,10 +36,14 @@ class DownpourEstimator(Estimator, DownpourParams, ParamsWritable, ParamsReadabl
         raise NotImplementedError
 
     def _check(self, job: Job) -> None:
-        """Refuses a job whose net is of the other kind."""
+        """Refuses a job whose net is of the other kind, or does not score each class."""
+        loss = job.resolved["net"][-1]["type"]
         if (job.classes > 0) != self._CLASSES:
             raise DataError("the job's net ends with %s, whose labels are %s: use %s" % (
-                job.resolved["net"][-1]["type"], "numbers" if self._CLASSES else "classes", self._INSTEAD))
+                loss, "numbers" if self._CLASSES else "classes", self._INSTEAD))
+        if self._CLASSES and (job.outputs != job.classes or loss == "contrastive_loss"):
+            raise DataError("the job's net ends with %s and has no score for each class, by which a model tells them: "
+                            "train it by downpour.train" % loss)
 
     def _fit(self, dataset) -> DownpourModel:
         with tempfile.TemporaryDirectory(prefix="downpour-") as folder:

@@ -7,11 +7,12 @@ import java.nio.file.Path
 /** What the launcher needs of a job file, and all of it as ps-run resolved it.
   *
   * @param rowValues values of a sample
+  * @param outputs values of a sample before the loss
   * @param classes that labels count; 0 where they are numbers
   * @param strong all its workers must run at once
   * @param peers they hold the shards themselves
   */
-private[downpour] final case class Job(path: Path, workers: Int, rowValues: Int, classes: Int,
+private[downpour] final case class Job(path: Path, workers: Int, rowValues: Int, outputs: Int, classes: Int,
                                        resolved: Map[String, Any], strong: Boolean, peers: Boolean) {
   def section(name: String): Map[String, Any] = resolved.get(name).flatMap(Json.asObject).getOrElse(Map.empty)
 
@@ -39,8 +40,8 @@ private[downpour] object Job {
       throw new TrainingFailed(Supervisor.message(s"$path was refused (status $status)", detail))
     }
     val (job, net) = (Json.asObject(answer("job")).get, Json.asObject(answer("net")).get)
-    Job(path, job("workers").toString.toInt, net("values").toString.toInt, net("classes").toString.toInt, job,
-        answer.get("strong").contains(true), answer.get("peers").contains(true))
+    Job(path, job("workers").toString.toInt, net("values").toString.toInt, net("outputs").toString.toInt,
+        net("classes").toString.toInt, job, answer.get("strong").contains(true), answer.get("peers").contains(true))
   }
 
   /** ps-run's flags for keys in place of a job's own. */

@@ -73,11 +73,16 @@ abstract class DownpourEstimator[Self <: DownpourEstimator[Self, M], M <: Model[
 
   override def write: MLWriter = new ParamsWriter(this)
 
-  /** DataError for a job whose labels are of the other kind, which is for another estimator. */
-  private[ml] def checkLabels(job: Job, areClasses: Boolean, instead: String): Unit =
+  /** DataError for a job whose labels are of the other kind, which is for another estimator, or whose net does not score
+    * each class.
+    */
+  private[ml] def checkLabels(job: Job, areClasses: Boolean, instead: String): Unit = {
     if ((job.classes > 0) != areClasses) throw new DataError(
       s"the job's net ends with ${job.lossLayer}, whose labels are ${if (areClasses) "numbers" else "classes"}: use" +
         s" $instead")
+    if (areClasses && (job.outputs != job.classes || job.lossLayer == "contrastive_loss")) throw new DataError(
+      s"the job's net ends with ${job.lossLayer} and has no score for each class, by which a model tells them")
+  }
 
   private def columns: TrainingColumns =
     TrainingColumns(features, $(labelCol), column(weightCol), column(validationIndicatorCol))

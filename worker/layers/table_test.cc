@@ -53,18 +53,27 @@ class BareDevice final : public kernels::Device {
 
 TEST_CASE("a layer whose op a device lacks is refused by name") {
   BareDevice device(*kernels::MakeDevice("reference", {}));
-  const LayerInput input{"the input", {4, 3, 3}};
+  const LayerInput image{"the input", {4, 3, 3}}, steps{"the input", {4, 1, 6}}, row{"the input", {4, 1, 1}};
   // Those whose ops are not pure virtual, and what not all devices do of the others.
-  const std::string layers[] = {"type: 'convolution' outputs: 2 kernel: 2 groups: 2",
-                                "type: 'transposed_convolution' outputs: 2 kernel: 2",
-                                "type: 'softmax'",
-                                "type: 'maxout' pieces: 2",
-                                "type: 'layer_norm'",
-                                "type: 'lrn'"};
-  for (const std::string& layer : layers) {
+  const std::pair<std::string, std::vector<LayerInput>> layers[] = {
+      {"type: 'convolution' outputs: 2 kernel: 2 groups: 2", {image}},
+      {"type: 'transposed_convolution' outputs: 2 kernel: 2", {image}},
+      {"type: 'softmax'", {image}},
+      {"type: 'maxout' pieces: 2", {image}},
+      {"type: 'layer_norm'", {image}},
+      {"type: 'lrn'", {image}},
+      {"type: 'embedding' vocabulary: 5 outputs: 2", {row}},
+      {"type: 'self_attention' heads: 2", {steps}},
+      {"type: 'lstm' outputs: 2", {steps}},
+      {"type: 'gru' outputs: 2", {steps}},
+      {"type: 'softmax_loss' top_k: 2", {row}},
+      {"type: 'hinge_loss' top_k: 2", {row}},
+      {"type: 'sigmoid_loss'", {row}},
+      {"type: 'contrastive_loss'", {row, row}}};
+  for (const auto& [layer, inputs] : layers) {
     downpour::Layer config;
     REQUIRE(google::protobuf::TextFormat::ParseFromString("name: 'here' " + layer, &config));
-    const auto made = MakeLayer({config, {&input, 1}, 2, device});
+    const auto made = MakeLayer({config, inputs, 2, device});
     INFO(layer);
     REQUIRE(made.status().code() == absl::StatusCode::kUnimplemented);
     CHECK_THAT(std::string(made.status().message()),

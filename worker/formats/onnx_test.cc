@@ -145,12 +145,20 @@ TEST_CASE("a matrix is turned, and biases are those of the node after it") {
 
 TEST_CASE("each of a job's layers is written and read, or it is said why not") {
   const std::map<std::string_view, std::string_view> not_written = {
-      {"softmax_loss", "a loss"}, {"hinge_loss", "a loss"}, {"euclidean_loss", "a loss"}};
+      {"softmax_loss", "a loss"},   {"hinge_loss", "a loss"},       {"euclidean_loss", "a loss"},
+      {"sigmoid_loss", "a loss"},   {"contrastive_loss", "a loss"}, {"embedding", "not yet"},
+      {"self_attention", "not yet"}, {"lstm", "not yet"},           {"gru", "not yet"}};
   const std::map<std::string_view, std::string_view> not_read = {
       {"softmax_loss", "comes of a Softmax at the end"},
       {"hinge_loss", "a loss"},
       {"euclidean_loss", "a loss"},
+      {"sigmoid_loss", "a loss"},
+      {"contrastive_loss", "a loss"},
       {"maxout", "is written as several nodes"},
+      {"embedding", "not yet"},
+      {"self_attention", "not yet"},
+      {"lstm", "not yet"},
+      {"gru", "not yet"},
   };
   for (const worker::LayerType& type : worker::LayerTypes()) {
     CAPTURE(std::string(type.type));

@@ -1,6 +1,8 @@
 """PyTorch's side of bench/pytorch: prints the images/s of two processes that train one net together.
 
-    pytorch_ddp.py NET contiguous|channels_last SECONDS BATCH
+    pytorch_ddp.py NET contiguous|channels_last float32|bf16 SECONDS BATCH
+
+bf16 is PyTorch's automatic mixed precision.
 """
 import os
 import socket
@@ -50,7 +52,7 @@ def make(net):
     sys.exit("no net " + net)
 
 
-def work(rank, port, name, form, seconds, batch, rates):
+def work(rank, port, name, form, precision, seconds, batch, rates):
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = "127.0.0.1", str(port)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
@@ -69,7 +71,9 @@ def work(rank, port, name, form, seconds, batch, rates):
     def step(i):
         first = i % 20 * batch
         optimizer.zero_grad(set_to_none=True)
-        loss_of(net(samples[first:first + batch]), labels[first:first + batch]).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            scores = net(samples[first:first + batch])
+        loss_of(scores.float(), labels[first:first + batch]).backward()
         optimizer.step()
 
     for i in range(10):
@@ -86,12 +90,12 @@ def work(rank, port, name, form, seconds, batch, rates):
 
 
 def main():
-    name, form, seconds, batch = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+    name, form, precision, seconds, batch = *sys.argv[1:4], float(sys.argv[4]), int(sys.argv[5])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     rates = torch.zeros(2, dtype=torch.float64).share_memory_()
-    torch.multiprocessing.spawn(work, (port, name, form, seconds, batch, rates), nprocs=2)
+    torch.multiprocessing.spawn(work, (port, name, form, precision, seconds, batch, rates), nprocs=2)
     print(float(rates.sum()))
 
 

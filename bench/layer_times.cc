@@ -205,7 +205,7 @@ absl::Status TimeNet(const Job& job, const Options& options, kernels::Device& de
 }
 
 int Fail(const absl::Status& status) {
-  std::cerr << "layers: " << status.message() << "\n";
+  std::cerr << "bench/layers: " << status.message() << "\n";
   return 64;
 }
 

@@ -42,13 +42,14 @@ def test_bf16_learns_what_float32_learns(place):
 
 @pytest.mark.skipif(HAS_AMX, reason="this CPU has AMX")
 def test_bf16_is_refused_where_the_cpu_has_no_unit_for_it(place):
-    result, _ = trained(place, "bf16")
-    assert result.returncode != 0
-    assert "worker.precision is bf16: this CPU has no unit for products of bf16" in result.stderr
+    result, events = trained(place, "bf16")
+    assert result.returncode == 1
+    assert "worker.precision is bf16: this CPU has no unit for products of bf16" in events[-1]["problems"][0]
 
 
 def test_bf16_is_refused_on_a_device_without_it(place):
     job = place.job(worker=json.dumps({"precision": "bf16", "device": "reference"}))
-    result, _, _ = place.ps_run(job)
-    assert result.returncode != 0
-    assert "worker.precision is bf16: device reference computes in float32 only; float32 runs anywhere" in result.stderr
+    result, events, _ = place.ps_run(job)
+    assert result.returncode == 1
+    told = "worker.precision is bf16: device reference computes in float32 only; float32 runs anywhere"
+    assert told in events[-1]["problems"][0]

@@ -37,6 +37,7 @@ absl::Status AppendLayer(const downpour::Layer& config, const std::vector<int>& 
   if (!made.ok()) return made.status();
   if (const auto* const layer = std::get_if<std::unique_ptr<Layer>>(&*made)) {
     outline.output = (*layer)->output();
+    outline.multiply_accumulates = (*layer)->multiply_accumulates();
     if (outline.output.size() > kMaxValues) {
       return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(), ") gives ",
                                                      kernels::ToString(outline.output), ", more than ", kMaxValues,
@@ -72,17 +73,6 @@ absl::StatusOr<NetOutline> OutlineNet(const google::protobuf::RepeatedPtrField<d
     net.layers.back().layer = node.layer;
   }
   return net;
-}
-
-std::uint64_t MultiplyAccumulates(const NetOutline& net, const LayerOutline& layer) {
-  if (layer.parameters == 0) return 0;
-  const Parameter& weights = net.parameters[layer.first_parameter];
-  // Each row of a matrix, or filter, gives one value at every place of the output; or one of the input is spread by it.
-  if (layer.type == "convolution" || layer.type == "inner_product") {
-    return weights.size * (layer.output.size() / weights.shape[0]);
-  }
-  if (layer.type == "transposed_convolution") return weights.size * (layer.input_shapes[0].size() / weights.shape[0]);
-  return 0;
 }
 
 std::vector<PlannedStage> PlannedStages(const NetOutline& net) {

@@ -27,6 +27,7 @@ struct LayerOutline {
   kernels::Shape output;  // of one sample; a loss has none
   std::size_t first_parameter = 0;  // in NetOutline::parameters
   std::size_t parameters = 0;
+  std::uint64_t multiply_accumulates = 0;  // of one sample on its way forward, those of matrices and filters
 };
 
 struct NetOutline {
@@ -44,9 +45,6 @@ absl::Status AppendLayer(const downpour::Layer& config, const std::vector<int>& 
 // values a sample, which so is never allocated.
 absl::StatusOr<NetOutline> OutlineNet(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
                                       const std::vector<std::uint32_t>& sample_shape);
-
-// Multiplications by a matrix or by filters that one sample costs on its way forward; a factor for each value is none.
-std::uint64_t MultiplyAccumulates(const NetOutline& net, const LayerOutline& layer);
 
 // The stages of the net, then its losses, for PlanGradients.
 std::vector<PlannedStage> PlannedStages(const NetOutline& net);

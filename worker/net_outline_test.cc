@@ -57,18 +57,30 @@ TEST_CASE("a net needs no loss to have an outline") {
 
 TEST_CASE("each weight counts once for each place of the output") {
   const NetOutline outline = Outline(MakeJob(kLayers));
-  CHECK(MultiplyAccumulates(outline, outline.layers[0]) == 4 * 9 * 64);
-  CHECK(MultiplyAccumulates(outline, outline.layers[1]) == 0);
-  CHECK(MultiplyAccumulates(outline, outline.layers[2]) == 0);
-  CHECK(MultiplyAccumulates(outline, outline.layers[3]) == 3 * 64);
+  CHECK(outline.layers[0].multiply_accumulates == 4 * 9 * 64);
+  CHECK(outline.layers[1].multiply_accumulates == 0);
+  CHECK(outline.layers[2].multiply_accumulates == 0);
+  CHECK(outline.layers[3].multiply_accumulates == 3 * 64);
 }
 
 TEST_CASE("a transposed convolution spreads each value of its input by a filter; a normalisation has none") {
   const NetOutline outline = Outline(MakeJob(
       "  - {name: up, type: transposed_convolution, outputs: 3, kernel: 4, stride: 2, pad: 1}\n"
       "  - {name: norm, type: layer_norm}\n"));
-  CHECK(MultiplyAccumulates(outline, outline.layers[0]) == 3 * 16 * 64);
-  CHECK(MultiplyAccumulates(outline, outline.layers[1]) == 0);
+  CHECK(outline.layers[0].multiply_accumulates == 3 * 16 * 64);
+  CHECK(outline.layers[1].multiply_accumulates == 0);
+}
+
+TEST_CASE("a sequence costs what its steps do") {
+  const auto cost = [](const std::string& shape, const std::string& layer) {
+    const Job job = MakeJob("  - {name: r, type: reshape, shape: " + shape + "}\n  - {name: l, type: " + layer + "}\n");
+    return Outline(job).layers.back().multiply_accumulates;
+  };
+  CHECK(cost("[64]", "embedding, vocabulary: 9, outputs: 4") == 0);
+  CHECK(cost("[8, 1, 8]", "inner_product, outputs: 4, per_step: true") == 8 * 8 * 4);
+  CHECK(cost("[8, 1, 8]", "self_attention, heads: 2") == 8 * 4 * 8 * 8 + 2 * 8 * 8 * 8);
+  CHECK(cost("[8, 1, 8]", "lstm, outputs: 4, last: true") == 8 * 4 * 4 * (8 + 4));
+  CHECK(cost("[8, 1, 8]", "gru, outputs: 4") == 8 * 3 * 4 * (8 + 4));
 }
 
 TEST_CASE("losses come last among the stages of the plan") {

@@ -67,7 +67,7 @@ NetTable::NetTable(const worker::NetOutline& net, std::uint32_t batch) : batch_(
       row.parameters += tensor.size;
       row.tensors.push_back({{"name", tensor.name}, {"shape", tensor.shape}});
     }
-    row.macs = MultiplyAccumulates(net, layer);
+    row.macs = layer.multiply_accumulates;
     row.bytes = layer.loss ? 0 : layer.output.size() * value_bytes;
     parameters_ += row.parameters;
     macs_ += row.macs;

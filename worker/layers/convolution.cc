@@ -18,6 +18,9 @@ class Convolution final : public UnaryLayer {
 
   kernels::Shape output() const override { return output_; }
   std::vector<ParameterSpec> parameters() const override { return parameters_; }
+  std::uint64_t multiply_accumulates() const override {
+    return parameters_[0].size() * (output_.size() / output_.channels);
+  }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {

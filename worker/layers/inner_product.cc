@@ -22,6 +22,7 @@ class InnerProduct final : public UnaryLayer {
 
   kernels::Shape output() const override { return output_; }
   std::vector<ParameterSpec> parameters() const override { return parameters_; }
+  std::uint64_t multiply_accumulates() const override { return parameters_[0].size() * rows_; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {

@@ -62,6 +62,8 @@ class Layer {
 
   virtual kernels::Shape output() const = 0;
   virtual std::vector<ParameterSpec> parameters() const { return {}; }
+  // Of matrices and filters, by which one sample goes its way forward; what is a factor of each value is none.
+  virtual std::uint64_t multiply_accumulates() const { return 0; }
 
   virtual void Forward(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output) = 0;
 

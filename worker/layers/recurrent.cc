@@ -32,6 +32,10 @@ class Recurrent final : public UnaryLayer {
     return specs;
   }
 
+  std::uint64_t multiply_accumulates() const override {
+    return std::uint64_t{1} * spec_.steps * gates_ * spec_.outputs * (spec_.inputs + spec_.outputs);
+  }
+
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
     op_->Forward(input, Weights(parameters), output);

@@ -46,6 +46,11 @@ class SelfAttention final : public UnaryLayer {
             {.name = "out_proj.bias", .shape = {features}}};
   }
 
+  std::uint64_t multiply_accumulates() const override {
+    const std::uint64_t steps = steps_, features = shape_.width;
+    return steps * 4 * features * features + 2 * steps * steps * features;
+  }
+
  private:
   // Values that the layer keeps for itself.
   struct Kept {

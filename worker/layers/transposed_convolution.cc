@@ -17,6 +17,7 @@ class TransposedConvolution final : public UnaryLayer {
                         std::unique_ptr<kernels::Conv2d> op, std::unique_ptr<kernels::ChannelBias> bias,
                         kernels::Device& device)
       : output_(spec.input),
+        places_(spec.output().size() / spec.outputs),
         parameters_(std::move(parameters)),
         op_(std::move(op)),
         bias_(std::move(bias)),
@@ -25,6 +26,7 @@ class TransposedConvolution final : public UnaryLayer {
 
   kernels::Shape output() const override { return output_; }
   std::vector<ParameterSpec> parameters() const override { return parameters_; }
+  std::uint64_t multiply_accumulates() const override { return parameters_[0].size() * places_; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors parameters, kernels::TensorView output) override {
@@ -43,6 +45,7 @@ class TransposedConvolution final : public UnaryLayer {
   }
 
   const kernels::Shape output_;
+  const std::size_t places_;  // of its input
   const std::vector<ParameterSpec> parameters_;
   const std::unique_ptr<kernels::Conv2d> op_;
   const std::unique_ptr<kernels::ChannelBias> bias_;

@@ -17,8 +17,8 @@ struct EmbeddingSpec {
   int outputs = 1;
 };
 
-// Weights are {vocabulary, outputs}; input is {steps} a sample, output {steps, 1, outputs}. Views have one batch size, at
-// most the plan's. No two may overlap.
+// Weights are {vocabulary, outputs}; input is {steps} a sample, output {steps, 1, outputs}. Views have one batch size,
+// at most the plan's. No two may overlap.
 class Embedding {
  public:
   virtual ~Embedding() = default;

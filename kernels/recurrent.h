@@ -1,8 +1,8 @@
 // Recurrent nets that go through a sequence step by step: long short-term memory and the gated recurrent unit.
 //
-// x[t] is a step's input and h[t] its output, which is 0 before the first step; s(x) = 1 / (1 + exp(-x)), and * goes value
-// by value. The rows of the weights W (of the input), U (of the output before) and the biases b and u are the gates, one
-// after the other, in PyTorch's order.
+// x[t] is a step's input and h[t] its output, which is 0 before the first step; s(x) = 1 / (1 + exp(-x)), and * goes
+// value by value. The rows of the weights W (of the input), U (of the output before) and the biases b and u are the
+// gates, one after the other, in PyTorch's order.
 //
 // LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), of the gates i, f, g, o:
 //
@@ -33,10 +33,10 @@ struct RecurrentSpec {
 // In the device's memory. Matrices have a row for each output of each gate.
 template <typename T>
 struct BasicRecurrentWeights {
-  T* input;         // W {gates * outputs, inputs}
-  T* hidden;        // U {gates * outputs, outputs}
-  T* input_bias;    // b {gates * outputs}
-  T* hidden_bias;   // u {gates * outputs}
+  T* input;        // W {gates * outputs, inputs}
+  T* hidden;       // U {gates * outputs, outputs}
+  T* input_bias;   // b {gates * outputs}
+  T* hidden_bias;  // u {gates * outputs}
 };
 using RecurrentWeights = BasicRecurrentWeights<const float>;
 using RecurrentGradients = BasicRecurrentWeights<float>;

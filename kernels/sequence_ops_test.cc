@@ -11,7 +11,8 @@ namespace downpour::kernels {
 namespace {
 
 TEST_CASE("embedding") {
-  const EmbeddingSpec specs[] = {{.steps = 7, .vocabulary = 5, .outputs = 9}, {.steps = 1, .vocabulary = 1, .outputs = 1}};
+  const EmbeddingSpec specs[] = {{.steps = 7, .vocabulary = 5, .outputs = 9},
+                                 {.steps = 1, .vocabulary = 1, .outputs = 1}};
   ForEachDevice([&](Device& device, Device& reference, int batch) {
     for (const EmbeddingSpec& spec : specs) {
       if (device.MakeEmbedding(spec, kMaxBatch) == nullptr) return;
@@ -33,7 +34,8 @@ TEST_CASE("embedding") {
         return ValuesOf(all);
       };
       RequireClose(run(device, ids), run(reference, ids));
-      for (const float wrong : {-1.0f, static_cast<float>(spec.vocabulary), 0.5f, 3e38f, -3e38f, std::nanf(""), INFINITY}) {
+      for (const float wrong :
+           {-1.0f, static_cast<float>(spec.vocabulary), 0.5f, 3e38f, -3e38f, std::nanf(""), INFINITY}) {
         ids[0] = wrong;
         Results seen = run(device, ids), expected = run(reference, ids);
         for (int o = 0; o < spec.outputs; ++o) {
@@ -48,12 +50,9 @@ TEST_CASE("embedding") {
 
 TEST_CASE("attention") {
   const AttentionSpec specs[] = {
-      {.steps = 7, .features = 12, .heads = 3},
-      {.steps = 7, .features = 12, .heads = 3, .causal = true},
-      {.steps = 20, .features = 40, .heads = 1},
-      {.steps = 33, .features = 16, .heads = 16, .causal = true},
-      {.steps = 1, .features = 5, .heads = 1},
-      {.steps = 4, .features = 1, .heads = 1, .causal = true},
+      {.steps = 7, .features = 12, .heads = 3},  {.steps = 7, .features = 12, .heads = 3, .causal = true},
+      {.steps = 20, .features = 40, .heads = 1}, {.steps = 33, .features = 16, .heads = 16, .causal = true},
+      {.steps = 1, .features = 5, .heads = 1},   {.steps = 4, .features = 1, .heads = 1, .causal = true},
   };
   ForEachDevice([&](Device& device, Device& reference, int batch) {
     for (const AttentionSpec& spec : specs) {
@@ -125,7 +124,8 @@ TEST_CASE("recurrent nets") {
     ForEachDevice([&](Device& device, Device& reference, int batch) {
       for (const RecurrentSpec& spec : specs) {
         if ((device.*cell.make)(spec, kMaxBatch) == nullptr) return;
-        INFO(cell.name << ", " << spec.steps << " steps, " << spec.inputs << " to " << spec.outputs << (spec.last ? ", last" : ""));
+        INFO(cell.name << ", " << spec.steps << " steps, " << spec.inputs << " to " << spec.outputs
+                       << (spec.last ? ", last" : ""));
         const Shape in{spec.steps, 1, spec.inputs};
         const std::size_t rows = static_cast<std::size_t>(cell.gates) * spec.outputs;
         const auto x = Values(batch * in.size(), 1), dy = Values(batch * spec.output().size(), 2);

@@ -1,5 +1,5 @@
-// Sigmoid with cross-entropy, for targets that are classes: one score for two classes, or each of several classes against
-// the others.
+// Sigmoid with cross-entropy, for targets that are classes: one score for two classes, or each of several classes
+// against the others.
 //
 //   probability[n][k] = 1 / (1 + exp(-scores[n][k]))
 //   loss              = - sum over n, k of weight[n] * log(k is true of n ? probability[n][k] : 1 - probability[n][k])
@@ -16,8 +16,8 @@ struct SigmoidLossSpec {
   int top_k = 1;  // at most `scores`
 };
 
-// Values are the scores, {scores} a sample; targets are classes, 0 or 1 for a single score, else in [0, scores). A single
-// score says class 1 where it is above 0.
+// Values are the scores, {scores} a sample; targets are classes, 0 or 1 for a single score, else in [0, scores). A
+// single score says class 1 where it is above 0.
 class SigmoidLoss : public LossOp {};
 
 }  // namespace downpour::kernels

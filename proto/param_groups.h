@@ -28,8 +28,8 @@ struct ParamGroup {
 };
 
 // One group for each tensor, end to end over [0, spec.elements()), which ValidateTableSpec (ps/table_spec.h) must have
-// passed. What a layer calls a weight or a bias, as in "<layer>.weight" and "<layer>.bias_ih_l0", goes by that layer's keys
-// for those; all else goes by 1. A pure function: servers and workers get the same.
+// passed. What a layer calls a weight or a bias, as in "<layer>.weight" and "<layer>.bias_ih_l0", goes by that layer's
+// keys for those; all else goes by 1. A pure function: servers and workers get the same.
 std::vector<ParamGroup> ParamGroups(const Job& job, const TableSpec& spec);
 
 }  // namespace downpour

@@ -40,8 +40,12 @@ TEST_CASE("each tensor goes by the keys of its layer") {
 }
 
 TEST_CASE("a layer may have several weights and biases") {
-  const TableSpec spec = MakeSpec({{"c.1.weight_ih_l0", 0}, {"c.1.bias_hh_l0", 16}, {"c.1.out.weight", 32}, {"c.1.out.bias", 48},
-                                   {"c.1.running_mean", 64}}, 80);
+  const TableSpec spec = MakeSpec({{"c.1.weight_ih_l0", 0},
+                                   {"c.1.bias_hh_l0", 16},
+                                   {"c.1.out.weight", 32},
+                                   {"c.1.out.bias", 48},
+                                   {"c.1.running_mean", 64}},
+                                  80);
   CHECK(ParamGroups(MakeJob(", lr_mult: 2, bias_lr_mult: 3"), spec) ==
         std::vector<ParamGroup>{{0, 16, 2, 1}, {16, 32, 3, 1}, {32, 48, 2, 1}, {48, 64, 3, 1}, {64, 80}});
 }

@@ -194,8 +194,8 @@ absl::Status Net::CheckNames() const {
   std::set<std::string_view> names;
   for (const Parameter& parameter : parameters_) {
     if (!names.insert(parameter.name).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("two tensors of parameters are called ", parameter.name, "; give one of the layers another name"));
+      return absl::InvalidArgumentError(absl::StrCat("two tensors of parameters are called ", parameter.name,
+                                                     "; give one of the layers another name"));
     }
   }
   return absl::OkStatus();
@@ -330,7 +330,8 @@ void Net::Backward(std::size_t stage_index, const Batch& batch, std::span<float>
   TakeGradients(planned, batch.size, &stage.inputs);
   const kernels::Shape& shape = outputs_[stage_index].shape;
   stage.layer->Backward(stage.inputs.values, stage.values, {stage.output.data(), batch.size, shape},
-                        {gradients_[planned.buffer].data(), batch.size, shape}, stage.gradients, stage.inputs.gradients);
+                        {gradients_[planned.buffer].data(), batch.size, shape}, stage.gradients,
+                        stage.inputs.gradients);
   AddUp(planned, stage.inputs);
 }
 

@@ -752,8 +752,9 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf(ip + pair + R"("data" margin: 0 })", {3}), Contains("margin is 0, not above 0"));
   for (const std::string type : {"softmax_loss", "hinge_loss", "sigmoid_loss"}) {
     for (const std::string top_k : {"0", "4"}) {
-      CHECK_THAT(ErrorOf(ip + R"(net { name: "l" type: ")" + type + R"(" top_k: )" + top_k + "}", {4}),
-                 Contains("layer l (" + type + ")") && Contains("top_k is " + top_k + ", not from 1 to") && Contains("3"));
+      CHECK_THAT(
+          ErrorOf(ip + R"(net { name: "l" type: ")" + type + R"(" top_k: )" + top_k + "}", {4}),
+          Contains("layer l (" + type + ")") && Contains("top_k is " + top_k + ", not from 1 to") && Contains("3"));
     }
   }
   CHECK_THAT(ErrorOf(ip + R"(net { name: "loss" type: "euclidean_loss" })", {4}),
@@ -804,8 +805,9 @@ TEST_CASE("what does not fit is named") {
   CHECK_THAT(ErrorOf(R"(net { name: "e" type: "embedding" vocabulary: 9 outputs: 3 })" + ip + loss, {4, 1, 2}),
              Contains("layer e (embedding)") && Contains("one value a step") && Contains("4x1x2"));
   for (const std::string vocabulary : {"0", "16777217"}) {
-    CHECK_THAT(ErrorOf(R"(net { name: "e" type: "embedding" outputs: 3 vocabulary: )" + vocabulary + "}" + ip + loss, {4}),
-               Contains("vocabulary is " + vocabulary + ", not from 1 to 16777216"));
+    CHECK_THAT(
+        ErrorOf(R"(net { name: "e" type: "embedding" outputs: 3 vocabulary: )" + vocabulary + "}" + ip + loss, {4}),
+        Contains("vocabulary is " + vocabulary + ", not from 1 to 16777216"));
   }
   CHECK_THAT(ErrorOf(R"(net { name: "e" type: "embedding" outputs: 256 vocabulary: 16777216 })" + ip + loss, {4}),
              Contains("2^31"));
@@ -815,21 +817,24 @@ TEST_CASE("what does not fit is named") {
              Contains("2^31 steps"));
   for (const std::string type : {"lstm", "gru"}) {
     const std::string begin = "net { name: 'l' type: '" + type + "' outputs: ";
-    CHECK_THAT(ErrorOf(begin + "3 }" + ip + loss, {1, 4, 4}), Contains("(" + type + ")") && Contains("needs a sequence"));
+    CHECK_THAT(ErrorOf(begin + "3 }" + ip + loss, {1, 4, 4}),
+               Contains("(" + type + ")") && Contains("needs a sequence"));
     CHECK_THAT(ErrorOf(begin + "0 }" + ip + loss, {4}), Contains("outputs is 0"));
     CHECK_THAT(ErrorOf(begin + "16777216 }" + ip + loss, {5}), Contains("2^26 in 5 steps"));
     CHECK_THAT(ErrorOf(begin + "40000 }" + ip + loss, {2}), Contains("2^31 weights"));
   }
   const std::string attention = R"(net { name: "a" type: "self_attention" heads: )";
-  CHECK_THAT(ErrorOf(attention + "3 }" + ip + loss, {2, 4, 6}), Contains("(self_attention)") && Contains("needs a sequence"));
+  CHECK_THAT(ErrorOf(attention + "3 }" + ip + loss, {2, 4, 6}),
+             Contains("(self_attention)") && Contains("needs a sequence"));
   for (const std::string heads : {"0", "4", "12"}) {
     CHECK_THAT(ErrorOf(attention + heads + "}" + ip + loss, {5, 1, 6}),
                Contains("heads is " + heads + ", which does not divide the 6 features"));
   }
   CHECK_THAT(ErrorOf(attention + "1 }" + ip + loss, {2, 1, 65536}), Contains("2^31 weights"));
   CHECK_THAT(ErrorOf(attention + "2 }" + ip + loss, {6000, 1, 2}), Contains("2^26 pairs"));
-  CHECK_THAT(ErrorOf(attention + R"(1 } net { name: "a.out_proj" type: "inner_product" outputs: 3 })" + loss, {2, 1, 2}),
-             Contains("two tensors of parameters are called a.out_proj.weight"));
+  CHECK_THAT(
+      ErrorOf(attention + R"(1 } net { name: "a.out_proj" type: "inner_product" outputs: 3 })" + loss, {2, 1, 2}),
+      Contains("two tensors of parameters are called a.out_proj.weight"));
   CHECK_THAT(ErrorOf(R"(net { name: "d" type: "dropout" rate: 1 })" + loss, {4}),
              Contains("layer d (dropout)") && Contains("rate is 1"));
   const std::string unknown = ErrorOf(R"(net { name: "x" type: "dropin" })" + loss, {4});

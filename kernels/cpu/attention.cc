@@ -120,8 +120,8 @@ class CpuAttention final : public Attention {
   const float scale_;
   const bool causal_;
   const int threads_;
-  const std::size_t scores_;      // of one head
-  AlignedBuffer shares_;          // of the last Forward
+  const std::size_t scores_;       // of one head
+  AlignedBuffer shares_;           // of the last Forward
   AlignedBuffer share_gradients_;  // of one head, for each thread
 };
 

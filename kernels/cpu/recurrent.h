@@ -8,8 +8,8 @@
 
 namespace downpour::kernels::cpu {
 
-// What comes of the input is one product over all steps, what comes of the outputs before one over the batch at each step;
-// on the way back likewise.
+// What comes of the input is one product over all steps, what comes of the outputs before one over the batch at each
+// step; on the way back likewise.
 class CpuRecurrent : public Recurrent {
  public:
   void Forward(ConstTensorView input, const RecurrentWeights& weights, TensorView output) final;
@@ -25,9 +25,10 @@ class CpuRecurrent : public Recurrent {
   std::size_t PlaceOf(int sample, int step) const { return static_cast<std::size_t>(sample) * spec_.steps + step; }
 
  private:
-  // One step of one sample; several threads, each with samples of its own. `gates` has W x + b and keeps what StepBack wants;
-  // from_hidden is U h + u of the output before, which is `before`.
-  virtual void Step(int sample, int step, float* gates, const float* from_hidden, const float* before, float* output) = 0;
+  // One step of one sample; several threads, each with samples of its own. `gates` has W x + b and keeps what StepBack
+  // wants; from_hidden is U h + u of the output before, which is `before`.
+  virtual void Step(int sample, int step, float* gates, const float* from_hidden, const float* before,
+                    float* output) = 0;
   // Steps come last first. gate_gradients is of W x + b, hidden_gradients of U h + u. `gradient` is the output's, and
   // becomes that of `before` as far as it does not go through U h.
   virtual void StepBack(int sample, int step, const float* gates, const float* before, float* gradient,

@@ -28,7 +28,8 @@ class ReferenceEmbedding final : public Embedding {
       const float id = input.data[s];
       if (!IsId(id)) continue;
       for (int o = 0; o < spec_.outputs; ++o) {
-        weight_gradient[static_cast<std::size_t>(id) * spec_.outputs + o] += output_gradient.data[s * spec_.outputs + o];
+        weight_gradient[static_cast<std::size_t>(id) * spec_.outputs + o] +=
+            output_gradient.data[s * spec_.outputs + o];
       }
     }
   }

@@ -20,7 +20,8 @@ class ReferenceGru final : public ReferenceRecurrent {
     double proposed;  // U h + u of the gate n
   };
 
-  Values Step(std::size_t place, int, const Values& from_input, const Values& from_hidden, const Values& before) override {
+  Values Step(std::size_t place, int, const Values& from_input, const Values& from_hidden,
+              const Values& before) override {
     Values output(outputs());
     for (int k = 0; k < outputs(); ++k) {
       const auto at = [&](int gate) { return gate * outputs() + k; };

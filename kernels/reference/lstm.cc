@@ -11,7 +11,9 @@ double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 class ReferenceLstm final : public ReferenceRecurrent {
  public:
   ReferenceLstm(const RecurrentSpec& spec, int max_batch)
-      : ReferenceRecurrent(spec, 4, max_batch), states_(places(), std::vector<State>(spec.outputs)), carried_(spec.outputs) {}
+      : ReferenceRecurrent(spec, 4, max_batch),
+        states_(places(), std::vector<State>(spec.outputs)),
+        carried_(spec.outputs) {}
 
  private:
   // Of one output at one step.
@@ -19,10 +21,13 @@ class ReferenceLstm final : public ReferenceRecurrent {
     double i, f, g, o, c;
   };
 
-  Values Step(std::size_t place, int step, const Values& from_input, const Values& from_hidden, const Values&) override {
+  Values Step(std::size_t place, int step, const Values& from_input, const Values& from_hidden,
+              const Values&) override {
     Values output(outputs());
     for (int k = 0; k < outputs(); ++k) {
-      const auto gate = [&](int index) { return from_input[index * outputs() + k] + from_hidden[index * outputs() + k]; };
+      const auto gate = [&](int index) {
+        return from_input[index * outputs() + k] + from_hidden[index * outputs() + k];
+      };
       State& state = states_[place][k];
       state = {Sigmoid(gate(0)), Sigmoid(gate(1)), std::tanh(gate(2)), Sigmoid(gate(3)), 0};
       state.c = state.f * CellBefore(place, step, k) + state.i * state.g;

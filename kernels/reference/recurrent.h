@@ -15,7 +15,8 @@ class ReferenceRecurrent : public Recurrent {
     for (int n = 0; n < input.batch; ++n)
       for (int t = 0; t < spec_.steps; ++t) {
         const std::size_t place = PlaceOf(n, t);
-        const Values from_input = Product(weights.input, weights.input_bias, input.sample(n) + t * spec_.inputs, spec_.inputs);
+        const Values from_input =
+            Product(weights.input, weights.input_bias, input.sample(n) + t * spec_.inputs, spec_.inputs);
         const Values& before = Before(place, t);
         const Values from_hidden = Product(weights.hidden, weights.hidden_bias, before.data(), spec_.outputs);
         outputs_[place] = Step(place, t, from_input, from_hidden, before);
@@ -27,7 +28,8 @@ class ReferenceRecurrent : public Recurrent {
   void Backward(ConstTensorView input, const RecurrentWeights& weights, ConstTensorView output_gradient,
                 const RecurrentGradients& gradients, TensorView input_gradient) final {
     const std::size_t rows = static_cast<std::size_t>(gates_) * spec_.outputs;
-    Values input_weights(rows * spec_.inputs), hidden_weights(rows * spec_.outputs), input_bias(rows), hidden_bias(rows);
+    Values input_weights(rows * spec_.inputs), hidden_weights(rows * spec_.outputs), input_bias(rows),
+        hidden_bias(rows);
     for (int n = 0; n < input.batch; ++n) {
       Values gradient(spec_.outputs);
       for (int t = spec_.steps; t-- > 0;) {
@@ -66,7 +68,10 @@ class ReferenceRecurrent : public Recurrent {
   using Values = std::vector<double>;
 
   ReferenceRecurrent(const RecurrentSpec& spec, int gates, int max_batch)
-      : spec_(spec), gates_(gates), nothing_(spec.outputs), outputs_(static_cast<std::size_t>(max_batch) * spec.steps) {}
+      : spec_(spec),
+        gates_(gates),
+        nothing_(spec.outputs),
+        outputs_(static_cast<std::size_t>(max_batch) * spec.steps) {}
 
   int outputs() const { return spec_.outputs; }
   int steps() const { return spec_.steps; }
@@ -77,8 +82,8 @@ class ReferenceRecurrent : public Recurrent {
   // The output at a place, from W x + b, U h + u and the output before.
   virtual Values Step(std::size_t place, int step, const Values& from_input, const Values& from_hidden,
                       const Values& before) = 0;
-  // The gradients of W x + b and of U h + u. `gradient` is the output's, and becomes that of `before` as far as it does not
-  // go through U h.
+  // The gradients of W x + b and of U h + u. `gradient` is the output's, and becomes that of `before` as far as it does
+  // not go through U h.
   virtual void StepBack(std::size_t place, int step, const Values& before, Values& gradient, Values& gate_gradients,
                         Values& hidden_gradients) = 0;
 

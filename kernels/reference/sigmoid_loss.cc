@@ -46,9 +46,7 @@ class ReferenceSigmoidLoss final : public SigmoidLoss {
   }
 
  private:
-  bool IsTrue(int n, int k, const Targets& targets) const {
-    return targets.classes[n] == (spec_.scores == 1 ? 1 : k);
-  }
+  bool IsTrue(int n, int k, const Targets& targets) const { return targets.classes[n] == (spec_.scores == 1 ? 1 : k); }
 
   const SigmoidLossSpec spec_;
   std::vector<double> probabilities_;  // of the last Forward

@@ -63,9 +63,11 @@ using MakeOp = std::unique_ptr<kernels::Recurrent> (kernels::Device::*)(const ke
 
 absl::StatusOr<AnyLayer> Make(const LayerContext& context, int gates, MakeOp make_op) {
   if (absl::Status status = CheckSequence(context); !status.ok()) return status;
-  const std::size_t steps = context.input().channels, inputs = context.input().width, outputs = context.config.outputs();
+  const std::size_t steps = context.input().channels, inputs = context.input().width,
+                    outputs = context.config.outputs();
   if (outputs == 0) return LayerError(context, "outputs is 0; it needs at least 1");
-  if (outputs > kMaxValues / steps) return LayerError(context, outputs, " outputs are more than 2^26 in ", steps, " steps");
+  if (outputs > kMaxValues / steps)
+    return LayerError(context, outputs, " outputs are more than 2^26 in ", steps, " steps");
   if (inputs + outputs > std::numeric_limits<std::int32_t>::max() / gates / outputs) {
     return LayerError(context, outputs, " outputs need more than 2^31 weights");
   }

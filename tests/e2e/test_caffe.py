@@ -72,7 +72,9 @@ def test_cifar10_quick_trains_by_its_solver(place):
     write_idx(place.folder / "labels", labels)
     convert(place, place.folder / "solver.prototxt", "--shape", "3,32,32", "--to", "quick.yaml")
     files = "{images: %s/images, labels: %s/labels}" % (place.folder, place.folder)
-    result, _, run = place.ps_run(place.folder / "quick.yaml", "--set", f"data.train={files}", "--set", f"data.test={files}")
+    sets = ("data.format=idx", f"data.train={files}", f"data.test={files}")
+    flags = [word for each in sets for word in ("--set", each)]
+    result, _, run = place.ps_run(place.folder / "quick.yaml", *flags)
     assert result.returncode == 0, result.stderr
     assert json.loads((run / "summary.json").read_text())["accuracy"] > 0.9
 

@@ -1,33 +1,34 @@
-// A file for readers that want a path.
+// A file for readers that want a path, in memory alone.
 #pragma once
 
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
+#include <cstddef>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 
 namespace downpour::fuzz {
 
-// Removed at the end, where its process comes to it.
+// Gone with its process, however that ends.
 class TemporaryFile {
  public:
-  TemporaryFile() : path_(absl::StrCat(std::filesystem::temp_directory_path().string(), "/downpour-fuzz-", getpid())) {}
-  ~TemporaryFile() {
-    std::error_code error;
-    std::filesystem::remove(path_, error);
-  }
+  TemporaryFile() : fd_(memfd_create("damaged", 0)), path_(absl::StrCat("/proc/", getpid(), "/fd/", fd_)) {}
+  ~TemporaryFile() { close(fd_); }
+
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
 
   const std::string& path() const { return path_; }
-  void Write(const std::string& bytes) {
-    std::ofstream out(path_, std::ios::binary | std::ios::trunc);
-    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  // False where not all of it was written.
+  bool Write(const std::string& bytes) {
+    return ftruncate(fd_, 0) == 0 &&
+           pwrite(fd_, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size());
   }
 
  private:
+  const int fd_;
   const std::string path_;
 };
 

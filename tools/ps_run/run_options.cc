@@ -2,14 +2,16 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "worker/data/format.h"
 
 namespace downpour::run {
 
 absl::Status CheckRunOptions(const RunOptions& options, bool peers) {
-  if (options.launcher == Launcher::kLocal &&
-      (!options.job.data().train().has_images() || !options.job.data().train().has_labels())) {
-    return absl::InvalidArgumentError(
-        "data.train.images and data.train.labels are missing; workers that no launcher feeds read them");
+  const Data& data = options.job.data();
+  const bool apart = worker::LabelsAreApart(data.format());
+  if (options.launcher == Launcher::kLocal && (!data.train().has_images() || (apart && !data.train().has_labels()))) {
+    return absl::InvalidArgumentError(absl::StrCat("data.train.images", apart ? " and data.train.labels are" : " is",
+                                                   " missing; workers that no launcher feeds read them"));
   }
   if (!options.slow_downs.empty()) {
     if (options.launcher != Launcher::kLocal) {

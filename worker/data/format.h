@@ -15,7 +15,8 @@ namespace downpour::worker {
 // What to read.
 struct SampleSource {
   std::string images;                // path
-  std::string labels;                // path
+  std::string labels;                // path; none where the format has them with the images
+  bool labelled = true;              // otherwise labels are not read, and all 0
   std::vector<std::uint32_t> shape;  // of one sample, as data.shape
   int classes = 0;                   // a label must lie in [0, classes); 0 where labels are numbers
   std::uint64_t limit = 0;           // only the first so many samples, before they are shared out; 0 for all
@@ -27,11 +28,15 @@ struct SampleSource {
 struct DataFormat {
   std::string_view name;
   absl::StatusOr<SampleStore> (*read)(const SampleSource& source);
+  bool labels_apart = true;  // they have a path of their own
 };
 
 // Every format. To add one: a file in this folder, a line in format.cc and a choice of data.format in
 // job.proto.
 std::span<const DataFormat> DataFormats();
+
+// Whether labels of that format have a path of their own, as those of a format that is not known.
+bool LabelsAreApart(std::string_view format);
 
 // Reads by the format of that name; an unknown one fails with kInvalidArgument and the known ones. Any
 // thread.

@@ -157,25 +157,25 @@ std::span<const std::uint32_t> Significant(std::span<const std::uint32_t> shape)
   return shape;
 }
 
-absl::Status CheckShapes(const File& images, const Header& image_header, const File& labels,
-                         const Header& label_header, const SampleSource& source) {
-  if (image_header.shape.empty() && !label_header.shape.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("images and labels look swapped: ", images.path(),
-                                                   " holds labels and ", labels.path(), " holds images"));
-  }
+absl::Status CheckImages(const File& images, const Header& image_header, const SampleSource& source) {
   if (image_header.shape.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(images.path(), ": holds labels (0x00000801), not images; check the path of the images"));
-  }
-  if (!label_header.shape.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(labels.path(), ": holds images (0x0000080",
-                                                   1 + label_header.shape.size(),
-                                                   "), not labels; check the path of the labels"));
   }
   if (!std::ranges::equal(Significant(image_header.shape), Significant(source.shape))) {
     return absl::InvalidArgumentError(absl::StrCat(images.path(), ": its images are ",
                                                    absl::StrJoin(image_header.shape, "x"),
                                                    ", but data.shape is ", absl::StrJoin(source.shape, "x")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLabels(const File& images, const Header& image_header, const File& labels,
+                         const Header& label_header) {
+  if (!label_header.shape.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(labels.path(), ": holds images (0x0000080",
+                                                   1 + label_header.shape.size(),
+                                                   "), not labels; check the path of the labels"));
   }
   if (image_header.count != label_header.count) {
     return absl::InvalidArgumentError(absl::StrCat(images.path(), " has ", image_header.count,
@@ -243,6 +243,22 @@ absl::Status ReadImages(File& file, const Header& header, std::uint64_t count, c
   return count == header.count ? file.ExpectEnd() : absl::OkStatus();
 }
 
+// Images whose labels nobody asks for, and which are 0: one by one, for the file may be shorter than its header says.
+absl::Status ReadUnlabelled(File& file, const Header& header, std::uint64_t count, const SampleSource& source,
+                            SampleStore& store) {
+  for (std::uint64_t sample = 0; sample < count; ++sample) {
+    if (!IsChosen(sample, source)) {
+      if (absl::Status status = file.Skip(store.row_bytes(), header.total_bytes); !status.ok()) return status;
+      continue;
+    }
+    if (absl::Status status = store.Append(1); !status.ok()) return status;
+    const auto run = store.AddFeatures(1);
+    if (!run.ok()) return run.status();
+    if (absl::Status status = file.ReadAll(run->bytes, store.row_bytes(), header.total_bytes); !status.ok()) return status;
+  }
+  return count == header.count ? file.ExpectEnd() : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<SampleStore> ReadIdx(const SampleSource& source) {
@@ -252,13 +268,17 @@ absl::StatusOr<SampleStore> ReadIdx(const SampleSource& source) {
   }
   absl::StatusOr<File> images = File::Open(source.images);
   if (!images.ok()) return images.status();
-  absl::StatusOr<File> labels = File::Open(source.labels);
-  if (!labels.ok()) return labels.status();
+  absl::StatusOr<File> labels = source.labelled ? File::Open(source.labels) : absl::InternalError("not opened");
+  if (source.labelled && !labels.ok()) return labels.status();
   absl::StatusOr<Header> image_header = ReadHeader(*images);
   if (!image_header.ok()) return image_header.status();
-  absl::StatusOr<Header> label_header = ReadHeader(*labels);
+  absl::StatusOr<Header> label_header = source.labelled ? ReadHeader(*labels) : Header();
   if (!label_header.ok()) return label_header.status();
-  absl::Status status = CheckShapes(*images, *image_header, *labels, *label_header, source);
+  if (source.labelled && image_header->shape.empty() && !label_header->shape.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("images and labels look swapped: ", images->path(),
+                                                   " holds labels and ", labels->path(), " holds images"));
+  }
+  absl::Status status = CheckImages(*images, *image_header, source);
   if (!status.ok()) return status;
 
   // From the job's shape, which the header's has been compared with.
@@ -267,9 +287,13 @@ absl::StatusOr<SampleStore> ReadIdx(const SampleSource& source) {
   const std::uint64_t count =
       source.limit == 0 ? image_header->count : std::min(source.limit, image_header->count);
   SampleStore store(FeatureType::kU8, sample_size, source.limits, {.numbers = source.classes == 0});
-  status = ReadLabels(*labels, *label_header, count, source, store);
-  if (!status.ok()) return status;
-  status = ReadImages(*images, *image_header, count, source, store);
+  if (source.labelled) {
+    status = CheckLabels(*images, *image_header, *labels, *label_header);
+    if (status.ok()) status = ReadLabels(*labels, *label_header, count, source, store);
+    if (status.ok()) status = ReadImages(*images, *image_header, count, source, store);
+  } else {
+    status = ReadUnlabelled(*images, *image_header, count, source, store);
+  }
   if (!status.ok()) return status;
   return store;
 }

@@ -88,7 +88,7 @@ void AddDataLayer(CaffeBuilder& builder, const caffe::LayerParameter& layer) {
   if (!shapes.empty()) builder.data().shape = SampleSides(builder, shapes[0]);
 }
 
-void FillData(CaffeBuilder& builder, Job* job) {
+void FillData(CaffeBuilder& builder, const std::string& test, Job* job) {
   const caffe::LayerParameter& layer = builder.data().layer;
   for (const std::uint32_t side : builder.data().shape) job->mutable_data()->add_shape(side);
   if (!layer.has_type()) return;
@@ -101,9 +101,14 @@ void FillData(CaffeBuilder& builder, Job* job) {
   if (transform.mirror()) left_out.push_back("mirror");
   if (transform.crop_size() > 0) left_out.push_back("crop_size");
   if (!left_out.empty()) builder.Note(absl::StrCat("left out: ", absl::StrJoin(left_out, ", ")));
-  if (layer.data_param().has_source()) {
-    builder.Note(absl::StrCat("its samples, ", layer.data_param().source().substr(0, 200), ", are not in the job"));
+  if (!layer.data_param().has_source()) return;
+  if (layer.data_param().backend() != caffe::DataParameter::LMDB) {
+    return builder.Note(absl::StrCat("its samples, ", layer.data_param().source().substr(0, 200),
+                                     ", are left out: only LMDB is read"));
   }
+  job->mutable_data()->set_format("lmdb");
+  job->mutable_data()->mutable_train()->set_images(layer.data_param().source());
+  if (!test.empty()) job->mutable_data()->mutable_test()->set_images(test);
 }
 
 }  // namespace downpour::formats

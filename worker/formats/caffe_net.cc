@@ -64,6 +64,14 @@ std::string KnownTypes() {
 
 }  // namespace
 
+std::string CaffeDatabase(const CaffeText& text, const caffe::NetState& state) {
+  for (const caffe::LayerParameter& layer : text.net.layer()) {
+    const bool lmdb = layer.data_param().backend() == caffe::DataParameter::LMDB;
+    if (layer.type() == "Data" && lmdb && IsIncluded(layer, state)) return layer.data_param().source();
+  }
+  return "";
+}
+
 absl::StatusOr<CaffeNet> FromCaffeNet(const CaffeText& text, const CaffeNetOptions& options) {
   CaffeNet net;
   CaffeBuilder builder(text.file, net.job.mutable_net());
@@ -81,7 +89,9 @@ absl::StatusOr<CaffeNet> FromCaffeNet(const CaffeText& text, const CaffeNetOptio
     AddLayer(layer, &builder);
   }
   if (!options.shape.empty()) builder.data().shape = options.shape;
-  FillData(builder, &net.job);
+  caffe::NetState test;
+  test.set_phase(caffe::TEST);
+  FillData(builder, CaffeDatabase(text, test), &net.job);
   if (absl::Status status = builder.mistakes().ToStatus(); !status.ok()) {
     if (!unknown) return status;
     return absl::InvalidArgumentError(absl::StrCat(status.message(), "\nknown types: ", KnownTypes()));

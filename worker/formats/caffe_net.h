@@ -25,6 +25,9 @@ struct CaffeNetOptions {
   CaffeNetOptions() { state.set_phase(caffe::TRAIN); }
 };
 
+// Where the net's samples are in that state, as a database of LMDB; empty where they are not in one.
+std::string CaffeDatabase(const CaffeText& text, const caffe::NetState& state);
+
 // InvalidArgument with file and line of every layer that is not known or asks for what is not there. A net without a loss
 // gets a softmax_loss, in place of the Softmax that it ends with or after its last layer.
 absl::StatusOr<CaffeNet> FromCaffeNet(const CaffeText& text, const CaffeNetOptions& options);

@@ -41,7 +41,8 @@ std::string LineOf(const Layer& layer) {
 constexpr char kData[] =
     "layer { name: 'mnist' type: 'Data' top: 'data' top: 'label' transform_param { scale: 0.5 }\n"
     "  data_param { source: 'train' batch_size: 32 backend: LMDB } include { phase: TRAIN } }\n"
-    "layer { name: 'mnist' type: 'Data' top: 'data' top: 'label' include { phase: TEST } }\n";
+    "layer { name: 'mnist' type: 'Data' top: 'data' top: 'label' include { phase: TEST }\n"
+    "  data_param { source: 'held out' backend: LMDB } }\n";
 constexpr char kInput[] =
     "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n";
 constexpr char kLoss[] =
@@ -168,6 +169,9 @@ TEST_CASE("layers of the training phase count, and its data says the batch") {
   CHECK(net.job.name() == "my_net");
   CHECK(net.job.training().batch() == 32);
   CHECK(net.job.data().scale() == 0.5f);
+  CHECK(net.job.data().format() == "lmdb");
+  CHECK(net.job.data().train().images() == "train");
+  CHECK(net.job.data().test().images() == "held out");
   REQUIRE(net.job.net_size() == 3);
   CHECK(net.job.net(0).name() == "ip_1");
   CHECK(net.job.net(1).inputs_size() == 0);

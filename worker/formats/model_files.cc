@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/job_config.h"
+#include "worker/data/lmdb.h"
 #include "worker/formats/caffe_net.h"
 #include "worker/formats/caffe_weights.h"
 #include "worker/formats/file_bytes.h"
@@ -95,6 +96,25 @@ std::string NetOfSolver(const std::string& solver, const std::string& net) {
   return std::filesystem::path(solver).parent_path() / std::filesystem::path(net).filename();
 }
 
+// A sample's shape, which the net's database says where the net does not, and it is there.
+absl::StatusOr<CaffeNet> WithShape(const CaffeText& text, CaffeNetOptions options) {
+  const std::string database = CaffeDatabase(text, options.state);
+  std::error_code error;
+  if (options.shape.empty() && !database.empty() && std::filesystem::exists(database, error)) {
+    const auto shape = worker::LmdbShape(database);
+    if (!shape.ok()) return shape.status();
+    options.shape = *shape;
+  }
+  auto net = FromCaffeNet(text, options);
+  if (!net.ok()) return net;
+  // As Caffe takes them, from the current folder: a job takes them from its own.
+  Data& data = *net->job.mutable_data();
+  const auto absolute = [&error](const Samples& samples) { return std::filesystem::absolute(samples.images(), error); };
+  if (data.has_train()) data.mutable_train()->set_images(absolute(data.train()));
+  if (data.has_test()) data.mutable_test()->set_images(absolute(data.test()));
+  return net;
+}
+
 absl::StatusOr<CaffeNet> ReadCaffe(const std::string& path, const ModelSource& source) {
   const auto text = ReadBytes(path, "Caffe net", kMostText);
   if (!text.ok()) return text.status();
@@ -102,7 +122,7 @@ absl::StatusOr<CaffeNet> ReadCaffe(const std::string& path, const ModelSource& s
   options.shape = source.shape;
   if (!absl::StrContains(*text, "base_lr")) {
     const auto parsed = ParseCaffeNet(*text, path);
-    return parsed.ok() ? FromCaffeNet(*parsed, options) : parsed.status();
+    return parsed.ok() ? WithShape(*parsed, options) : parsed.status();
   }
   const auto solver = ParseCaffeSolver(*text, path);
   if (!solver.ok()) return solver.status();
@@ -117,7 +137,7 @@ absl::StatusOr<CaffeNet> ReadCaffe(const std::string& path, const ModelSource& s
     return absl::InvalidArgumentError(absl::StrCat(path, ": names no net"));
   }
   if (!parsed.ok()) return parsed.status();
-  auto net = FromCaffeNet(*parsed, options);
+  auto net = WithShape(*parsed, options);
   if (!net.ok()) return net;
   if (absl::Status status = ApplyCaffeSolver(*solver, path, &*net); !status.ok()) return status;
   return net;

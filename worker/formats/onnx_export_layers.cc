@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "worker/formats/onnx_export.h"
+#include "worker/formats/onnx_export_sequences.h"
 
 namespace downpour::formats {
 namespace {
@@ -35,7 +36,7 @@ absl::StatusOr<bool> TransposedConvolution(OnnxWriter& out, const OnnxLayer& lay
 }
 
 absl::StatusOr<bool> InnerProduct(OnnxWriter& out, const OnnxLayer& layer) {
-  if (layer.config.per_step()) return absl::UnimplementedError("with per_step, is not written as ONNX");
+  if (layer.config.per_step()) return WriteInnerProductPerStep(out, layer);
   out.Add("Gemm", layer.name(),
           {out.Flat(layer.inputs[0]).name, out.Parameter(layer.name() + ".weight"), out.Parameter(layer.name() + ".bias")})
       .Set("transB", std::int64_t{1});
@@ -264,6 +265,10 @@ constexpr OnnxExport kExports[] = {
     {"slice", Slice},
     {"flatten", Flatten},
     {"reshape", Reshape},
+    {"embedding", WriteEmbedding},
+    {"self_attention", WriteSelfAttention},
+    {"lstm", WriteLstm},
+    {"gru", WriteGru},
 };
 
 }  // namespace

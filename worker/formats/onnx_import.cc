@@ -87,6 +87,10 @@ absl::Status Fill(const OnnxWeight& weight, const worker::Parameter& parameter, 
   if (weight.tensor == nullptr) return absl::OkStatus();  // zeros
   const auto given = FloatsOf(*weight.tensor);
   if (!given.ok()) return given.status();
+  if (weight.spread && given->size() == 1) {
+    std::fill_n(values->begin() + static_cast<std::ptrdiff_t>(parameter.offset), parameter.size, given->front());
+    return absl::OkStatus();
+  }
   if (given->size() != parameter.size) {
     return absl::InvalidArgumentError(absl::StrCat("has ", given->size(), " values; the net has ", parameter.size));
   }
@@ -108,7 +112,8 @@ absl::Status FillParameters(const OnnxReader& reader, Model* model) {
   for (const worker::Parameter& parameter : model->outline.parameters) {
     const auto weight = reader.weights().find(parameter.name);
     if (weight == reader.weights().end()) return absl::InvalidArgumentError(absl::StrCat("has nothing for ", parameter.name));
-    if (weight->second.tensor != nullptr && CountOf(*weight->second.tensor) != parameter.size) {
+    const std::size_t wanted = weight->second.spread ? 1 : parameter.size;
+    if (weight->second.tensor != nullptr && CountOf(*weight->second.tensor) != wanted) {
       return absl::InvalidArgumentError(absl::StrCat(parameter.name, ": the constant '",
                                                      absl::CHexEscape(weight->second.tensor->name().substr(0, 100)), "' is ",
                                                      absl::StrJoin(weight->second.tensor->dims(), "x"), "; the net has ",

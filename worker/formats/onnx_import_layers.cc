@@ -253,7 +253,7 @@ void PRelu(OnnxReader& reader) {
   if (source == nullptr) return;
   if (slopes == nullptr) return reader.Mistake("its slopes are no constant");
   if (!reader.Add("prelu", {reader.Materialized(*source)}, [](Layer*) {}, reader.node().input(1))) return;
-  reader.SetParameter("weight", {slopes});
+  reader.SetParameter("weight", {.tensor = slopes, .spread = CountOf(*slopes) == 1});
 }
 
 void BatchNormalization(OnnxReader& reader) {
@@ -408,6 +408,11 @@ void Softmax(OnnxReader& reader) {
   reader.Add("softmax", {reader.Materialized(*source)}, [](Layer*) {});
 }
 
+void LogSoftmax(OnnxReader& reader) {
+  if (!reader.IsAnswer()) return reader.Mistake("is not the net's output, where alone it gives place to a loss");
+  Softmax(reader);
+}
+
 void Lrn(OnnxReader& reader) {
   const OnnxSource* const source = reader.SourceAt(0);
   if (source == nullptr) return;
@@ -503,6 +508,7 @@ constexpr OnnxImport kImports[] = {
     {"LayerNormalization", LayerNormalization, "layer_norm"},
     {"LRN", Lrn, "lrn"},
     {"Softmax", Softmax, "softmax"},
+    {"LogSoftmax", LogSoftmax, ""},
     {"Slice", Slice, "slice"},
     {"Dropout", Dropout, "dropout"},
     {"Sum", Sum, "eltwise"},

@@ -103,6 +103,11 @@ kernels::Shape OnnxReader::ShapeOf(const OnnxSource& source) const {
   return source.place == worker::kSamples ? outline_.sample : outline_.layers[source.place].output;
 }
 
+bool OnnxReader::IsAnswer() const {
+  if (node_->output_size() != 1 || graph_.output_size() == 0 || graph_.output(0).name() != node_->output(0)) return false;
+  return takers_.at(node_->output(0)) == 1;
+}
+
 bool OnnxReader::IsTakenOnce(int input) const {
   const auto found = takers_.find(node_->input(input));
   return found != takers_.end() && found->second == 1;

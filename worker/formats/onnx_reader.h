@@ -27,6 +27,7 @@ struct OnnxSource {
 struct OnnxWeight {
   const onnx::TensorProto* tensor = nullptr;  // null: all zeros
   bool transposed = false;                    // {inputs, outputs} in the file
+  bool spread = false;                        // one value in the file, for all
 };
 
 // One thread. The graph must outlive it. Mistakes and what is added are of the node begun last.
@@ -59,6 +60,8 @@ class OnnxReader {
   const OnnxSource* SourceAt(int input);
   kernels::Shape ShapeOf(const OnnxSource& source) const;
 
+  // Whether what the node gives is the net's output and nothing else.
+  bool IsAnswer() const;
   // Whether the layer that made these values has none but the coming one to take them, so that it may be changed.
   bool IsTakenOnce(int input) const;
 

@@ -66,9 +66,13 @@ std::string OnnxWriter::Parameter(const std::string& name) {
 }
 
 std::string OnnxWriter::Parameter(const std::string& name, const std::vector<std::int64_t>& sides) {
+  return Constant(name, sides, Values(name));
+}
+
+std::vector<float> OnnxWriter::Values(const std::string& name) const {
   const auto found = std::ranges::find(model_.outline.parameters, name, &worker::Parameter::name);
   const auto begin = model_.values.begin() + static_cast<std::ptrdiff_t>(found->offset);
-  return Constant(name, sides, {begin, begin + static_cast<std::ptrdiff_t>(found->size)});
+  return {begin, begin + static_cast<std::ptrdiff_t>(found->size)};
 }
 
 OnnxValue OnnxWriter::Flat(const OnnxValue& value) {

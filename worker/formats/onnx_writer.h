@@ -26,7 +26,11 @@ class OnnxNode {
   OnnxNode& Set(const std::string& name, std::int64_t value);
   OnnxNode& Set(const std::string& name, float value);
   OnnxNode& Set(const std::string& name, const std::vector<std::int64_t>& values);
-  const std::string& output() const { return node_.output(0); }
+  // One more output, after that of the node's own name.
+  OnnxNode& Output(const std::string& name) {
+    node_.add_output(name);
+    return *this;
+  }
 
  private:
   onnx::AttributeProto* Add(const std::string& name, onnx::AttributeProto::AttributeType type);
@@ -48,6 +52,8 @@ class OnnxWriter {
   // A parameter of the model, "conv1.weight", as it is or with other sides.
   std::string Parameter(const std::string& name);
   std::string Parameter(const std::string& name, const std::vector<std::int64_t>& sides);
+  // Its values, to be written in another order.
+  std::vector<float> Values(const std::string& name) const;
 
   // The value as rows, and as images; it may be so already.
   OnnxValue Flat(const OnnxValue& value);

@@ -7,6 +7,7 @@
 #include "tools/ps_ctl/command.h"
 #include "tools/ps_ctl/convert_command.h"
 #include "tools/ps_ctl/describe_command.h"
+#include "tools/ps_ctl/predict_command.h"
 #include "tools/ps_ctl/set_command.h"
 #include "tools/ps_ctl/status_command.h"
 
@@ -19,6 +20,7 @@ constexpr CommandType kCommands[] = {
     {"set", "Changes sync.* or optimizer.learning_rate from a clock on", MakeSetCommand},
     {"describe", "A net layer by layer: shapes, parameters, multiplications, memory", MakeDescribeCommand},
     {"convert", "A net and its parameters in another form", MakeConvertCommand},
+    {"predict", "What a net says of samples, a line for each", MakePredictCommand},
 };
 
 Exit Main(int argc, char** argv) {
@@ -27,7 +29,8 @@ Exit Main(int argc, char** argv) {
                "  ps-ctl set JOB sync.n_push=10\n"
                "  ps-ctl set JOB sync.mode=ssp sync.s=2 --at 5000\n"
                "  ps-ctl describe JOB\n"
-               "  ps-ctl convert solver.prototxt net.caffemodel --to job.yaml model.safetensors\n",
+               "  ps-ctl convert solver.prototxt net.caffemodel --to job.yaml model.safetensors\n"
+               "  ps-ctl predict RUN_FOLDER --images t10k-images-idx3-ubyte.gz\n",
                "ps-ctl");
   cli.require_subcommand(1);
   cli.footer("Exit status: 0 done; 1 the job as it runs can't take it; 64 wrong flags or settings; 69 a server did not answer");

@@ -9,6 +9,7 @@
 #include "kernels/device.h"
 #include "kernels/vector_ops.h"
 #include "proto/job_config.h"
+#include "proto/transforms.h"
 #include "worker/net.h"
 
 int main(int argc, char** argv) {
@@ -25,8 +26,7 @@ int main(int argc, char** argv) {
   const double seconds = std::atof(argv[2]);
   const auto device = *downpour::kernels::MakeDevice("cpu", {.threads = 1});
   const int batch_size = static_cast<int>(job->training().batch());
-  auto net = downpour::worker::Net::Create(
-      job->net(), {job->data().shape().begin(), job->data().shape().end()}, batch_size, *device);
+  auto net = downpour::worker::Net::Create(job->net(), downpour::NetShape(job->data()), batch_size, *device);
   if (!net.ok()) {
     std::cerr << net.status().message() << "\n";
     return 64;

@@ -19,6 +19,7 @@
 #include "kernels/cpu/matrix_product.h"
 #include "kernels/device.h"
 #include "proto/job_config.h"
+#include "proto/transforms.h"
 #include "worker/layers/table.h"
 #include "worker/net.h"
 #include "worker/net_graph.h"
@@ -144,7 +145,7 @@ void Report(const std::string& layer, const char* pass, double seconds, double f
 absl::Status TimeLayers(const Job& job, const Options& options, kernels::Device& device, Totals* totals) {
   const auto order = worker::OrderLayers(job.net());
   if (!order.ok()) return order.status();
-  const auto& side = job.data().shape();
+  const std::vector<std::uint32_t> side = NetShape(job.data());
   const Shape samples{static_cast<int>(side[0]), side.size() > 1 ? static_cast<int>(side[1]) : 1,
                       side.size() > 2 ? static_cast<int>(side[2]) : 1};
   std::vector<worker::LayerInput> made;
@@ -183,8 +184,7 @@ absl::Status TimeLayers(const Job& job, const Options& options, kernels::Device&
 }
 
 absl::Status TimeNet(const Job& job, const Options& options, kernels::Device& device) {
-  const std::vector<std::uint32_t> shape(job.data().shape().begin(), job.data().shape().end());
-  const auto made = worker::Net::Create(job.net(), shape, options.batch, device);
+  const auto made = worker::Net::Create(job.net(), NetShape(job.data()), options.batch, device);
   if (!made.ok()) return made.status();
   worker::Net& net = **made;
   if (net.classes() == 0) return absl::InvalidArgumentError("bench/layers wants a net whose labels are classes");

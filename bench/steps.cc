@@ -11,6 +11,7 @@
 
 #include "kernels/device.h"
 #include "proto/job_config.h"
+#include "proto/transforms.h"
 #include "worker/net.h"
 
 namespace downpour {
@@ -36,8 +37,7 @@ int RunSteps(const Options& options) {
   if (!job.ok()) return Fail(job.status());
   const auto device = kernels::MakeDevice(options.device, {.threads = 1});
   if (!device.ok()) return Fail(device.status());
-  const std::vector<uint32_t> shape(job->data().shape().begin(), job->data().shape().end());
-  const auto made = worker::Net::Create(job->net(), shape, options.batch, **device);
+  const auto made = worker::Net::Create(job->net(), NetShape(job->data()), options.batch, **device);
   if (!made.ok()) return Fail(made.status());
   worker::Net& net = **made;
   if (net.classes() == 0) return Fail(absl::InvalidArgumentError("steps wants a net whose labels are classes"));

@@ -44,6 +44,16 @@ void ScaleToLoop(const float* x, float scale, float* y, std::size_t size) {
 }
 
 DOWNPOUR_CLONES
+void CenterBytesLoop(const std::uint8_t* x, const float* mean, float scale, float* y, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) y[i] = scale * (static_cast<float>(x[i]) - mean[i]);
+}
+
+DOWNPOUR_CLONES
+void CenterToLoop(const float* x, const float* mean, float scale, float* y, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) y[i] = scale * (x[i] - mean[i]);
+}
+
+DOWNPOUR_CLONES
 void ConvertLoop(const double* x, float* y, std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) y[i] = static_cast<float>(x[i]);
 }
@@ -116,6 +126,16 @@ void ScaleTo(std::span<const std::uint8_t> x, float scale, std::span<float> y) {
 void ScaleTo(std::span<const float> x, float scale, std::span<float> y) {
   assert(x.size() == y.size());
   ScaleToLoop(x.data(), scale, y.data(), x.size());
+}
+
+void CenterTo(std::span<const std::uint8_t> x, std::span<const float> mean, float scale, std::span<float> y) {
+  assert(x.size() == y.size() && x.size() == mean.size());
+  CenterBytesLoop(x.data(), mean.data(), scale, y.data(), x.size());
+}
+
+void CenterTo(std::span<const float> x, std::span<const float> mean, float scale, std::span<float> y) {
+  assert(x.size() == y.size() && x.size() == mean.size());
+  CenterToLoop(x.data(), mean.data(), scale, y.data(), x.size());
 }
 
 void Convert(std::span<const double> x, std::span<float> y) {

@@ -35,6 +35,10 @@ inline bool AllFinite(std::span<const float> x) { return !FirstNonFinite(x).has_
 void ScaleTo(std::span<const std::uint8_t> x, float scale, std::span<float> y);
 void ScaleTo(std::span<const float> x, float scale, std::span<float> y);
 
+// y = scale * (x - mean), element by element
+void CenterTo(std::span<const std::uint8_t> x, std::span<const float> mean, float scale, std::span<float> y);
+void CenterTo(std::span<const float> x, std::span<const float> mean, float scale, std::span<float> y);
+
 // y = x, rounded to nearest; what is beyond a float's range becomes infinity.
 void Convert(std::span<const double> x, std::span<float> y);
 

@@ -24,6 +24,7 @@
 #include "proto/job_overrides.h"
 #include "proto/limits.h"
 #include "proto/sync/mode.h"
+#include "proto/transforms.h"
 
 namespace downpour {
 namespace {
@@ -361,6 +362,7 @@ void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   double values = 1;
   for (const uint32_t dimension : job.data().shape()) values *= dimension;
   if (values > 1 << 28) mistakes->Add(-1, "data.shape", "is more than 2^28 values a sample");
+  CheckTransforms(job.data(), [&](absl::string_view key, absl::string_view what) { mistakes->Add(-1, key, what); });
   CheckOptimizer(job.optimizer(), mistakes);
   CheckSchedule(job.schedule(), mistakes);
 }
@@ -438,6 +440,8 @@ Job Agreed(const Job& job) {
   agreed.mutable_training()->set_clip_norm(job.training().clip_norm());
   *agreed.mutable_data()->mutable_shape() = job.data().shape();
   agreed.mutable_data()->set_scale(job.data().scale());
+  *agreed.mutable_data()->mutable_transforms() = job.data().transforms();
+  agreed.mutable_data()->mutable_transforms()->clear_threads();
   *agreed.mutable_net() = job.net();
   return agreed;
 }

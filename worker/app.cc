@@ -15,6 +15,7 @@
 #include "kernels/vector_ops.h"
 #include "proto/address.h"
 #include "proto/sync/mode.h"
+#include "proto/transforms.h"
 #include "worker/data/batcher.h"
 #include "worker/data/feed.h"
 #include "worker/data/format.h"
@@ -157,8 +158,7 @@ App::Failure App::RunSteps() {
   }
   auto device = MakeDevice(job.worker());
   if (!device.ok()) return {ExitStatus::kUsage, device.status()};
-  auto net = Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()},
-                         static_cast<int>(job.training().batch()), **device);
+  auto net = Net::Create(job.net(), NetShape(job.data()), static_cast<int>(job.training().batch()), **device);
   if (!net.ok()) return {ExitStatus::kUsage, net.status()};
   const auto mode = FindSyncMode(job.sync().mode());
   if (!mode.ok()) return {ExitStatus::kUsage, mode.status()};
@@ -181,7 +181,7 @@ App::Failure App::RunSteps() {
   });
   const MemoryPlan memory = PlanMemory(
       job, **mode,
-      {.sample_size = (*net)->sample_size(), .elements = client_->elements(), .resident = ResidentBytes()},
+      {.net_values = (*net)->sample_size(), .elements = client_->elements(), .resident = ResidentBytes()},
       options_.memory_bytes);
   if (options_.memory_bytes && memory.bound() > *options_.memory_bytes) {
     spdlog::warn("--memory-bytes grants {} bytes, but this job takes up to {} with next to no rows in memory: the host may"
@@ -303,8 +303,9 @@ absl::StatusOr<PartitionSamples> App::Load(const Net& net, uint64_t memory_bytes
   const StoreLimits limits{.total_bytes = job.worker().feed_limit_bytes(),
                            .memory_bytes = memory_bytes,
                            .spool_dir = job.worker().spool_dir().empty() ? options_.spool_dir : job.worker().spool_dir()};
+  const std::size_t sample_size = Transform(job.data()).sample_size();
   if (options_.feed_fd) {
-    return ReadFeed(*options_.feed_fd, {.sample_size = net.sample_size(),
+    return ReadFeed(*options_.feed_fd, {.sample_size = sample_size,
                                         .classes = net.classes(),
                                         .limits = limits});
   }
@@ -318,7 +319,7 @@ absl::StatusOr<PartitionSamples> App::Load(const Net& net, uint64_t memory_bytes
                             .partitions = job.workers(),
                             .limits = limits});
   if (!train.ok()) return train.status();
-  return PartitionSamples{*std::move(train), SampleStore(FeatureType::kU8, net.sample_size(), limits)};
+  return PartitionSamples{*std::move(train), SampleStore(FeatureType::kU8, sample_size, limits)};
 }
 
 void App::TellLoaded(const PartitionSamples& samples, const MemoryPlan& memory) {
@@ -346,13 +347,15 @@ absl::Status App::CheckRows(uint64_t rows) const {
 }
 
 App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* net) {
-  Batcher batcher(samples.train, {.batch_size = static_cast<int>(job.training().batch()),
-                          .epochs = job.training().epochs(),
-                          .shuffle = job.training().shuffle(),
-                          .scale = job.data().scale(),
-                          .seed = job.seed(),
-                          .partition = options_.partition,
-                          .start_position = client_->progress().position()});
+  Batcher batcher(samples.train, Transform(job.data()),
+                  {.batch_size = static_cast<int>(job.training().batch()),
+                   .epochs = job.training().epochs(),
+                   .shuffle = job.training().shuffle(),
+                   .augment = true,
+                   .seed = job.seed(),
+                   .partition = options_.partition,
+                   .start_position = client_->progress().position(),
+                   .threads = static_cast<int>(job.data().transforms().threads())});
   const auto trainer = Trainer::Create(
       job, {.samples = samples.train.size(), .batcher = &batcher, .held_out = &samples.held_out}, net, client_.get(),
       options_.slow_down);

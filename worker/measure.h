@@ -6,15 +6,16 @@
 
 #include "absl/status/statusor.h"
 #include "worker/data/sample_store.h"
+#include "worker/data/transform.h"
 #include "worker/evaluation.h"
 #include "worker/net.h"
 
 namespace downpour::worker {
 
 // Goes once through all of them, in batches of at most net->max_batch(), on the calling thread; a data thread of its own
-// prepares them. `scale` is data.scale. Gives up in between where `stop` says so; the sums are then of what was done. Fails
+// prepares them. Gives up in between where `stop` says so; the sums are then of what was done. Fails
 // where a sample can't be read, as Batcher says.
-absl::StatusOr<Evaluation> Measure(Net* net, std::span<const float> parameters, const SampleStore& samples, float scale,
-                                   const std::function<bool()>& stop = nullptr);
+absl::StatusOr<Evaluation> Measure(Net* net, std::span<const float> parameters, const SampleStore& samples,
+                                   const Transform& transform, const std::function<bool()>& stop = nullptr);
 
 }  // namespace downpour::worker

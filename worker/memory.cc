@@ -38,8 +38,10 @@ MemoryPlan PlanMemory(const Job& job, const SyncMode& mode, const MemoryNeeds& n
     elements += (4 + slots) * needs.elements / std::max<std::uint64_t>(job.workers(), 1) + needs.elements;
   }
   // Batches to train on, and of rows that are held out.
+  const int batch = static_cast<int>(job.training().batch());
+  const int threads = std::max(1, static_cast<int>(job.data().transforms().threads()));
   const std::uint64_t batches =
-      2 * Batcher::BufferBytes(needs.sample_size, static_cast<int>(job.training().batch()));
+      Batcher::BufferBytes(needs.net_values, batch, threads) + Batcher::BufferBytes(needs.net_values, batch, 1);
   MemoryPlan plan{.resident = needs.resident,
                   .training = elements * sizeof(float) + batches + kAllowance,
                   .rows = job.worker().feed_memory_bytes()};

@@ -21,7 +21,7 @@ struct MemoryPlan {
 
 // What the job needs to be known by, of the net and of the process once it has registered.
 struct MemoryNeeds {
-  std::size_t sample_size = 0;
+  std::size_t net_values = 0;   // of a sample, as the net takes it
   std::uint64_t elements = 0;  // of the vector that is exchanged
   std::uint64_t resident = 0;  // ResidentBytes()
 };

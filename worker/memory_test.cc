@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kElements = 1'000'000;
-const MemoryNeeds kNeeds{.sample_size = 1000, .elements = kElements, .resident = 50 * kMiB};
+const MemoryNeeds kNeeds{.net_values = 1000, .elements = kElements, .resident = 50 * kMiB};
 
 Job SmallJob() {
   Job job;
@@ -21,7 +21,7 @@ Job SmallJob() {
 
 // Vectors of the parameters' size that training adds.
 std::uint64_t Vectors(const Job& job, const SyncMode& mode) {
-  const std::uint64_t batches = 2 * 3 * 100 * (1000 * sizeof(float) + 2 * sizeof(float));
+  const std::uint64_t batches = (3 + 3) * 100 * (1000 + 4) * sizeof(float);
   const std::uint64_t rest = PlanMemory(job, mode, kNeeds, std::nullopt).training - batches - 32 * kMiB;
   REQUIRE(rest % (kElements * sizeof(float)) == 0);
   return rest / (kElements * sizeof(float));

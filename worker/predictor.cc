@@ -9,8 +9,9 @@
 #include "absl/strings/str_join.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/device.h"
-#include "kernels/vector_ops.h"
+#include "proto/transforms.h"
 #include "worker/data/frames.h"
+#include "worker/data/transform.h"
 #include "worker/model_file.h"
 #include "worker/net.h"
 
@@ -23,12 +24,11 @@ class Predictor {
       : net_(*net),
         parameters_(std::move(parameters)),
         outputs_(std::move(outputs)),
-        scale_(options.job.data().scale()),
+        transform_(options.job.data()),
         batch_(options.batch),
         reader_(options.feed_fd),
         writer_(options.answer_fd),
-        features_(batch_ * net->sample_size()),
-        bytes_(batch_ * net->sample_size()) {}
+        features_(batch_ * net->sample_size()) {}
 
   absl::Status Run() {
     if (absl::Status status = WriteSchema(); !status.ok()) return status;
@@ -69,7 +69,12 @@ class Predictor {
       return reader_.Broken("should have one tensor, called features");
     }
     fed_ = tensors->front();
-    if (const std::string wrong = WrongFeatures(fed_, net_.sample_size()); !wrong.empty()) return reader_.Broken(wrong);
+    if (const std::string wrong = WrongFeatures(fed_, transform_.sample_size()); !wrong.empty()) return reader_.Broken(wrong);
+    if (fed_.type == TensorType::kU8) {
+      bytes_.resize(batch_ * transform_.sample_size());
+    } else {
+      floats_.resize(batch_ * transform_.sample_size());
+    }
     known_ = true;
     return absl::OkStatus();
   }
@@ -94,28 +99,40 @@ class Predictor {
   std::span<float> Features(std::uint32_t rows) { return {features_.data(), rows * net_.sample_size()}; }
 
   absl::Status ReadFeatures(std::uint32_t rows) {
-    const std::span<float> features = Features(rows);
-    if (fed_.type != TensorType::kU8) {
-      if (absl::Status status = reader_.ReadFloats(fed_, rows_, features); !status.ok()) return status;
-      kernels::ScaleTo(std::span<const float>(features), scale_, features);
-      return absl::OkStatus();
+    const std::size_t values = rows * transform_.sample_size();
+    if (fed_.type == TensorType::kU8) {
+      if (absl::Status status = reader_.ReadBytes(bytes_.data(), values); !status.ok()) return status;
+      Apply<std::uint8_t>(bytes_, rows);
+    } else {
+      if (absl::Status status = reader_.ReadFloats(fed_, rows_, std::span(floats_).first(values)); !status.ok()) {
+        return status;
+      }
+      Apply<float>(floats_, rows);
     }
-    const std::span<std::uint8_t> bytes(bytes_.data(), features.size());
-    if (absl::Status status = reader_.ReadBytes(bytes.data(), bytes.size()); !status.ok()) return status;
-    kernels::ScaleTo(std::span<const std::uint8_t>(bytes), scale_, features);
     return absl::OkStatus();
+  }
+
+  template <typename Value>
+  void Apply(std::span<const Value> samples, std::uint32_t rows) {
+    const Transform::View view = transform_.Middle();
+    for (std::uint32_t row = 0; row < rows; ++row) {
+      transform_.Apply(samples.subspan(row * transform_.sample_size(), transform_.sample_size()), view,
+                       Features(rows).subspan(row * transform_.size(), transform_.size()));
+    }
   }
 
   Net& net_;
   const kernels::AlignedBuffer parameters_;
   const std::vector<std::size_t> outputs_;  // indices into net_.outputs()
-  const float scale_;
+  const Transform transform_;
   const std::uint32_t batch_;
 
   FrameReader reader_;
   FrameWriter writer_;
   kernels::AlignedBuffer features_;
+  // A batch as it came, in its type.
   std::vector<std::uint8_t> bytes_;
+  std::vector<float> floats_;
   bool known_ = false;  // the schema has come
   FeedTensor fed_;
   std::uint64_t rows_ = 0;  // answered
@@ -151,7 +168,7 @@ absl::Status Predict(const PredictorOptions& options) {
   const Job& job = options.job;
   const auto device = kernels::MakeDevice(job.worker().device(), {.threads = static_cast<int>(job.worker().threads())});
   if (!device.ok()) return device.status();
-  const auto net = Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()}, options.batch, **device);
+  const auto net = Net::Create(job.net(), NetShape(job.data()), options.batch, **device);
   if (!net.ok()) return net.status();
   auto outputs = Find(**net, options.layers);
   if (!outputs.ok()) return outputs.status();

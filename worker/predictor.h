@@ -10,7 +10,7 @@
 namespace downpour::worker {
 
 struct PredictorOptions {
-  Job job;            // net, data.shape and data.scale count
+  Job job;            // net and data's shape, scale and transforms count
   std::string model;  // path of a safetensors file
   int feed_fd = 0;
   int answer_fd = 1;

@@ -322,7 +322,7 @@ void Trainer::Count(const Batch& batch, const Evaluation& result) {
 absl::Status Trainer::MeasureHeldOut(uint64_t position, double epoch) {
   if (data_.held_out == nullptr || data_.held_out->size() == 0) return absl::OkStatus();
   const absl::StatusOr<Evaluation> held_out =
-      Measure(&net_, parameters(), *data_.held_out, job_.data().scale(), [this] { return !client_.status().ok(); });
+      Measure(&net_, parameters(), *data_.held_out, Transform(job_.data()), [this] { return !client_.status().ok(); });
   if (!held_out.ok()) return held_out.status();
   history_.SetHeldOut(position, *held_out);
   std::lock_guard lock(mutex_);

@@ -16,6 +16,7 @@
 #include "proto/job_config.h"
 #include "proto/schedule.h"
 #include "proto/sync/mode.h"
+#include "proto/transforms.h"
 #include "worker/data/batcher.h"
 #include "worker/measure.h"
 #include "worker/net.h"
@@ -31,8 +32,7 @@ constexpr int kClasses = 4;
 
 struct NetOnDevice {
   explicit NetOnDevice(const Job& job) : device(*kernels::MakeDevice("cpu", {.threads = 1})) {
-    auto made = worker::Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()},
-                                    static_cast<int>(job.training().batch()), *device);
+    auto made = worker::Net::Create(job.net(), NetShape(job.data()), static_cast<int>(job.training().batch()), *device);
     REQUIRE(made.ok());
     net = *std::move(made);
   }
@@ -45,10 +45,11 @@ worker::BatcherOptions BatcherOptionsOf(const Job& job, uint32_t partition, uint
   return {.batch_size = static_cast<int>(job.training().batch()),
           .epochs = job.training().epochs(),
           .shuffle = job.training().shuffle(),
-          .scale = job.data().scale(),
+          .augment = true,
           .seed = job.seed(),
           .partition = partition,
-          .start_position = start};
+          .start_position = start,
+          .threads = static_cast<int>(job.data().transforms().threads())};
 }
 
 std::vector<float> WithoutPadding(const worker::Net& net, std::span<const float> flat) {
@@ -142,7 +143,8 @@ absl::Status Cluster::TrainPartition(uint32_t partition, const worker::SampleSto
     (*client)->Heartbeat({});
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  worker::Batcher batcher(samples, BatcherOptionsOf(job, partition, (*client)->progress().position()));
+  worker::Batcher batcher(samples, worker::Transform(job.data()),
+                          BatcherOptionsOf(job, partition, (*client)->progress().position()));
   const auto trainer = worker::Trainer::Create(job, {.samples = samples.size(), .batcher = &batcher}, on.net.get(),
                                                client->get(), attempt.slow_down);
   if (!trainer.ok()) return trainer.status();
@@ -203,7 +205,7 @@ std::vector<float> TrainAll(const Job& job, size_t rows) {
 
 double Accuracy(const Job& job, const std::vector<float>& flat_parameters, const worker::SampleStore& samples) {
   NetOnDevice on(job);
-  return worker::Measure(on.net.get(), flat_parameters, samples, job.data().scale())->accuracy();
+  return worker::Measure(on.net.get(), flat_parameters, samples, worker::Transform(job.data()))->accuracy();
 }
 
 std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples) {
@@ -211,7 +213,7 @@ std::vector<float> PlainSgd(const Job& job, const worker::SampleStore& samples) 
   std::vector<float> parameters(on.net->parameter_count());
   std::vector<float> gradient(on.net->parameter_count());
   on.net->Initialize(job.seed(), parameters);
-  worker::Batcher batcher(samples, BatcherOptionsOf(job, 0, 0));
+  worker::Batcher batcher(samples, worker::Transform(job.data()), BatcherOptionsOf(job, 0, 0));
   worker::Batch batch;
   for (uint64_t step = 0; batcher.Next(&batch); ++step) {
     if (job.training().max_steps() > 0 && step >= job.training().max_steps()) break;

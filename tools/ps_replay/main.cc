@@ -20,6 +20,7 @@
 #include "tools/ps_replay/timeline.h"
 #include "tools/ps_replay/verdict.h"
 #include "tools/ps_run/json_text.h"
+#include "proto/transforms.h"
 #include "worker/model_file.h"
 #include "worker/net.h"
 #include "worker/standard_streams.h"
@@ -90,8 +91,7 @@ absl::StatusOr<std::vector<uint64_t>> ParseUntil(const std::vector<std::string>&
 absl::Status WriteModel(const Job& job, const ps::Replayed& replayed, const std::string& path) {
   auto device = kernels::MakeDevice("cpu", {.threads = 1});
   if (!device.ok()) return device.status();
-  const std::vector<uint32_t> shape(job.data().shape().begin(), job.data().shape().end());
-  auto net = worker::Net::Create(job.net(), shape, 1, **device);
+  auto net = worker::Net::Create(job.net(), NetShape(job.data()), 1, **device);
   if (!net.ok()) return net.status();
   std::vector<float> values;
   for (const ps::ReplayedPart& part : replayed.parts()) {

@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/device.h"
+#include "proto/transforms.h"
+#include "worker/data/transform.h"
 #include "worker/net.h"
 
 namespace downpour::run {
@@ -12,7 +14,7 @@ namespace downpour::run {
 absl::StatusOr<NetFacts> CheckJob(const Job& job) {
   auto device = kernels::MakeDevice(job.worker().device(), {.threads = 1});
   if (!device.ok()) return device.status();
-  const auto net = worker::Net::Create(job.net(), {job.data().shape().begin(), job.data().shape().end()}, 1, **device);
+  const auto net = worker::Net::Create(job.net(), NetShape(job.data()), 1, **device);
   if (!net.ok()) return net.status();
   for (const Samples* samples : {&job.data().train(), &job.data().test()}) {
     for (const std::string* path : {&samples->images(), &samples->labels()}) {
@@ -23,7 +25,7 @@ absl::StatusOr<NetFacts> CheckJob(const Job& job) {
     }
   }
   const auto scores = (*net)->scores();
-  return NetFacts{.values = (*net)->sample_size(),
+  return NetFacts{.values = worker::Transform(job.data()).sample_size(),
                   .outputs = scores ? (*net)->outputs()[*scores].shape.size() : (*net)->sample_size(),
                   .classes = (*net)->classes(),
                   .parameters = (*net)->parameter_count()};

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/device.h"
+#include "proto/transforms.h"
 #include "worker/data/format.h"
 #include "worker/measure.h"
 #include "worker/replica.h"
@@ -21,14 +22,13 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Create(const Job& job) {
   auto device = kernels::MakeDevice(job.worker().device(), {.threads = 1});
   if (!device.ok()) return device.status();
   evaluator->device_ = *std::move(device);
-  const std::vector<uint32_t> shape(job.data().shape().begin(), job.data().shape().end());
-  auto net = worker::Net::Create(job.net(), shape, kBatch, *evaluator->device_);
+  auto net = worker::Net::Create(job.net(), NetShape(job.data()), kBatch, *evaluator->device_);
   if (!net.ok()) return net.status();
   evaluator->net_ = *std::move(net);
   if (job.data().test().has_images()) {
     auto samples = worker::ReadSamples(job.data().format(), {.images = job.data().test().images(),
                                                              .labels = job.data().test().labels(),
-                                                             .shape = shape,
+                                                             .shape = {job.data().shape().begin(), job.data().shape().end()},
                                                              .classes = evaluator->net_->classes()});
     if (!samples.ok()) return samples.status();
     evaluator->samples_ = *std::move(samples);
@@ -71,8 +71,8 @@ absl::StatusOr<Measured> Evaluator::Measure() {
   if (!values.ok()) return values.status();
   measured.values = *std::move(values);
   if (!samples_) return measured;
-  const auto held_out =
-      worker::Measure(net_.get(), measured.values, *samples_, job_.data().scale(), [this] { return stopped_.load(); });
+  const auto held_out = worker::Measure(net_.get(), measured.values, *samples_, worker::Transform(job_.data()),
+                                        [this] { return stopped_.load(); });
   if (!held_out.ok()) return held_out.status();
   measured.held_out = *held_out;
   return measured;

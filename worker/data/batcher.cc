@@ -6,33 +6,44 @@
 #include <span>
 #include <utility>
 
-#include "kernels/vector_ops.h"
 #include "worker/random.h"
 
 namespace downpour::worker {
 namespace {
 
-// Of batches' draws among a partition's random numbers; those before are the epochs'.
-constexpr std::uint64_t kDraws = std::uint64_t{1} << 63;
+// Of batches' and of samples' draws among a partition's random numbers; those before are the epochs'.
+constexpr std::uint64_t kBatchDraws = std::uint64_t{1} << 63;
+constexpr std::uint64_t kSampleDraws = std::uint64_t{1} << 62;
 
-// One is read, one waits, one is filled.
-constexpr std::size_t kSlots = 3;
+// One is read, one waits, and each thread fills one.
+std::size_t Slots(int threads) { return 2 + static_cast<std::size_t>(threads); }
 
 }  // namespace
 
-Batcher::Batcher(const SampleStore& store, const BatcherOptions& options)
-    : store_(store), options_(options), end_position_(store.size() * options.epochs), slots_(kSlots) {
-  assert(options.batch_size >= 1);
+Batcher::Batcher(const SampleStore& store, const Transform& transform, const BatcherOptions& options)
+    : store_(store),
+      transform_(transform),
+      options_(options),
+      end_position_(store.size() * options.epochs),
+      position_(options.start_position),
+      order_(store.size()),
+      slots_(Slots(options.threads)),
+      scratches_(options.threads) {
+  assert(options.batch_size >= 1 && options.threads >= 1);
+  assert(transform.sample_size() == store.sample_size());
   const std::size_t rows = std::min<std::size_t>(options.batch_size, store.size());
   for (Slot& slot : slots_) {
-    slot.features.resize(rows * store.sample_size());
+    slot.rows.reserve(rows);
+    if (store.spooled_bytes() > 0) slot.later_rows.reserve(rows);
+    slot.features.resize(rows * transform.size());
     if (!store.labels().empty()) slot.labels.resize(rows);
     if (!store.numbers().empty()) slot.numbers.resize(rows);
     if (!store.weights().empty()) slot.weights.resize(rows);
   }
-  order_.resize(store.size());
-  if (store.type() == FeatureType::kU8) row_.resize(store.row_bytes());
-  thread_ = std::thread([this] { Run(); });
+  for (auto& scratch : scratches_) {
+    scratch.resize(store.row_bytes());
+    threads_.emplace_back([this, &scratch] { Run(&scratch); });
+  }
 }
 
 Batcher::~Batcher() {
@@ -41,16 +52,18 @@ Batcher::~Batcher() {
     stop_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 bool Batcher::Next(Batch* batch) {
   std::unique_lock lock(mutex_);
+  if (returned_ < taken_) slots_[returned_ % slots_.size()].filled = false;
   returned_ = taken_;
   changed_.notify_all();
-  changed_.wait(lock, [this] { return filled_ > taken_ || finished_; });
-  if (filled_ == taken_) return false;
-  *batch = slots_[taken_ % kSlots].batch;
+  const Slot& slot = slots_[taken_ % slots_.size()];
+  changed_.wait(lock, [&] { return slot.filled || taken_ >= end_; });
+  if (taken_ >= end_) return false;
+  *batch = slot.batch;
   ++taken_;
   return true;
 }
@@ -60,53 +73,62 @@ absl::Status Batcher::status() const {
   return status_;
 }
 
-std::uint64_t Batcher::BufferBytes(std::size_t sample_size, int batch_size) {
-  return kSlots * static_cast<std::uint64_t>(batch_size) * (sample_size * sizeof(float) + 2 * sizeof(float));
+std::uint64_t Batcher::BufferBytes(std::size_t net_values, int batch_size, int threads) {
+  const std::uint64_t row = net_values * sizeof(float) + 2 * sizeof(float) + 2 * sizeof(std::uint32_t);
+  return Slots(threads) * static_cast<std::uint64_t>(batch_size) * row;
 }
 
-void Batcher::Run() {
-  const std::uint64_t samples = store_.size();
-  std::uint64_t position = options_.start_position;
-  std::uint64_t filled = 0;
-  bool ordered = false;
-  while (position < end_position_) {
-    const std::uint64_t epoch = position / samples;
-    const std::uint64_t first = position % samples;
-    if (first == 0 || !ordered) {
-      Order(epoch);
-      ordered = true;
-    }
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stop_ || filled - returned_ < kSlots; });
-      if (stop_) return;
-    }
-    Slot& slot = slots_[filled % kSlots];
-    const std::size_t size = std::min<std::uint64_t>(options_.batch_size, samples - first);
-    Prefetch(first + size, size);
-    if (absl::Status status = Fill(slot, first, size); !status.ok()) {
-      std::lock_guard lock(mutex_);
-      status_ = std::move(status);
-      break;
-    }
-    position += size;
-    slot.batch.position_after = position;
-    slot.batch.epoch = static_cast<double>(position) / static_cast<double>(samples);
-    slot.batch.draw = Random(options_.seed, options_.partition, kDraws + position).Next();
+void Batcher::Run(std::vector<std::byte>* scratch) {
+  while (Slot* const slot = Claim()) {
+    absl::Status status = Fill(*slot, *scratch);
     {
       std::lock_guard lock(mutex_);
-      filled_ = ++filled;
+      if (status.ok()) {
+        slot->filled = true;
+      } else if (slot->number < end_) {
+        end_ = slot->number;
+        status_ = std::move(status);
+      }
     }
     changed_.notify_all();
   }
+}
+
+Batcher::Slot* Batcher::Claim() {
+  std::lock_guard claiming(claim_mutex_);
   {
-    std::lock_guard lock(mutex_);
-    finished_ = true;
+    std::unique_lock lock(mutex_);
+    if (position_ >= end_position_ && claimed_ < end_) {
+      end_ = claimed_;
+      changed_.notify_all();
+    }
+    changed_.wait(lock, [this] { return stop_ || claimed_ >= end_ || claimed_ - returned_ < slots_.size(); });
+    if (stop_ || claimed_ >= end_) return nullptr;
   }
-  changed_.notify_all();
+  const std::uint64_t samples = store_.size();
+  const std::uint64_t epoch = position_ / samples;
+  if (ordered_ != epoch) Order(epoch);
+  const auto rows_from = [&](std::uint64_t from) {
+    const std::uint64_t to = std::min<std::uint64_t>(from + options_.batch_size, samples);
+    return std::span(order_).subspan(std::min(from, samples), to - std::min(from, to));
+  };
+  Slot& slot = slots_[claimed_ % slots_.size()];
+  slot.number = claimed_;
+  slot.position = position_;
+  const std::uint64_t first = position_ % samples;
+  const auto rows = rows_from(first);
+  slot.rows.assign(rows.begin(), rows.end());
+  if (store_.spooled_bytes() > 0) {
+    const auto later = rows_from(first + static_cast<std::uint64_t>(options_.threads) * options_.batch_size);
+    slot.later_rows.assign(later.begin(), later.end());
+  }
+  position_ += rows.size();
+  ++claimed_;
+  return &slot;
 }
 
 void Batcher::Order(std::uint64_t epoch) {
+  ordered_ = epoch;
   std::iota(order_.begin(), order_.end(), 0u);
   if (!options_.shuffle) return;
   // Fisher and Yates.
@@ -114,33 +136,36 @@ void Batcher::Order(std::uint64_t epoch) {
   for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random.Below(i)]);
 }
 
-void Batcher::Prefetch(std::size_t first, std::size_t size) const {
-  if (store_.spooled_bytes() == 0) return;
-  const std::size_t end = std::min(first + size, order_.size());
-  for (std::size_t i = first; i < end; ++i) store_.features().Prefetch(order_[i]);
-}
-
-absl::Status Batcher::Fill(Slot& slot, std::size_t first, std::size_t size) {
-  const std::size_t sample_size = store_.sample_size();
+absl::Status Batcher::Fill(Slot& slot, std::span<std::byte> scratch) const {
+  for (const std::uint32_t row : slot.later_rows) store_.features().Prefetch(row);
+  const std::size_t size = slot.rows.size();
+  const std::size_t values = transform_.size();
+  Transform::View view = transform_.Middle();
   for (std::size_t i = 0; i < size; ++i) {
-    const std::size_t row = order_[first + i];
-    const std::span<float> to(slot.features.data() + i * sample_size, sample_size);
-    const bool bytes = store_.type() == FeatureType::kU8;
-    const auto from = store_.features().Read(row, bytes ? std::span(row_) : std::as_writable_bytes(to));
+    const std::size_t row = slot.rows[i];
+    const auto from = store_.features().Read(row, scratch);
     if (!from.ok()) return from.status();
-    if (bytes) {
-      kernels::ScaleTo({reinterpret_cast<const std::uint8_t*>(*from), sample_size}, options_.scale, to);
+    if (options_.augment) {
+      view = transform_.Draw(Random(options_.seed, options_.partition, kSampleDraws + slot.position + i));
+    }
+    const std::span<float> to(slot.features.data() + i * values, values);
+    if (store_.type() == FeatureType::kU8) {
+      transform_.Apply({reinterpret_cast<const std::uint8_t*>(*from), store_.sample_size()}, view, to);
     } else {
-      kernels::ScaleTo({reinterpret_cast<const float*>(*from), sample_size}, options_.scale, to);
+      transform_.Apply({reinterpret_cast<const float*>(*from), store_.sample_size()}, view, to);
     }
     if (!slot.labels.empty()) slot.labels[i] = store_.labels()[row];
     if (!slot.numbers.empty()) slot.numbers[i] = store_.numbers()[row];
     if (!slot.weights.empty()) slot.weights[i] = store_.weights()[row];
   }
-  slot.batch.size = static_cast<int>(size);
-  slot.batch.features = {slot.features.data(), size * sample_size};
+  const std::uint64_t position_after = slot.position + size;
   const kernels::Targets whole{.classes = slot.labels, .numbers = slot.numbers, .weights = slot.weights};
-  slot.batch.targets = whole.Sub(0, size);
+  slot.batch = {.size = static_cast<int>(size),
+                .features = {slot.features.data(), size * values},
+                .targets = whole.Sub(0, size),
+                .position_after = position_after,
+                .epoch = static_cast<double>(position_after) / static_cast<double>(store_.size()),
+                .draw = Random(options_.seed, options_.partition, kBatchDraws + position_after).Next()};
   return absl::OkStatus();
 }
 

@@ -25,21 +25,29 @@ SampleStore Store(std::size_t rows, FeatureType type = FeatureType::kF32) {
   return store;
 }
 
+// Scales samples of `store`.
+Data DataOf(const SampleStore& store, float scale = 1) {
+  Data data;
+  data.add_shape(static_cast<std::uint32_t>(store.sample_size()));
+  data.set_scale(scale);
+  return data;
+}
+
 struct Taken {
   std::vector<std::int32_t> labels;
   std::vector<std::uint64_t> positions;
   std::vector<int> sizes;
 };
 
-Taken TakeAll(const SampleStore& store, const BatcherOptions& options) {
+Taken TakeAll(const SampleStore& store, const BatcherOptions& options, float scale = 1) {
   Taken taken;
-  Batcher batcher(store, options);
+  Batcher batcher(store, Transform(DataOf(store, scale)), options);
   Batch batch;
   while (batcher.Next(&batch)) {
     REQUIRE(batch.targets.classes.size() == static_cast<std::size_t>(batch.size));
     REQUIRE(batch.features.size() == batch.targets.classes.size() * store.sample_size());
     for (std::size_t i = 0; i < batch.targets.classes.size(); ++i) {
-      REQUIRE(batch.features[2 * i] == options.scale * static_cast<float>(batch.targets.classes[i]));
+      REQUIRE(batch.features[2 * i] == scale * static_cast<float>(batch.targets.classes[i]));
     }
     taken.labels.insert(taken.labels.end(), batch.targets.classes.begin(), batch.targets.classes.end());
     taken.positions.push_back(batch.position_after);
@@ -59,7 +67,7 @@ TEST_CASE("numbers and weights go with their rows, and what a store lacks is not
     store.mutable_numbers()[row] = static_cast<float>(row) + 0.5f;
     store.mutable_weights()[row] = static_cast<float>(row) * 2;
   }
-  Batcher batcher(store, {.batch_size = 4, .seed = 3});
+  Batcher batcher(store, Transform(DataOf(store)), {.batch_size = 4, .seed = 3});
   int rows = 0;
   for (Batch batch; batcher.Next(&batch);) {
     CHECK(batch.targets.classes.empty());
@@ -76,7 +84,7 @@ TEST_CASE("numbers and weights go with their rows, and what a store lacks is not
 TEST_CASE("each epoch has every sample once, in an order of its own") {
   const SampleStore store = Store(23);
   const Taken taken =
-      TakeAll(store, {.batch_size = 5, .epochs = 3, .scale = 0.5f, .seed = 7, .partition = 1});
+      TakeAll(store, {.batch_size = 5, .epochs = 3, .seed = 7, .partition = 1}, 0.5f);
   REQUIRE(taken.labels.size() == 69);
   CHECK(taken.sizes == std::vector<int>{5, 5, 5, 5, 3, 5, 5, 5, 5, 3, 5, 5, 5, 5, 3});
   CHECK(taken.positions.back() == 69);
@@ -130,7 +138,7 @@ TEST_CASE("any position is gone on from with exactly the samples after it") {
 
 TEST_CASE("bytes are scaled") {
   const SampleStore store = Store(200, FeatureType::kU8);
-  CHECK(TakeAll(store, {.batch_size = 64, .scale = 0.00390625f}).labels.size() == 200);
+  CHECK(TakeAll(store, {.batch_size = 64}, 0.00390625f).labels.size() == 200);
 }
 
 // A store of rows of 1 MiB, four in a chunk, whose values tell them apart.
@@ -153,9 +161,11 @@ SampleStore LargeRows(std::size_t rows, FeatureType type, std::uint64_t memory_b
 TEST_CASE("batches are the same wherever the rows are") {
   for (const FeatureType type : {FeatureType::kU8, FeatureType::kF32}) {
     std::vector<std::vector<float>> seen;
-    for (const std::uint64_t memory_bytes : {std::uint64_t{1} << 30, std::uint64_t{9} << 20, std::uint64_t{1}}) {
+    using Place = std::pair<std::uint64_t, int>;
+    for (const auto& [memory_bytes, threads] : {Place{1 << 30, 1}, Place{9 << 20, 1}, Place{1, 1}, Place{1, 3}}) {
       const SampleStore store = LargeRows(18, type, memory_bytes);
-      Batcher batcher(store, {.batch_size = 4, .epochs = 2, .scale = 0.5f, .seed = 3, .start_position = 2});
+      Batcher batcher(store, Transform(DataOf(store, 0.5f)),
+                      {.batch_size = 4, .epochs = 2, .seed = 3, .start_position = 2, .threads = threads});
       std::vector<float>& values = seen.emplace_back();
       for (Batch batch; batcher.Next(&batch);) {
         for (int i = 0; i < batch.size; ++i) {
@@ -169,6 +179,97 @@ TEST_CASE("batches are the same wherever the rows are") {
       REQUIRE(values.size() == 34);
       CHECK(values == seen[0]);
     }
+  }
+}
+
+// Everything of every batch, in their order.
+struct Everything {
+  std::vector<float> features;
+  std::vector<std::int32_t> labels;
+  std::vector<std::uint64_t> positions, draws;
+
+  bool operator==(const Everything&) const = default;
+};
+
+Everything TakeEverything(const SampleStore& store, const Transform& transform, const BatcherOptions& options) {
+  Everything all;
+  Batcher batcher(store, transform, options);
+  for (Batch batch; batcher.Next(&batch);) {
+    all.features.insert(all.features.end(), batch.features.begin(), batch.features.end());
+    all.labels.insert(all.labels.end(), batch.targets.classes.begin(), batch.targets.classes.end());
+    all.positions.push_back(batch.position_after);
+    all.draws.push_back(batch.draw);
+  }
+  CHECK(batcher.status().ok());
+  return all;
+}
+
+// Bytes in two channels of five rows of six, all of them other ones in one sample.
+SampleStore Pictures(std::size_t rows) {
+  SampleStore store(FeatureType::kU8, 60, {});
+  REQUIRE(store.Append(rows).ok());
+  for (std::size_t row = 0; row < rows; ++row) {
+    std::byte* const bytes = store.AddFeatures(1)->bytes;
+    for (std::size_t i = 0; i < 60; ++i) bytes[i] = static_cast<std::byte>(60 * row + i);
+    store.mutable_labels()[row] = static_cast<std::int32_t>(row);
+  }
+  return store;
+}
+
+Data PictureData() {
+  Data data;
+  for (const std::uint32_t side : {2, 5, 6}) data.add_shape(side);
+  data.set_scale(0.25f);
+  data.mutable_transforms()->add_mean(100);
+  data.mutable_transforms()->set_crop(4);
+  data.mutable_transforms()->set_mirror(true);
+  data.mutable_transforms()->set_shift(1);
+  return data;
+}
+
+TEST_CASE("the same batches whatever the number of threads, and from any position") {
+  const SampleStore store = Pictures(53);
+  const Transform transform(PictureData());
+  const BatcherOptions options{.batch_size = 5, .epochs = 4, .augment = true, .seed = 9, .partition = 2};
+  const Everything all = TakeEverything(store, transform, options);
+  REQUIRE(all.features.size() == 4 * 53 * 32);
+  for (const int threads : {2, 3, 8}) {
+    BatcherOptions other = options;
+    other.threads = threads;
+    CHECK(TakeEverything(store, transform, other) == all);
+  }
+  for (const std::uint64_t start : {all.positions[3], all.positions[10], std::uint64_t{54}, std::uint64_t{101}}) {
+    BatcherOptions resumed = options;
+    resumed.start_position = start;
+    resumed.threads = 2;
+    CHECK(TakeEverything(store, transform, resumed).features ==
+          std::vector<float>(all.features.begin() + static_cast<std::ptrdiff_t>(start) * 32, all.features.end()));
+  }
+}
+
+TEST_CASE("views are new ones in each epoch, and depend on seed and partition") {
+  const SampleStore store = Pictures(20);
+  const Transform transform(PictureData());
+  const BatcherOptions options{.batch_size = 20, .epochs = 2, .shuffle = false, .augment = true, .seed = 9};
+  const std::vector<float> seen = TakeEverything(store, transform, options).features;
+  const auto second = seen.begin() + 20 * 32;
+  CHECK_FALSE(std::equal(seen.begin(), second, second));
+  BatcherOptions other = options;
+  other.seed = 10;
+  CHECK(TakeEverything(store, transform, other).features != seen);
+  other = options;
+  other.partition = 1;
+  CHECK(TakeEverything(store, transform, other).features != seen);
+  // Nothing is left to chance where nothing is trained.
+  other = options;
+  other.augment = false;
+  const std::vector<float> middles = TakeEverything(store, transform, other).features;
+  CHECK(std::equal(middles.begin(), middles.begin() + 20 * 32, middles.begin() + 20 * 32));
+  for (int row = 0; row < 20; ++row) {
+    std::vector<float> expected(32);
+    const auto bytes = store.features().Read(row, {});
+    transform.Apply({reinterpret_cast<const std::uint8_t*>(*bytes), 60}, transform.Middle(), expected);
+    CHECK(std::equal(expected.begin(), expected.end(), middles.begin() + row * 32));
   }
 }
 
@@ -186,7 +287,8 @@ TEST_CASE("it can be left at any moment") {
   const SampleStore store = Store(1000);
   const auto start = std::chrono::steady_clock::now();
   for (int taken = 0; taken < 50; ++taken) {
-    Batcher batcher(store, {.batch_size = 1, .epochs = 1000000});
+    Batcher batcher(store, Transform(DataOf(store)),
+                    {.batch_size = 1, .epochs = 1000000, .threads = 1 + taken % 4});
     Batch batch;
     for (int i = 0; i < taken; ++i) REQUIRE(batcher.Next(&batch));
   }
@@ -195,7 +297,9 @@ TEST_CASE("it can be left at any moment") {
 
 TEST_CASE("a batch stays as it is until the next is asked for") {
   const SampleStore store = Store(100);
-  Batcher batcher(store, {.batch_size = 10, .epochs = 5, .shuffle = false});
+  const int threads = GENERATE(1, 4);
+  Batcher batcher(store, Transform(DataOf(store)),
+                  {.batch_size = 10, .epochs = 5, .shuffle = false, .threads = threads});
   Batch batch;
   for (int i = 0; batcher.Next(&batch); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

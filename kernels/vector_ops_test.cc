@@ -17,15 +17,17 @@ std::vector<float> Ramp(std::size_t size) {
 TEST_CASE("elementwise loops at every length around a vector's") {
   for (std::size_t size = 0; size < 70; ++size) {
     const std::vector<float> x = Ramp(size);
-    std::vector<float> y(size, 1), scaled = x, copied(size);
+    std::vector<float> y(size, 1), scaled = x, copied(size), centred(size);
     Axpy(2, x, y);
     Scale(3, scaled);
     ScaleTo(x, 0.5f, copied);
+    CenterTo(x, y, 0.5f, centred);
     float sum = 0;
     for (std::size_t i = 0; i < size; ++i) {
       REQUIRE(y[i] == 1 + 2 * x[i]);
       REQUIRE(scaled[i] == 3 * x[i]);
       REQUIRE(copied[i] == 0.5f * x[i]);
+      REQUIRE(centred[i] == 0.5f * (x[i] - y[i]));
       sum += x[i];
     }
     REQUIRE(Sum(x) == Approx(sum));
@@ -40,6 +42,8 @@ TEST_CASE("bytes and doubles become floats") {
   std::vector<float> y(256);
   ScaleTo(bytes, 0.00390625f, y);
   for (int i = 0; i < 256; ++i) REQUIRE(y[i] == static_cast<float>(i) / 256);
+  CenterTo(bytes, std::vector<float>(256, 3), 0.5f, y);
+  for (int i = 0; i < 256; ++i) REQUIRE(y[i] == 0.5f * static_cast<float>(i - 3));
 
   const std::vector<double> doubles = {0.1, -2, 1e300};
   std::vector<float> floats(3);

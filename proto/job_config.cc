@@ -380,7 +380,7 @@ void EmitValue(const Message& message, const FieldDescriptor* field, int index, 
       *out << (repeated ? r->GetRepeatedUInt64(message, field, index) : r->GetUInt64(message, field));
       break;
     case FieldDescriptor::CPPTYPE_FLOAT: {
-      const float value = r->GetFloat(message, field);
+      const float value = repeated ? r->GetRepeatedFloat(message, field, index) : r->GetFloat(message, field);
       std::string text = absl::StrFormat("%.6g", value);
       if (float back = 0; !absl::SimpleAtof(text, &back) || back != value) text = absl::StrFormat("%.9g", value);
       *out << text;

@@ -48,6 +48,13 @@ TEST_CASE("transforms that a shape can't have are refused with its sides") {
   CHECK(JobWith("shape: [4], transforms: {mean: [1, 2, 3, 4]}").ok());
 }
 
+TEST_CASE("a resolved job keeps its transforms") {
+  const Job job = *JobWith("shape: [3, 8, 8], transforms: {mean: [104.1, 117, 1e-7], crop: 7, mirror: true, threads: 2}");
+  const absl::StatusOr<Job> again = ParseJob(JobToYaml(job), "job.yaml");
+  REQUIRE(again.ok());
+  CHECK(again->data().SerializeAsString() == job.data().SerializeAsString());
+}
+
 TEST_CASE("workers must transform as the job says, with as many threads as they like") {
   const Job server = *JobWith("transforms: {shift: 2}");
   CHECK(CheckAgreement(server, *JobWith("transforms: {shift: 2, threads: 3}")).ok());

@@ -158,6 +158,29 @@ TEST_CASE("bytes and doubles are taken too, and no rows are no trouble") {
   CHECK(answer.ended);
 }
 
+TEST_CASE("samples are transformed as in an evaluation: by mean and scale, and their middle") {
+  PredictorOptions options{.job = TwoLayers(), .model = ModelFile()};
+  Data& data = *options.job.mutable_data();
+  data.clear_shape();
+  for (const std::uint32_t side : {2, 3, 3}) data.add_shape(side);
+  for (const float mean : {10, 20}) data.mutable_transforms()->add_mean(mean);
+  data.mutable_transforms()->set_crop(1);
+  data.mutable_transforms()->set_mirror(true);
+  const FeedTensor pictures{.name = "features", .type = TensorType::kF32, .sides = {2, 3, 3}};
+  const Answer answer = Ask(options, [&](FrameWriter& writer) {
+    std::vector<float> rows(2 * 18, 1000);
+    rows[4] = 12, rows[9 + 4] = 24;
+    rows[18 + 4] = 10, rows[18 + 9 + 4] = 20;
+    const std::vector<std::span<const std::byte>> values = {BytesOf(rows)};
+    REQUIRE(writer.WriteSchema({&pictures, 1}).ok());
+    REQUIRE(writer.WriteBatch(2, values).ok());
+    REQUIRE(writer.WriteEnd().ok());
+  });
+  INFO(answer.status.message());
+  REQUIRE(answer.status.ok());
+  CHECK(answer.values[0] == std::vector<float>{5.5f, 0, 0.5f, 0});
+}
+
 TEST_CASE("what makes no sense is refused with its reason") {
   const auto mistake = [](const Answer& answer, absl::StatusCode code = absl::StatusCode::kInvalidArgument) {
     CHECK(answer.status.code() == code);

@@ -1,9 +1,12 @@
 #include "worker/data/batcher.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -270,6 +273,33 @@ TEST_CASE("views are new ones in each epoch, and depend on seed and partition") 
     const auto bytes = store.features().Read(row, {});
     transform.Apply({reinterpret_cast<const std::uint8_t*>(*bytes), 60}, transform.Middle(), expected);
     CHECK(std::equal(expected.begin(), expected.end(), middles.begin() + row * 32));
+  }
+}
+
+// Cuts the spool file of this process short.
+void CutSpoolFile() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    const std::string target = std::filesystem::read_symlink(entry, error).string();
+    if (target.ends_with("(deleted)")) REQUIRE(truncate(entry.path().c_str(), 0) == 0);
+  }
+}
+
+TEST_CASE("a row that can't be read ends the batches with its reason") {
+  // The last two rows are in memory, the others were in the spool file.
+  const SampleStore store = LargeRows(18, FeatureType::kF32, 1);
+  CutSpoolFile();
+  const BatcherOptions options{.batch_size = 1, .epochs = 3, .shuffle = false, .start_position = 16};
+  for (const int threads : {1, 4}) {
+    BatcherOptions with_threads = options;
+    with_threads.threads = threads;
+    Batcher batcher(store, Transform(DataOf(store)), with_threads);
+    std::vector<int> taken;
+    for (Batch batch; batcher.Next(&batch);) taken.push_back(batch.targets.classes[0]);
+    CHECK(taken == std::vector<int>{16, 17});
+    CHECK(batcher.status().code() == absl::StatusCode::kDataLoss);
+    Batch batch;
+    CHECK_FALSE(batcher.Next(&batch));
   }
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/job_config.h"
+#include "proto/transforms.h"
 #include "worker/data/lmdb.h"
 #include "worker/formats/caffe_net.h"
 #include "worker/formats/caffe_weights.h"
@@ -52,8 +53,7 @@ absl::StatusOr<Paths> Sort(const std::vector<std::string>& all) {
 }
 
 absl::Status Outline(const std::string& file, Model* model) {
-  const auto& shape = model->job.data().shape();
-  auto outline = worker::OutlineNet(model->job.net(), {shape.begin(), shape.end()});
+  auto outline = worker::OutlineNet(model->job.net(), NetShape(model->job.data()));
   if (!outline.ok()) return absl::Status(outline.status().code(), absl::StrCat(file, ": ", outline.status().message()));
   model->outline = *std::move(outline);
   return absl::OkStatus();

@@ -2,24 +2,15 @@
 
 import gzip
 import json
-import struct
 
 import numpy as np
 import pytest
 
 from tests.e2e.harness import FASHION, data_section
+from tests.e2e.tensors import read
 
 # What makes no use of neighbours: a shift or a turn that went wrong would show.
 NET = "net:\n  - {name: ip, type: inner_product, outputs: 10}\n  - {name: loss, type: softmax_loss}\n"
-
-
-def tensors(path):
-    content = path.read_bytes()
-    length = struct.unpack("<Q", content[:8])[0]
-    header = json.loads(content[8:8 + length])
-    header.pop("__metadata__", None)
-    return {name: np.frombuffer(content[8 + length:][slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"])
-            for name, entry in header.items()}
 
 
 def section(transforms):
@@ -44,7 +35,7 @@ def test_the_same_bits_with_any_number_of_threads_and_held_out_samples_by_their_
         result, events, run = place.ps_run(where)
         assert result.returncode == 0, result.stderr
         models.append((run / "model.safetensors").read_bytes())
-        seen = tensors(run / "model.safetensors")
+        seen = read(run / "model.safetensors")
         run.rename(place.folder / f"run-{threads}")
     assert models[0] == models[1]
     assert seen["ip.weight"].shape == (10, 24 * 24)

@@ -234,7 +234,8 @@ std::vector<float> ByHand(const Job& job, size_t rows, const std::function<void(
   on.net->Initialize(job.seed(), state.centre);
   for (uint32_t i = 0; i < job.workers(); ++i) stores.push_back(SmallSamples(rows, i, job.workers()));
   for (uint32_t i = 0; i < job.workers(); ++i) {
-    batchers.push_back(std::make_unique<worker::Batcher>(stores[i], BatcherOptionsOf(job, i, 0)));
+    batchers.push_back(
+        std::make_unique<worker::Batcher>(stores[i], worker::Transform(job.data()), BatcherOptionsOf(job, i, 0)));
     state.workers.emplace_back(state.centre).resize(size * (1 + rule.slots));
   }
   kernels::Hyper hyper = MakeHyper(job.optimizer());

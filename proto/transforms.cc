@@ -10,14 +10,10 @@ namespace downpour {
 SampleSides SidesOf(const Data& data) {
   const auto& shape = data.shape();
   switch (shape.size()) {
-    case 1:
-      return {.channels = shape[0]};
-    case 2:
-      return {.height = shape[0], .width = shape[1]};
-    case 3:
-      return {.channels = shape[0], .height = shape[1], .width = shape[2]};
-    default:
-      return {};
+    case 1: return {.channels = shape[0]};
+    case 2: return {.height = shape[0], .width = shape[1]};
+    case 3: return {.channels = shape[0], .height = shape[1], .width = shape[2]};
+    default: return {};
   }
 }
 
@@ -39,8 +35,8 @@ void CheckTransforms(const Data& data, const std::function<void(absl::string_vie
   }
   if (data.shape_size() < 2) {
     const auto refuse = [&](absl::string_view key) {
-      mistake(key, absl::StrCat("needs samples with a height and a width; data.shape [", absl::StrJoin(data.shape(), ", "),
-                                "] is a flat row"));
+      mistake(key, absl::StrCat("needs samples with a height and a width; data.shape [",
+                                absl::StrJoin(data.shape(), ", "), "] is a flat row"));
     };
     if (transforms.crop() > 0) refuse("data.transforms.crop");
     if (transforms.mirror()) refuse("data.transforms.mirror");
@@ -49,13 +45,13 @@ void CheckTransforms(const Data& data, const std::function<void(absl::string_vie
   }
   const uint32_t side = std::min(sides.height, sides.width);
   if (transforms.crop() > side) {
-    mistake("data.transforms.crop", absl::StrCat(transforms.crop(), " is more than samples of ", sides.height, " x ",
-                                                 sides.width, " have"));
+    mistake("data.transforms.crop",
+            absl::StrCat(transforms.crop(), " is more than samples of ", sides.height, " x ", sides.width, " have"));
     return;
   }
   if (const uint32_t seen = transforms.crop() > 0 ? transforms.crop() : side; transforms.shift() >= seen) {
-    mistake("data.transforms.shift", absl::StrCat(transforms.shift(), " should be less than ", seen,
-                                                  ", the side of what the net takes"));
+    mistake("data.transforms.shift",
+            absl::StrCat(transforms.shift(), " should be less than ", seen, ", the side of what the net takes"));
   }
 }
 

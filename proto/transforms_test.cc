@@ -49,7 +49,8 @@ TEST_CASE("transforms that a shape can't have are refused with its sides") {
 }
 
 TEST_CASE("a resolved job keeps its transforms") {
-  const Job job = *JobWith("shape: [3, 8, 8], transforms: {mean: [104.1, 117, 1e-7], crop: 7, mirror: true, threads: 2}");
+  const Job job =
+      *JobWith("shape: [3, 8, 8], transforms: {mean: [104.1, 117, 1e-7], crop: 7, mirror: true, threads: 2}");
   const absl::StatusOr<Job> again = ParseJob(JobToYaml(job), "job.yaml");
   REQUIRE(again.ok());
   CHECK(again->data().SerializeAsString() == job.data().SerializeAsString());

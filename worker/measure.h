@@ -12,9 +12,9 @@
 
 namespace downpour::worker {
 
-// Goes once through all of them, in batches of at most net->max_batch(), on the calling thread; a data thread of its own
-// prepares them. Gives up in between where `stop` says so; the sums are then of what was done. Fails
-// where a sample can't be read, as Batcher says.
+// Goes once through all of them, in batches of at most net->max_batch(), on the calling thread; a data thread of its
+// own prepares them. Gives up in between where `stop` says so; the sums are then of what was done. Fails where a sample
+// can't be read, as Batcher says.
 absl::StatusOr<Evaluation> Measure(Net* net, std::span<const float> parameters, const SampleStore& samples,
                                    const Transform& transform, const std::function<bool()>& stop = nullptr);
 

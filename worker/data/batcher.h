@@ -29,10 +29,10 @@ struct BatcherOptions {
 };
 
 // The batches depend on store, transform and options alone, whatever the number of threads and wherever the store keeps
-// its rows, so a Batcher that starts at some batch's position_after goes on with exactly the samples that come after it.
-// An epoch's last batch may be smaller. Threads of its own fill a few buffers in advance, each a batch at a time, and have
-// what they need of the spool file fetched before; in the steady state nothing is allocated. The store must outlive it,
-// unchanged.
+// its rows, so a Batcher that starts at some batch's position_after goes on with exactly the samples that come after
+// it. An epoch's last batch may be smaller. Threads of its own fill a few buffers in advance, each a batch at a time,
+// and have what they need of the spool file fetched before; in the steady state nothing is allocated. The store must
+// outlive it, unchanged.
 class Batcher {
  public:
   // `transform` takes samples of the store's size.
@@ -82,8 +82,8 @@ class Batcher {
   // Taken before mutex_.
   std::mutex claim_mutex_;
   // Protected by claim_mutex_.
-  std::uint64_t claimed_ = 0;  // batches
-  std::uint64_t position_;     // samples that they end with
+  std::uint64_t claimed_ = 0;             // batches
+  std::uint64_t position_;                // samples that they end with
   std::optional<std::uint64_t> ordered_;  // the epoch that order_ is of
   std::vector<std::uint32_t> order_;
 

@@ -14,8 +14,8 @@ namespace downpour::worker {
 // Pure: what comes out depends on the sample and the view alone. Allocates at construction alone. Any thread may call.
 class Transform {
  public:
-  // The part of a sample that the net sees, a window of the net's height and width. What of it lies beyond the sample is
-  // as where input values are 0.
+  // The part of a sample that the net sees, a window of the net's height and width. What of it lies beyond the sample
+  // is as where input values are 0.
   struct View {
     int top = 0;  // in pixels from the sample's top left; negative where the window begins outside
     int left = 0;

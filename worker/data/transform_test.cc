@@ -105,8 +105,9 @@ TEST_CASE("what comes in from beyond is what an input value of 0 becomes") {
   Data data = DataOf({2, 3, 4}, 0.5f);
   data.mutable_transforms()->add_mean(2);
   data.mutable_transforms()->add_mean(102);
-  CHECK(Seen(Transform(data), {.top = 2, .left = 3}) ==
-        Values{5, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 5, -51, -51, -51, -51, -51, -51, -51, -51, -51, -51, -51});
+  CHECK(Seen(Transform(data), {.top = 2, .left = 3}) == Values{5,   -1,  -1,  -1,  -1,  -1,  -1,  -1,
+                                                               -1,  -1,  -1,  -1,  5,   -51, -51, -51,
+                                                               -51, -51, -51, -51, -51, -51, -51, -51});
 }
 
 TEST_CASE("the middle") {

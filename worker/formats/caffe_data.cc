@@ -96,9 +96,10 @@ void FillData(CaffeBuilder& builder, const std::string& test, Job* job) {
   const caffe::TransformationParameter transform = TransformOf(layer);
   job->mutable_data()->set_scale(transform.scale());
   if (const std::uint32_t batch = BatchOf(layer); batch > 0) job->mutable_training()->set_batch(batch);
+  for (const float mean : transform.mean_value()) job->mutable_data()->mutable_transforms()->add_mean(mean);
+  if (transform.mirror()) job->mutable_data()->mutable_transforms()->set_mirror(true);
   std::vector<std::string> left_out;
-  if (transform.has_mean_file() || transform.mean_value_size() > 0) left_out.push_back("the mean");
-  if (transform.mirror()) left_out.push_back("mirror");
+  if (transform.has_mean_file()) left_out.push_back("mean_file");
   if (transform.crop_size() > 0) left_out.push_back("crop_size");
   if (!left_out.empty()) builder.Note(absl::StrCat("left out: ", absl::StrJoin(left_out, ", ")));
   if (!layer.data_param().has_source()) return;

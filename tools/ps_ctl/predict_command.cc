@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/device.h"
+#include "proto/transforms.h"
 #include "worker/data/batcher.h"
 #include "worker/data/format.h"
 #include "worker/formats/model_files.h"
@@ -64,14 +65,13 @@ class PredictCommand final : public Command {
     if (!job.ok()) return job.status();
     const auto device = kernels::MakeDevice("cpu", {.threads = static_cast<int>(job->worker().threads())});
     if (!device.ok()) return device.status();
-    const auto net =
-        worker::Net::Create(job->net(), {job->data().shape().begin(), job->data().shape().end()}, kBatch, **device);
+    const auto net = worker::Net::Create(job->net(), NetShape(job->data()), kBatch, **device);
     if (!net.ok()) return net.status();
     const auto output = OutputOf(**net);
     if (!output.ok()) return output.status();
     const auto samples = Samples(*job, **net);
     if (!samples.ok()) return samples.status();
-    return Answer(**net, Placed(*model, **net), *output, *samples, job->data().scale());
+    return Answer(**net, Placed(*model, **net), *output, *samples, worker::Transform(job->data()));
   }
 
   absl::StatusOr<std::size_t> OutputOf(const worker::Net& net) const {
@@ -103,8 +103,8 @@ class PredictCommand final : public Command {
   }
 
   absl::Status Answer(worker::Net& net, const kernels::AlignedBuffer& parameters, std::size_t output,
-                      const worker::SampleStore& samples, float scale) const {
-    worker::Batcher batcher(samples, {.batch_size = kBatch, .shuffle = false, .scale = scale});
+                      const worker::SampleStore& samples, const worker::Transform& transform) const {
+    worker::Batcher batcher(samples, transform, {.batch_size = kBatch, .shuffle = false});
     const bool classes = layer_.empty() && net.classes() > 0;
     const std::size_t values = net.outputs()[output].shape.size();
     std::uint64_t sample = 0, right = 0;

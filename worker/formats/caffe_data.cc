@@ -100,7 +100,16 @@ void FillData(CaffeBuilder& builder, const std::string& test, Job* job) {
   if (transform.mirror()) job->mutable_data()->mutable_transforms()->set_mirror(true);
   std::vector<std::string> left_out;
   if (transform.has_mean_file()) left_out.push_back("mean_file");
-  if (transform.crop_size() > 0) left_out.push_back("crop_size");
+  if (const std::uint32_t crop = transform.crop_size(); crop > 0) {
+    // Where Caffe gives a shape at all it is that of what is cropped already.
+    const std::vector<std::uint32_t>& shape = builder.data().shape;
+    const bool larger = shape.size() == 3 && std::min(shape[1], shape[2]) > crop && !layer.has_memory_data_param();
+    if (larger) {
+      job->mutable_data()->mutable_transforms()->set_crop(crop);
+    } else {
+      left_out.push_back("crop_size");
+    }
+  }
   if (!left_out.empty()) builder.Note(absl::StrCat("left out: ", absl::StrJoin(left_out, ", ")));
   if (!layer.data_param().has_source()) return;
   if (layer.data_param().backend() != caffe::DataParameter::LMDB) {

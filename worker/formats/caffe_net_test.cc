@@ -132,19 +132,21 @@ TEST_CASE("what a layer here does not do is refused, with its line") {
   CHECK_THAT(Refused("type: 'ReLU' propagate_down: false"), Catch::Contains("propagate_down"));
 }
 
-TEST_CASE("what Caffe does to samples becomes the job's transforms, and what it does not is noted") {
+TEST_CASE("what Caffe does to samples becomes the job's transforms, and what can't is noted") {
   CaffeNetOptions options;
   options.shape = {3, 8, 8};
-  const CaffeNet net = Good(absl::StrCat("layer { name: 'd' type: 'Data' top: 'data' top: 'label' transform_param {\n"
-                                         "  mirror: true crop_size: 8 mean_value: 104 mean_value: 117 mean_value: 123 } }\n"
-                                         "layer { name: 'x' type: 'ReLU' bottom: 'data' top: 'x' }\n",
-                                         kLoss),
-                            options);
+  const std::string text = absl::StrCat("layer { name: 'd' type: 'Data' top: 'data' top: 'label' transform_param {\n"
+                                      "  mirror: true crop_size: 8 mean_value: 104 mean_value: 117 mean_value: 123 } }\n"
+                                      "layer { name: 'x' type: 'ReLU' bottom: 'data' top: 'x' }\n",
+                                         kLoss);
+  const CaffeNet net = Good(text, options);
   const Transforms& transforms = net.job.data().transforms();
   CHECK(std::vector<float>(transforms.mean().begin(), transforms.mean().end()) == std::vector<float>{104, 117, 123});
   CHECK(transforms.mirror());
   CHECK_FALSE(transforms.has_crop());
   CHECK_THAT(absl::StrJoin(net.notes, "\n"), Catch::Contains("left out: crop_size") && !Catch::Contains("mean"));
+  options.shape = {3, 9, 10};
+  CHECK(Good(text, options).job.data().transforms().crop() == 8);
 }
 
 TEST_CASE("every unknown layer is named with its line, and what takes its values is no mistake of its own") {

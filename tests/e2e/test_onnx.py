@@ -13,7 +13,7 @@ from tests.e2e.harness import BINARIES, REPOSITORY
 ZOO = """
 name: zoo
 sync: {mode: downpour}
-data: {shape: [3, 15, 15], scale: 0.5}
+data: {shape: [3, 15, 15], scale: 0.5, transforms: {mean: [0.25, -1, 0.5]}}
 net:
   - {name: conv1, type: convolution, outputs: 8, kernel: 3, pad: 1, stride: 2}
   - {name: norm, type: batch_norm, epsilon: 0.001}

@@ -38,10 +38,20 @@ const OnnxExport* Find(const std::string& type) {
   return found == exports.end() ? nullptr : &*found;
 }
 
-// Samples as the net takes them.
+// Samples as the net takes them: without their mean, and scaled. What a job cuts out of them is the caller's business, as
+// they are.
 OnnxValue AddSamples(const Job& job, const worker::NetOutline& net, OnnxWriter* out, onnx::GraphProto* graph) {
   OnnxValue samples{std::string(worker::kSamplesName), net.sample, job.data().shape_size() == 1};
   SetShape(samples, graph->add_input());
+  const auto& mean = job.data().transforms().mean();
+  if (std::ranges::any_of(mean, [](float value) { return value != 0; })) {
+    const std::string centred = absl::StrCat(samples.name, "/centred");
+    std::vector<std::int64_t> sides;
+    if (mean.size() > 1) sides = {mean.size()};
+    if (mean.size() > 1 && !samples.flat) sides.insert(sides.end(), {1, 1});
+    out->Add("Sub", centred, {samples.name, out->Constant(centred + ".mean", sides, {mean.begin(), mean.end()})});
+    samples.name = centred;
+  }
   if (job.data().scale() == 1) return samples;
   const std::string scaled = absl::StrCat(samples.name, "/scaled");
   out->Add("Mul", scaled, {samples.name, out->Constant(scaled + ".scale", {}, {job.data().scale()})});

@@ -373,6 +373,34 @@ void Add(OnnxReader& reader) {
   reader.Give(*source);
 }
 
+// Whether an input is the samples, of which nothing has been made yet.
+bool IsOfSamples(OnnxReader& reader, int input, const OnnxSource& source) {
+  return source.place == worker::kSamples && reader.IsTakenOnce(input) && reader.layers() == 0 &&
+         reader.job().data().scale() == 1;
+}
+
+// Of a number, or one for each channel, from the samples: their mean.
+void Sub(OnnxReader& reader) {
+  if (reader.IsConstant(0) || !reader.IsConstant(1)) return reader.Mistake("of something else than a constant");
+  const OnnxSource* const source = reader.SourceAt(0);
+  if (source == nullptr) return;
+  const onnx::TensorProto& mean = *reader.ConstantAt(1);
+  const auto values = reader.Floats(mean);
+  if (!values) return;
+  // From the last but two sides of images, and the last of rows.
+  const kernels::Shape shape = reader.ShapeOf(*source);
+  const bool image = shape.height > 1 || shape.width > 1;
+  const bool of_channels = values->size() == static_cast<std::size_t>(shape.channels) &&
+                           (image ? mean.dims_size() >= 3 && mean.dims(mean.dims_size() - 3) == shape.channels
+                                  : mean.dims_size() > 0);
+  Transforms* const transforms = reader.job().mutable_data()->mutable_transforms();
+  if (!IsOfSamples(reader, 0, *source) || transforms->mean_size() > 0 || (values->size() != 1 && !of_channels)) {
+    return reader.Mistake("of a constant that is not one number for all samples, or one for each of their channels");
+  }
+  transforms->mutable_mean()->Assign(values->begin(), values->end());
+  reader.Give(*source);
+}
+
 // Of the samples and a number, which is data.scale, or of two values.
 void Mul(OnnxReader& reader) {
   const int constant = reader.IsConstant(0) ? 0 : 1;
@@ -381,8 +409,7 @@ void Mul(OnnxReader& reader) {
   if (source == nullptr) return;
   const auto values = reader.Floats(*reader.ConstantAt(constant));
   if (!values) return;
-  const bool first = source->place == worker::kSamples && reader.IsTakenOnce(1 - constant) && reader.layers() == 0;
-  if (!first || values->size() != 1 || reader.job().data().scale() != 1) {
+  if (!IsOfSamples(reader, 1 - constant, *source) || values->size() != 1) {
     return reader.Mistake("of a constant that is not one number for all samples");
   }
   reader.job().mutable_data()->set_scale(values->front());
@@ -514,6 +541,7 @@ constexpr OnnxImport kImports[] = {
     {"Sum", Sum, "eltwise"},
     {"Add", Add, "eltwise"},
     {"Mul", Mul, "eltwise"},
+    {"Sub", Sub, ""},
     {"Max", Max, "eltwise"},
     {"Concat", Concat, "concat"},
     {"Identity", Identity, ""},

@@ -130,7 +130,8 @@ TEST_CASE("a setting of another mode says whose it is") {
   CHECK_THAT(Mistake(std::string(kSmallest) + "optimizer: {name: sgd, momentum: 0.9}"),
              Contains("belongs to name momentum, nesterov, lars, not to sgd"));
   CHECK_THAT(Mistake("name: a\nnet:\n  - {name: r, type: relu, outputs: 3}"),
-             Contains("job.yaml:3: net[0].outputs: belongs to type convolution, inner_product, not to relu"));
+             Contains("job.yaml:3: net[0].outputs: belongs to type convolution, transposed_convolution, inner_product, "
+                      "embedding, lstm, gru, not to relu"));
 }
 
 TEST_CASE("what is missing is named, and all mistakes come at once") {

@@ -813,7 +813,7 @@ TEST_CASE("what does not fit is named") {
              Contains("2^31"));
   CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 per_step: true })" + loss, {1, 4, 4}),
              Contains("layer ip (inner_product)") && Contains("needs a sequence") && Contains("1x4x4"));
-  CHECK_THAT(ErrorOf(R"(net { name: "ip" type: "inner_product" outputs: 3 per_step: true })" + ip + loss, {9}, 1 << 28),
+  CHECK_THAT(ErrorOf(R"(net { name: "a" type: "inner_product" outputs: 3 per_step: true })" + ip + loss, {9}, 1 << 28),
              Contains("2^31 steps"));
   for (const std::string type : {"lstm", "gru"}) {
     const std::string begin = "net { name: 'l' type: '" + type + "' outputs: ";

@@ -23,6 +23,7 @@
 #include "worker/layers/table.h"
 #include "worker/net.h"
 #include "worker/net_graph.h"
+#include "worker/sample_shape.h"
 
 namespace downpour {
 namespace {
@@ -145,9 +146,8 @@ void Report(const std::string& layer, const char* pass, double seconds, double f
 absl::Status TimeLayers(const Job& job, const Options& options, kernels::Device& device, Totals* totals) {
   const auto order = worker::OrderLayers(job.net());
   if (!order.ok()) return order.status();
-  const std::vector<std::uint32_t> side = NetShape(job.data());
-  const Shape samples{static_cast<int>(side[0]), side.size() > 1 ? static_cast<int>(side[1]) : 1,
-                      side.size() > 2 ? static_cast<int>(side[2]) : 1};
+  const auto samples = worker::SampleShape(NetShape(job.data()));
+  if (!samples.ok()) return samples.status();
   std::vector<worker::LayerInput> made;
   for (const worker::GraphNode& node : *order) {
     const Layer& config = job.net(node.layer);
@@ -155,7 +155,7 @@ absl::Status TimeLayers(const Job& job, const Options& options, kernels::Device&
     std::vector<Shape> shapes;
     bool data = false;
     for (const int input : node.inputs) {
-      inputs.push_back(input == worker::kSamples ? worker::LayerInput{"the input", samples} : made[input]);
+      inputs.push_back(input == worker::kSamples ? worker::LayerInput{"the input", *samples} : made[input]);
       shapes.push_back(inputs.back().shape);
       data |= input != worker::kSamples;
     }

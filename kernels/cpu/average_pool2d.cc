@@ -5,15 +5,10 @@
 
 #include "kernels/cpu/device.h"
 #include "kernels/cpu/parallel_for.h"
-#include "kernels/function_clones.h"
+#include "kernels/vector_ops.h"
 
 namespace downpour::kernels::cpu {
 namespace {
-
-DOWNPOUR_CLONES
-void AddRow(const float* __restrict from, float* __restrict to, std::size_t size) {
-  for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
-}
 
 // The sum of a window is that of its rows, for a whole row of windows, and then that of its columns.
 class CpuAveragePool2d final : public AveragePool2d {
@@ -32,7 +27,7 @@ class CpuAveragePool2d final : public AveragePool2d {
       for (const Pool2dSpec::Range& rows : rows_) {
         const float* row = from + static_cast<std::size_t>(rows.first) * input_.width;
         std::copy_n(row, sums.size(), sums.begin());
-        for (int i = rows.first + 1; i < rows.last; ++i) AddRow(row += input_.width, sums.data(), sums.size());
+        for (int i = rows.first + 1; i < rows.last; ++i) Axpy(1, {row += input_.width, sums.size()}, sums);
         for (const Pool2dSpec::Range& columns : columns_) {
           float sum = 0;
           for (int j = columns.first; j < columns.last; ++j) sum += sums[j];
@@ -54,7 +49,7 @@ class CpuAveragePool2d final : public AveragePool2d {
           for (int j = columns.first; j < columns.last; ++j) sums[j] += gradient;
         }
         for (int i = rows.first; i < rows.last; ++i) {
-          AddRow(sums.data(), to + static_cast<std::size_t>(i) * input_.width, sums.size());
+          Axpy(1, sums, {to + static_cast<std::size_t>(i) * input_.width, sums.size()});
         }
       }
     });

@@ -1,7 +1,7 @@
-// A convolution is made directly (direct_conv2d.h), or it is one matrix product an image and group: the weights,
-// {outputs, taps}, by the image's patches, {taps, pixels}, where a tap is a (channel, row, column) of the kernel and a
-// pixel one of the output. The patches of one image are laid out in a scratch matrix that stays in the cache between
-// being written and being multiplied; doing it anew in each pass costs less than keeping them.
+// A convolution is made directly (direct_conv2d.h), by Winograd's way (winograd_conv2d.h), or it is one matrix product an
+// image and group: the weights, {outputs, taps}, by the image's patches, {taps, pixels}, where a tap is a (channel, row,
+// column) of the kernel and a pixel one of the output. The patches of one image are laid out in a scratch matrix that stays
+// in the cache between being written and being multiplied; doing it anew in each pass costs less than keeping them.
 #include "kernels/conv2d.h"
 
 #include <algorithm>
@@ -11,9 +11,11 @@
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/device.h"
+#include "kernels/cpu/conv2d_costs.h"
 #include "kernels/cpu/direct_conv2d.h"
 #include "kernels/cpu/matrix_product.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/winograd_conv2d.h"
 #include "kernels/function_clones.h"
 #include "kernels/vector_ops.h"
 
@@ -331,21 +333,24 @@ Conv2dCosts PatchesConv2dCosts(const Conv2dSpec& spec) {
   return {all, all, all};
 }
 
-// The way that has less to do, for each pass. Which is the faster one is not measured, for the bits differ, and on one
+// A way to make a convolution.
+struct Way {
+  Conv2dCosts costs;
+  std::unique_ptr<Conv2d> op;
+};
+
+// The way that has least to do, for each pass. Which is the fastest one is not measured, for the bits differ, and on one
 // kind of CPU they should be the same each time.
-class CheaperConv2d final : public Conv2d {
+class CheapestConv2d final : public Conv2d {
  public:
-  CheaperConv2d(const Conv2dSpec& spec, int threads, std::unique_ptr<Conv2d> direct)
-      : direct_(std::move(direct)) {
-    const Conv2dCosts direct_costs = DirectConv2dCosts(spec), costs = PatchesConv2dCosts(spec);
-    const auto cheaper = [&](double Conv2dCosts::*pass) {
-      if (direct_costs.*pass < costs.*pass) return direct_.get();
-      if (patches_ == nullptr) patches_ = std::make_unique<PatchesConv2d>(spec, threads);
-      return patches_.get();
-    };
-    forward_ = cheaper(&Conv2dCosts::forward);
-    backward_data_ = cheaper(&Conv2dCosts::backward_data);
-    backward_weights_ = cheaper(&Conv2dCosts::backward_weights);
+  explicit CheapestConv2d(std::vector<Way> ways) {
+    forward_ = Cheapest(ways, &Conv2dCosts::forward);
+    backward_data_ = Cheapest(ways, &Conv2dCosts::backward_data);
+    backward_weights_ = Cheapest(ways, &Conv2dCosts::backward_weights);
+    for (Way& way : ways) {
+      const Conv2d* const op = way.op.get();
+      if (op == forward_ || op == backward_data_ || op == backward_weights_) ops_.push_back(std::move(way.op));
+    }
   }
 
   void Forward(ConstTensorView input, const float* weights, const float* bias, TensorView output) override {
@@ -360,9 +365,14 @@ class CheaperConv2d final : public Conv2d {
   }
 
  private:
-  const std::unique_ptr<Conv2d> direct_;
-  std::unique_ptr<Conv2d> patches_;  // none where no pass goes by patches
-  // Each one of the two.
+  static Conv2d* Cheapest(const std::vector<Way>& ways, double Conv2dCosts::*pass) {
+    return std::min_element(ways.begin(), ways.end(), [&](const Way& a, const Way& b) {
+             return a.costs.*pass < b.costs.*pass;
+           })->op.get();
+  }
+
+  std::vector<std::unique_ptr<Conv2d>> ops_;
+  // Each one of these.
   Conv2d* forward_ = nullptr;
   Conv2d* backward_data_ = nullptr;
   Conv2d* backward_weights_ = nullptr;
@@ -371,10 +381,13 @@ class CheaperConv2d final : public Conv2d {
 }  // namespace
 
 std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int threads) {
-  std::unique_ptr<Conv2d> direct;
-  if (spec.dilation == 1 && spec.groups == 1) direct = MakeDirectConv2d(spec, threads);
-  if (direct == nullptr) return std::make_unique<PatchesConv2d>(spec, threads);
-  return std::make_unique<CheaperConv2d>(spec, threads, std::move(direct));
+  std::vector<Way> ways;
+  ways.push_back({PatchesConv2dCosts(spec), std::make_unique<PatchesConv2d>(spec, threads)});
+  if (auto direct = MakeDirectConv2d(spec, threads)) ways.push_back({DirectConv2dCosts(spec), std::move(direct)});
+  if (auto winograd = MakeWinogradConv2d(spec, threads)) {
+    ways.push_back({WinogradConv2dCosts(spec), std::move(winograd)});
+  }
+  return std::make_unique<CheapestConv2d>(std::move(ways));
 }
 
 }  // namespace downpour::kernels::cpu

@@ -390,7 +390,10 @@ Conv2dCosts DirectConv2dCosts(const Conv2dSpec& spec) {
 }
 
 std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec& spec, int threads) {
-  if (!__builtin_cpu_supports("avx512f") || spec.stride != 1 || spec.pad > spec.kernel - 1) return nullptr;
+  if (!__builtin_cpu_supports("avx512f") || spec.stride != 1 || spec.dilation != 1 || spec.groups != 1 ||
+      spec.pad > spec.kernel - 1) {
+    return nullptr;
+  }
   // Offsets are of 32 bits.
   const std::size_t lines = 8 * (Line(spec.input.height, spec.input.width, spec.pad).plane() + 512);
   if (lines * spec.input.channels > INT32_MAX || lines * spec.outputs > INT32_MAX) return nullptr;

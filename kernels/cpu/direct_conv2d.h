@@ -4,18 +4,12 @@
 #include <memory>
 
 #include "kernels/conv2d.h"
+#include "kernels/cpu/conv2d_costs.h"
 
 namespace downpour::kernels::cpu {
 
 // Null where the CPU or the convolution is not of that kind.
 std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec& spec, int threads);
-
-// How much each pass has to do for a sample, in multiplications or what takes as long.
-struct Conv2dCosts {
-  double forward = 0;
-  double backward_data = 0;
-  double backward_weights = 0;
-};
 
 // Of one that MakeDirectConv2d makes.
 Conv2dCosts DirectConv2dCosts(const Conv2dSpec& spec);

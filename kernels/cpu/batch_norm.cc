@@ -13,34 +13,51 @@
 namespace downpour::kernels::cpu {
 namespace {
 
-constexpr std::size_t kLanes = 16;
+// Sums are made in so many lanes, and these then added up in order.
+constexpr std::size_t kLanes = 32;
 
-float SumLanes(const float* lanes) {
-  float sum = 0;
-  for (std::size_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
-  return sum;
-}
+struct Lanes {
+  float lane[kLanes] = {};
+
+  float Sum() const {
+    float sum = 0;
+    for (const float each : lane) sum += each;
+    return sum;
+  }
+};
 
 // The sum of (x - mean)^2.
 DOWNPOUR_CLONES
-void AddSquares(const float* x, float mean, float* lanes, std::size_t size) {
+Lanes SquaresOf(const float* x, float mean, std::size_t size) {
+  Lanes lanes;
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] += (x[i + lane] - mean) * (x[i + lane] - mean);
-    }
+    for (std::size_t k = 0; k < kLanes; ++k) lanes.lane[k] += (x[i + k] - mean) * (x[i + k] - mean);
   }
-  for (std::size_t lane = 0; i < size; ++i, ++lane) lanes[lane] += (x[i] - mean) * (x[i] - mean);
+  for (std::size_t k = 0; i < size; ++i, ++k) lanes.lane[k] += (x[i] - mean) * (x[i] - mean);
+  return lanes;
 }
 
-// The sum of dy * (x - mean).
+struct GradientSums {
+  Lanes sum;  // of dy
+  Lanes dot;  // of dy * (x - mean)
+};
+
 DOWNPOUR_CLONES
-void AddProducts(const float* x, float mean, const float* dy, float* lanes, std::size_t size) {
+GradientSums SumsOf(const float* x, float mean, const float* dy, std::size_t size) {
+  GradientSums sums;
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += dy[i + lane] * (x[i + lane] - mean);
+    for (std::size_t k = 0; k < kLanes; ++k) {
+      sums.sum.lane[k] += dy[i + k];
+      sums.dot.lane[k] += dy[i + k] * (x[i + k] - mean);
+    }
   }
-  for (std::size_t lane = 0; i < size; ++i, ++lane) lanes[lane] += dy[i] * (x[i] - mean);
+  for (std::size_t k = 0; i < size; ++i, ++k) {
+    sums.sum.lane[k] += dy[i];
+    sums.dot.lane[k] += dy[i] * (x[i] - mean);
+  }
+  return sums;
 }
 
 // y = scale * (x - mean) + shift
@@ -71,11 +88,7 @@ class CpuBatchNorm final : public BatchNorm {
       for (int n = 0; n < input.batch; ++n) sum += Sum({Plane(input, n, c), plane_});
       channel.mean = static_cast<float>(sum / count_);
       double squares = 0;
-      for (int n = 0; n < input.batch; ++n) {
-        float lanes[kLanes] = {};
-        AddSquares(Plane(input, n, c), channel.mean, lanes, plane_);
-        squares += SumLanes(lanes);
-      }
+      for (int n = 0; n < input.batch; ++n) squares += SquaresOf(Plane(input, n, c), channel.mean, plane_).Sum();
       channel.variance = squares / count_;
       channel.inverse_deviation = static_cast<float>(1 / std::sqrt(channel.variance + spec_.epsilon));
       const float scale = weight[c] * channel.inverse_deviation;
@@ -100,10 +113,9 @@ class CpuBatchNorm final : public BatchNorm {
     ForEachChannel([&](int c, Channel& channel) {
       double sum = 0, dot = 0;
       for (int n = 0; n < input.batch; ++n) {
-        float lanes[kLanes] = {};
-        AddProducts(Plane(input, n, c), channel.mean, Plane(output_gradient, n, c), lanes, plane_);
-        dot += SumLanes(lanes);
-        sum += Sum({Plane(output_gradient, n, c), plane_});
+        const GradientSums sums = SumsOf(Plane(input, n, c), channel.mean, Plane(output_gradient, n, c), plane_);
+        dot += sums.dot.Sum();
+        sum += sums.sum.Sum();
       }
       channel.sum = sum;
       channel.dot = dot * channel.inverse_deviation;

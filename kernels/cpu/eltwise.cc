@@ -8,19 +8,21 @@
 namespace downpour::kernels::cpu {
 namespace {
 
+// Each: z[i] = x[i] with y[i]. z may be x or y.
+
 DOWNPOUR_CLONES
-void Add(const float* x, float* y, std::size_t size) {
-  for (std::size_t i = 0; i < size; ++i) y[i] += x[i];
+void Add(const float* x, const float* y, float* z, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) z[i] = x[i] + y[i];
 }
 
 DOWNPOUR_CLONES
-void Multiply(const float* x, float* y, std::size_t size) {
-  for (std::size_t i = 0; i < size; ++i) y[i] *= x[i];
+void Multiply(const float* x, const float* y, float* z, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) z[i] = x[i] * y[i];
 }
 
 DOWNPOUR_CLONES
-void KeepLarger(const float* x, float* y, std::size_t size) {
-  for (std::size_t i = 0; i < size; ++i) y[i] = x[i] > y[i] ? x[i] : y[i];
+void KeepLarger(const float* x, const float* y, float* z, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) z[i] = y[i] > x[i] ? y[i] : x[i];
 }
 
 // Where x is the largest, y; elsewhere 0.
@@ -40,13 +42,15 @@ class CpuEltwise final : public Eltwise {
   explicit CpuEltwise(EltwiseOperation operation) : operation_(operation) {}
 
   void Forward(std::span<const ConstTensorView> inputs, TensorView output) override {
-    std::ranges::copy(inputs[0].values(), output.data);
+    if (inputs.size() == 1) std::ranges::copy(inputs[0].values(), output.data);
+    const float* first = inputs[0].data;
     for (const ConstTensorView& input : inputs.subspan(1)) {
       switch (operation_) {
-        case EltwiseOperation::kSum: Add(input.data, output.data, output.size()); break;
-        case EltwiseOperation::kProduct: Multiply(input.data, output.data, output.size()); break;
-        case EltwiseOperation::kMax: KeepLarger(input.data, output.data, output.size()); break;
+        case EltwiseOperation::kSum: Add(first, input.data, output.data, output.size()); break;
+        case EltwiseOperation::kProduct: Multiply(first, input.data, output.data, output.size()); break;
+        case EltwiseOperation::kMax: KeepLarger(first, input.data, output.data, output.size()); break;
       }
+      first = output.data;
     }
   }
 
@@ -59,7 +63,7 @@ class CpuEltwise final : public Eltwise {
       case EltwiseOperation::kSum: return;
       case EltwiseOperation::kProduct:
         for (std::size_t k = 0; k < inputs.size(); ++k) {
-          if (k != index) Multiply(inputs[k].data, gradient, size);
+          if (k != index) Multiply(gradient, inputs[k].data, gradient, size);
         }
         return;
       case EltwiseOperation::kMax:

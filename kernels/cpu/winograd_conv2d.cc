@@ -1,4 +1,4 @@
-// Outputs are cut into tiles of 4 x 4 (winograd_tiles.h). A chunk of tiles goes through the cache together:
+// Outputs are cut into tiles (winograd_tiles.h). A chunk of tiles goes through the cache together:
 //
 //   lay        planes of 16 channels become vectors (channel_lanes.h), zeros around them
 //   transform  each tile's 6 x 6 inputs: for each of 36 places a matrix {tiles, channels}
@@ -28,7 +28,6 @@ namespace downpour::kernels::cpu {
 
 namespace {
 
-constexpr int kWindow = 9;                     // values
 constexpr int kChunkTiles = 64;                // about
 constexpr std::size_t kMostWindows = 1 << 16;  // transformed, they take four times their memory, three times over
 
@@ -113,14 +112,11 @@ void SumProducts(Factors of, int rows, int columns, bool add, float* sum, std::s
 
 // The tiles that cover a plane of outputs, in rows.
 struct TileGrid {
-  int height, width;  // of the outputs
+  int side;           // of a tile
   int rows, columns;  // tiles
 
-  TileGrid(int height, int width)
-      : height(height),
-        width(width),
-        rows(CeilDivide(height, kTileOutputs)),
-        columns(CeilDivide(width, kTileOutputs)) {}
+  TileGrid(const Shape& output, int side)
+      : side(side), rows(CeilDivide(output.height, side)), columns(CeilDivide(output.width, side)) {}
   // Of tiles, that make a chunk.
   int chunk_rows() const { return std::max(1, kChunkTiles / columns); }
   int chunk_tiles() const { return chunk_rows() * columns; }
@@ -150,18 +146,19 @@ class Laying {
  public:
   Laying(const Shape& planes, const TileGrid& grid, int side, int pad)
       : planes_(planes),
-        overlap_(side - kTileOutputs),
+        tile_(grid.side),
+        overlap_(side - grid.side),
         pad_(pad),
-        pitch_(grid.columns * kTileOutputs + overlap_),
-        rows_(grid.chunk_rows() * kTileOutputs + overlap_) {}
+        pitch_(grid.columns * tile_ + overlap_),
+        rows_(grid.chunk_rows() * tile_ + overlap_) {}
 
   std::size_t floats() const { return pitch_ * rows_ * kLanes; }
   std::size_t row() const { return pitch_ * kLanes; }
 
   void Lay(const float* sample, int first_channel, const Stretch& stretch, float* to) const {
     const std::size_t plane = static_cast<std::size_t>(planes_.height) * planes_.width;
-    const int first = stretch.first_row * kTileOutputs - pad_;
-    const int rows = stretch.rows * kTileOutputs + overlap_;
+    const int first = stretch.first_row * tile_ - pad_;
+    const int rows = stretch.rows * tile_ + overlap_;
     const int begin = std::clamp(-first, 0, rows), end = std::clamp(planes_.height - first, begin, rows);
     const std::size_t row_floats = pitch_ * kLanes;
     std::fill(to, to + begin * row_floats, 0.0f);
@@ -180,6 +177,7 @@ class Laying {
 
  private:
   const Shape planes_;
+  const int tile_;
   const int overlap_;
   const int pad_;
   const std::size_t pitch_;  // vectors
@@ -203,7 +201,7 @@ class Inputs {
       float* tile = to + stretch.first_tile * places.row + c;
       for (int y = 0; y < stretch.rows; ++y)
         for (int x = 0; x < grid_.columns; ++x, tile += places.row) {
-          TransformInput(laid + y * kTileOutputs * laying_.row() + x * kTileOutputs * kLanes, laying_.row(), tile,
+          TransformInput(laid + y * grid_.side * laying_.row() + x * grid_.side * kLanes, laying_.row(), tile,
                          places.plane);
         }
     }
@@ -225,17 +223,18 @@ class Direction {
     AlignedBuffer laid, inputs, products;
   };
 
-  Direction(const Shape& input, int pad, const Shape& output)
-      : input_(input),
+  Direction(const Shape& input, int pad, const Shape& output, const WinogradTransforms& transforms)
+      : transforms_(transforms),
+        input_(input),
         output_(output),
-        grid_(output.height, output.width),
+        grid_(output, transforms.outputs),
         inputs_(input, grid_, pad),
         products_(grid_.chunk_tiles(), output.channels),
         windows_(input.channels, output.channels),
         weights_(windows_.floats()) {}
 
   Scratch MakeScratch() const {
-    const std::size_t outputs = static_cast<std::size_t>(grid_.chunk_tiles()) * kTileOutputs * kTileOutputs * kLanes;
+    const std::size_t outputs = static_cast<std::size_t>(grid_.chunk_tiles()) * grid_.side * grid_.side * kLanes;
     return {AlignedBuffer(std::max(inputs_.laid_floats(), outputs)), AlignedBuffer(inputs_.places.floats()),
             AlignedBuffer(products_.floats())};
   }
@@ -273,19 +272,20 @@ class Direction {
  private:
   void Finish(const float* products, const Stretch& stretch, int first_output, const float* bias, float* tiles,
               float* sample) const {
-    const std::size_t pitch = static_cast<std::size_t>(grid_.columns) * kTileOutputs;
+    const std::size_t pitch = static_cast<std::size_t>(grid_.columns) * grid_.side;
     for (int y = 0; y < stretch.rows; ++y)
       for (int x = 0; x < grid_.columns; ++x, products += products_.row) {
-        TransformOutput(products, products_.plane, tiles + (y * pitch + x) * kTileOutputs * kLanes, pitch * kLanes);
+        transforms_.output(products, products_.plane, tiles + (y * pitch + x) * grid_.side * kLanes, pitch * kLanes);
       }
     const std::size_t plane = static_cast<std::size_t>(output_.height) * output_.width;
-    const int row = stretch.first_row * kTileOutputs;
-    const int rows = std::min(stretch.rows * kTileOutputs, output_.height - row);
+    const int row = stretch.first_row * grid_.side;
+    const int rows = std::min(stretch.rows * grid_.side, output_.height - row);
     FromLanes(tiles, {rows * output_.width, output_.width, pitch}, bias == nullptr ? nullptr : bias + first_output,
               std::min(kLanes, output_.channels - first_output),
               sample + first_output * plane + static_cast<std::size_t>(row) * output_.width, plane);
   }
 
+  const WinogradTransforms& transforms_;
   const Shape input_, output_;
   const TileGrid grid_;
   const Inputs inputs_;
@@ -302,18 +302,20 @@ class WeightSums {
     AlignedBuffer bias_sums;
   };
 
-  explicit WeightSums(const Conv2dSpec& spec)
-      : spec_(spec),
+  WeightSums(const Conv2dSpec& spec, const WinogradTransforms& transforms)
+      : transforms_(transforms),
+        spec_(spec),
+        window_(spec.kernel * spec.kernel),
         output_(spec.output()),
-        grid_(output_.height, output_.width),
+        grid_(output_, transforms.outputs),
         inputs_(spec.input, grid_, spec.pad),
-        laying_(output_, grid_, kTileOutputs, 0),
+        laying_(output_, grid_, grid_.side, 0),
         gradients_(grid_.chunk_tiles(), spec.outputs),
         sums_(spec.input.channels, spec.outputs) {}
 
   Scratch MakeScratch() const {
     return {AlignedBuffer(std::max({inputs_.laid_floats(), laying_.floats(),
-                                    static_cast<std::size_t>(spec_.input.channels) * kWindow * kLanes})),
+                                    static_cast<std::size_t>(spec_.input.channels) * window_ * kLanes})),
             AlignedBuffer(inputs_.places.floats()), AlignedBuffer(gradients_.floats()), AlignedBuffer(sums_.floats()),
             AlignedBuffer(spec_.outputs)};
   }
@@ -346,11 +348,11 @@ class WeightSums {
 
   // From the sums to the gradient that is laid out as weights are. Uses other scratch of the same one.
   void Finish(Scratch* scratch, float* weight_gradient) const {
-    const int taps = spec_.input.channels * kWindow;
+    const int taps = spec_.input.channels * window_;
     for (int o = 0; o < spec_.outputs; o += kLanes) {
       for (int c = 0; c < spec_.input.channels; ++c) {
-        TransformWindowGradient(scratch->sums.data() + c * sums_.row + o, sums_.plane,
-                                scratch->laid.data() + static_cast<std::size_t>(c) * kWindow * kLanes);
+        transforms_.window_gradient(scratch->sums.data() + c * sums_.row + o, sums_.plane,
+                                    scratch->laid.data() + static_cast<std::size_t>(c) * window_ * kLanes);
       }
       FromLanes(scratch->laid.data(), {taps, taps, static_cast<std::size_t>(taps)}, nullptr,
                 std::min(kLanes, spec_.outputs - o), weight_gradient + static_cast<std::size_t>(o) * taps, taps);
@@ -364,13 +366,15 @@ class WeightSums {
       float* tile = scratch->gradients.data() + stretch.first_tile * gradients_.row + o;
       for (int y = 0; y < stretch.rows; ++y)
         for (int x = 0; x < grid_.columns; ++x, tile += gradients_.row) {
-          TransformGradient(scratch->laid.data() + y * kTileOutputs * laying_.row() + x * kTileOutputs * kLanes,
-                            laying_.row(), tile, gradients_.plane);
+          transforms_.gradient(scratch->laid.data() + y * grid_.side * laying_.row() + x * grid_.side * kLanes,
+                               laying_.row(), tile, gradients_.plane);
         }
     }
   }
 
+  const WinogradTransforms& transforms_;
   const Conv2dSpec spec_;
+  const int window_;  // values
   const Shape output_;
   const TileGrid grid_;
   const Inputs inputs_;
@@ -383,10 +387,12 @@ class WinogradConv2d final : public Conv2d {
   WinogradConv2d(const Conv2dSpec& spec, int threads)
       : spec_(spec),
         threads_(threads),
-        forward_(spec.input, spec.pad, spec.output()),
-        backward_(spec.output(), spec.kernel - 1 - spec.pad, spec.input),
-        weight_sums_(spec),
-        laid_weights_(static_cast<std::size_t>(spec.input.channels) * kWindow * kLanes) {
+        window_(spec.kernel * spec.kernel),
+        transforms_(TransformsOf(spec.kernel)),
+        forward_(spec.input, spec.pad, spec.output(), transforms_),
+        backward_(spec.output(), spec.kernel - 1 - spec.pad, spec.input, transforms_),
+        weight_sums_(spec, transforms_),
+        laid_weights_(static_cast<std::size_t>(spec.input.channels) * window_ * kLanes) {
     for (int i = 0; i < threads; ++i) {
       forward_scratch_.push_back(forward_.MakeScratch());
       backward_scratch_.push_back(backward_.MakeScratch());
@@ -395,14 +401,14 @@ class WinogradConv2d final : public Conv2d {
   }
 
   void Forward(ConstTensorView input, const float* weights, const float* bias, TensorView output) override {
-    const int taps = spec_.input.channels * kWindow;
+    const int taps = spec_.input.channels * window_;
     float* const laid = laid_weights_.data();
     for (int o = 0; o < spec_.outputs; o += kLanes) {
       ToLanes(weights + static_cast<std::size_t>(o) * taps, taps, std::min(kLanes, spec_.outputs - o),
               {taps, taps, static_cast<std::size_t>(taps)}, laid);
       for (int c = 0; c < spec_.input.channels; ++c) {
-        TransformWindow(laid + static_cast<std::size_t>(c) * kWindow * kLanes, false, forward_.window(c, o),
-                        forward_.window_plane());
+        transforms_.window(laid + static_cast<std::size_t>(c) * window_ * kLanes, false, forward_.window(c, o),
+                           forward_.window_plane());
       }
     }
     ParallelFor(input.batch, threads_, [&](int begin, int end, int part) {
@@ -415,9 +421,9 @@ class WinogradConv2d final : public Conv2d {
     float* const laid = laid_weights_.data();
     for (int o = 0; o < spec_.outputs; ++o)
       for (int c = 0; c < channels; c += kLanes) {
-        ToLanes(weights + (static_cast<std::size_t>(o) * channels + c) * kWindow, kWindow,
-                std::min(kLanes, channels - c), {kWindow, kWindow, kWindow}, laid);
-        TransformWindow(laid, true, backward_.window(o, c), backward_.window_plane());
+        ToLanes(weights + (static_cast<std::size_t>(o) * channels + c) * window_, window_,
+                std::min(kLanes, channels - c), {window_, window_, static_cast<std::size_t>(window_)}, laid);
+        transforms_.window(laid, true, backward_.window(o, c), backward_.window_plane());
       }
     ParallelFor(output_gradient.batch, threads_, [&](int begin, int end, int part) {
       backward_.Run(output_gradient, begin, end, nullptr, input_gradient, &backward_scratch_[part]);
@@ -442,6 +448,8 @@ class WinogradConv2d final : public Conv2d {
  private:
   const Conv2dSpec spec_;
   const int threads_;
+  const int window_;  // values
+  const WinogradTransforms& transforms_;
   Direction forward_, backward_;
   const WeightSums weight_sums_;
   AlignedBuffer laid_weights_;
@@ -457,8 +465,8 @@ Conv2dCosts WinogradConv2dCosts(const Conv2dSpec& spec) {
   constexpr double kTransform = 280;
   const int channels = spec.input.channels, channel_lanes = RoundUp(channels, kLanes),
             output_lanes = RoundUp(spec.outputs, kLanes);
-  const auto tiles = [](const Shape& shape) {
-    const TileGrid grid(shape.height, shape.width);
+  const auto tiles = [&](const Shape& shape) {
+    const TileGrid grid(shape, TransformsOf(spec.kernel).outputs);
     return static_cast<double>(grid.rows) * grid.columns;
   };
   const double transforms = kTransform * (channel_lanes + output_lanes);
@@ -468,8 +476,9 @@ Conv2dCosts WinogradConv2dCosts(const Conv2dSpec& spec) {
 }
 
 std::unique_ptr<Conv2d> MakeWinogradConv2d(const Conv2dSpec& spec, int threads) {
-  if (!__builtin_cpu_supports("avx512f") || spec.kernel != 3 || spec.stride != 1 || spec.dilation != 1 ||
-      spec.groups != 1 || spec.pad > 2 || static_cast<std::size_t>(spec.input.channels) * spec.outputs > kMostWindows) {
+  if (!__builtin_cpu_supports("avx512f") || (spec.kernel != 3 && spec.kernel != 5) || spec.stride != 1 ||
+      spec.dilation != 1 || spec.groups != 1 || spec.pad > spec.kernel - 1 ||
+      static_cast<std::size_t>(spec.input.channels) * spec.outputs > kMostWindows) {
     return nullptr;
   }
   return std::make_unique<WinogradConv2d>(spec, threads);

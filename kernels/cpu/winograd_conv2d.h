@@ -1,4 +1,4 @@
-// Convolution of windows of 3 x 3 by Winograd's minimal filtering, for CPUs with AVX-512 and steps of 1.
+// Convolution of windows of 3 x 3 or 5 x 5 by Winograd's minimal filtering, for CPUs with AVX-512 and steps of 1.
 #pragma once
 
 #include <memory>

@@ -102,12 +102,4 @@ void ForEachDevice(Body body) {
   }
 }
 
-// Whether a device does not have an op, as no device but CUDA's may.
-template <typename Op>
-bool Lacks(const Device& device, const std::unique_ptr<Op>& op) {
-  if (op != nullptr) return false;
-  REQUIRE(device.name() == "cuda");
-  return true;
-}
-
 }  // namespace downpour::kernels

@@ -1,4 +1,4 @@
-// A warp of 32 threads for the scores of one sample.
+// A warp of 32 threads for one row, such as the scores of a sample.
 #pragma once
 
 #include "kernels/cuda/launch.h"
@@ -35,9 +35,20 @@ __device__ inline Highest WarpHighest(const float* row, int classes, int lane) {
   return best;
 }
 
+// Whether the label is among the classes of the k highest scores. Of equals the first counts as higher. A NaN counts as
+// higher than any other score, and is never right itself.
+__device__ inline bool WarpInTopK(const float* row, int classes, int label, int k, int lane) {
+  const float own = row[label];
+  int higher = 0;
+  for (int j = lane; j < classes; j += kWarp) {
+    higher += j < label ? !(row[j] < own) : j > label && !(row[j] <= own);
+  }
+  return WarpSum(higher) < k && own == own;
+}
+
 template <typename Body>
 __global__ void ForEachRowKernel(Index rows, Body body) {
-  const Index row = (blockIdx.x * blockDim.x + threadIdx.x) / kWarp;
+  const Index row = blockIdx.x * (kThreads / kWarp) + threadIdx.x / kWarp;
   if (row < rows) body(row, static_cast<int>(threadIdx.x % kWarp));
 }
 

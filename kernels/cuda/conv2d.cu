@@ -14,12 +14,12 @@ namespace {
 
 // Small windows are multiplied directly (direct_conv2d.h). For others all passes are matrix products of patches that
 // nobody writes down (implicit_product.h): their values are taken from the tensors by tables of what a patch's values
-// have in common.
+// have in common. Groups are products of their own, made together.
 
 // A place in a window: of the input's channel for weights' values, of the output's for gradients of the input.
 struct Tap {
-  Index offset;         // in the tensor that is read, from the window's first value
-  Index weight_offset;  // used for gradients of the input only
+  Index offset;         // in the tensor that is read, from the window's first value in the first channel of the group
+  Index weight_offset;  // from the group's first weight; used for gradients of the input only
   int row;
   int column;
 };
@@ -42,11 +42,12 @@ class Taps {
 
 std::vector<Tap> InputTaps(const Conv2dSpec& spec) {
   std::vector<Tap> taps;
-  for (int c = 0; c < spec.input.channels; ++c)
+  for (int c = 0; c < spec.input.channels / spec.groups; ++c)
     for (int i = 0; i < spec.kernel; ++i)
       for (int j = 0; j < spec.kernel; ++j) {
-        const Index offset = (static_cast<Index>(c) * spec.input.height + i) * spec.input.width + j;
-        taps.push_back({offset, 0, i, j});
+        const int row = i * spec.dilation, column = j * spec.dilation;
+        const Index offset = (static_cast<Index>(c) * spec.input.height + row) * spec.input.width + column;
+        taps.push_back({offset, 0, row, column});
       }
   return taps;
 }
@@ -54,12 +55,13 @@ std::vector<Tap> InputTaps(const Conv2dSpec& spec) {
 std::vector<Tap> OutputTaps(const Conv2dSpec& spec) {
   const Shape output = spec.output();
   const Index window = spec.kernel * spec.kernel;
+  const Index patch = spec.input.channels / spec.groups * window;
   std::vector<Tap> taps;
-  for (int o = 0; o < spec.outputs; ++o)
+  for (int o = 0; o < spec.outputs / spec.groups; ++o)
     for (int i = 0; i < spec.kernel; ++i)
       for (int j = 0; j < spec.kernel; ++j) {
-        taps.push_back({static_cast<Index>(o) * output.height * output.width,
-                        o * spec.input.channels * window + i * spec.kernel + j, i, j});
+        taps.push_back({static_cast<Index>(o) * output.height * output.width, o * patch + i * spec.kernel + j,
+                        i * spec.dilation, j * spec.dilation});
       }
   return taps;
 }
@@ -82,8 +84,10 @@ struct Geometry {
         input_width(of.input.width) {}
 
   __host__ __device__ Index input_size() const { return spec.input.channels * input_plane.divisor(); }
+  __host__ __device__ Index group_channels() const { return spec.input.channels / spec.groups; }
+  __host__ __device__ Index group_outputs() const { return spec.outputs / spec.groups; }
   __host__ __device__ Index window() const { return spec.kernel * spec.kernel; }
-  __host__ __device__ Index patch() const { return spec.input.channels * window(); }
+  __host__ __device__ Index patch() const { return group_channels() * window(); }
 };
 
 // A window's first value in the input, which padding may put outside.
@@ -93,7 +97,7 @@ struct Corner {
   int column;
 };
 
-// Of the output's pixel of a sample.
+// Of the output's pixel of a sample, in the input's first channel.
 __device__ Corner CornerAt(const Geometry& g, Index sample, Index pixel) {
   const Index y = g.output_width.Divide(pixel);
   const Index x = pixel - y * g.output.width;
@@ -108,7 +112,7 @@ __device__ float InputAt(const Geometry& g, const float* input, const Corner& co
   return inside ? input[corner.first + tap.offset] : 0;
 }
 
-// Rows are the outputs' channels, columns the pixels of all samples, inner the values of a patch.
+// Rows are the outputs' channels of a group, columns the pixels of all samples, inner the values of a patch.
 struct ForwardProblem {
   Geometry g;
   const Tap* taps;
@@ -118,23 +122,28 @@ struct ForwardProblem {
   float* output;
 
   ProductSize size(int batch) const {
-    return {static_cast<Index>(g.spec.outputs), batch * g.output_plane.divisor(), g.patch()};
+    return {g.group_outputs(), batch * g.output_plane.divisor(), g.patch(), static_cast<Index>(g.spec.groups)};
   }
-  __device__ float A(Index m, Index k) const { return weights[m * g.patch() + k]; }
-  __device__ Corner ColumnAt(Index n) const {
+  __device__ float A(Index group, Index m, Index k) const {
+    return weights[(group * g.group_outputs() + m) * g.patch() + k];
+  }
+  __device__ Corner ColumnAt(Index group, Index n) const {
     const Index sample = g.output_plane.Divide(n);
-    return CornerAt(g, sample, n - sample * g.output_plane.divisor());
+    Corner corner = CornerAt(g, sample, n - sample * g.output_plane.divisor());
+    corner.first += group * g.group_channels() * g.input_plane.divisor();
+    return corner;
   }
   __device__ float B(Index k, const Corner& corner) const { return InputAt(g, input, corner, taps[k]); }
-  __device__ void Store(Index m, Index n, Index, float value) const {
+  __device__ void Store(Index group, Index m, Index n, Index, float value) const {
+    const Index channel = group * g.group_outputs() + m;
     const Index sample = g.output_plane.Divide(n);
     const Index pixel = n - sample * g.output_plane.divisor();
-    output[(sample * g.spec.outputs + m) * g.output_plane.divisor() + pixel] = value + bias[m];
+    output[(sample * g.spec.outputs + channel) * g.output_plane.divisor() + pixel] = value + bias[channel];
   }
 };
 
-// Rows are the input's channels, columns its pixels of all samples, inner the outputs' channels and the window's
-// places.
+// Rows are the input's channels of a group, columns its pixels of all samples, inner the group's outputs' channels and
+// the window's places.
 struct DataProblem {
   Geometry g;
   const Tap* taps;
@@ -143,15 +152,18 @@ struct DataProblem {
   float* input_gradient;
 
   ProductSize size(int batch) const {
-    return {static_cast<Index>(g.spec.input.channels), batch * g.input_plane.divisor(), g.spec.outputs * g.window()};
+    return {g.group_channels(), batch * g.input_plane.divisor(), g.group_outputs() * g.window(),
+            static_cast<Index>(g.spec.groups)};
   }
-  __device__ float A(Index m, Index k) const { return weights[taps[k].weight_offset + m * g.window()]; }
-  __device__ Corner ColumnAt(Index n) const {
+  __device__ float A(Index group, Index m, Index k) const {
+    return weights[group * g.group_outputs() * g.patch() + taps[k].weight_offset + m * g.window()];
+  }
+  __device__ Corner ColumnAt(Index group, Index n) const {
     const Index sample = g.input_plane.Divide(n);
     const Index pixel = n - sample * g.input_plane.divisor();
     const Index row = g.input_width.Divide(pixel);
-    return {sample * g.spec.outputs * g.output_plane.divisor(), static_cast<int>(row) + g.spec.pad,
-            static_cast<int>(pixel - row * g.spec.input.width) + g.spec.pad};
+    return {(sample * g.spec.outputs + group * g.group_outputs()) * g.output_plane.divisor(),
+            static_cast<int>(row) + g.spec.pad, static_cast<int>(pixel - row * g.spec.input.width) + g.spec.pad};
   }
   // The output whose window has the pixel in that place of it, if there is one.
   __device__ float B(Index k, const Corner& pixel) const {
@@ -167,15 +179,16 @@ struct DataProblem {
     if (y >= g.output.height || x >= g.output.width) return 0;
     return output_gradient[pixel.first + tap.offset + y * g.output.width + x];
   }
-  __device__ void Store(Index m, Index n, Index, float value) const {
+  __device__ void Store(Index group, Index m, Index n, Index, float value) const {
+    const Index channel = group * g.group_channels() + m;
     const Index sample = g.input_plane.Divide(n);
     const Index pixel = n - sample * g.input_plane.divisor();
-    input_gradient[(sample * g.spec.input.channels + m) * g.input_plane.divisor() + pixel] = value;
+    input_gradient[(sample * g.spec.input.channels + channel) * g.input_plane.divisor() + pixel] = value;
   }
 };
 
-// Rows are the outputs' channels, columns the values of a patch and one more that is always 1, for the bias; inner the
-// pixels of all samples.
+// Rows are the outputs' channels of a group, columns the values of a patch and one more that is always 1, for the bias;
+// inner the pixels of all samples.
 struct WeightsProblem {
   Geometry g;
   const Tap* taps;
@@ -184,25 +197,31 @@ struct WeightsProblem {
   float* pieces;
 
   static ProductSize Size(const Geometry& g, int batch) {
-    return {static_cast<Index>(g.spec.outputs), g.patch() + 1, batch * g.output_plane.divisor()};
+    return {g.group_outputs(), g.patch() + 1, batch * g.output_plane.divisor(), static_cast<Index>(g.spec.groups)};
   }
   struct Column {
     Tap tap;
     bool is_bias;
   };
-  __device__ float A(Index m, Index k) const {
+  __device__ float A(Index group, Index m, Index k) const {
+    const Index channel = group * g.group_outputs() + m;
     const Index sample = g.output_plane.Divide(k);
     const Index pixel = k - sample * g.output_plane.divisor();
-    return output_gradient[(sample * g.spec.outputs + m) * g.output_plane.divisor() + pixel];
+    return output_gradient[(sample * g.spec.outputs + channel) * g.output_plane.divisor() + pixel];
   }
-  __device__ Column ColumnAt(Index n) const { return n < g.patch() ? Column{taps[n], false} : Column{taps[0], true}; }
+  __device__ Column ColumnAt(Index group, Index n) const {
+    const bool is_bias = n == g.patch();
+    Column column{taps[is_bias ? 0 : n], is_bias};
+    column.tap.offset += group * g.group_channels() * g.input_plane.divisor();
+    return column;
+  }
   __device__ float B(Index k, const Column& column) const {
     if (column.is_bias) return 1;
     const Index sample = g.output_plane.Divide(k);
     return InputAt(g, input, CornerAt(g, sample, k - sample * g.output_plane.divisor()), column.tap);
   }
-  __device__ void Store(Index m, Index n, Index piece, float value) const {
-    pieces[(piece * g.spec.outputs + m) * (g.patch() + 1) + n] = value;
+  __device__ void Store(Index group, Index m, Index n, Index piece, float value) const {
+    pieces[(piece * g.spec.outputs + group * g.group_outputs() + m) * (g.patch() + 1) + n] = value;
   }
 };
 
@@ -320,9 +339,10 @@ class CudaConv2d final : public Conv2d {
         geometry_(spec),
         input_taps_(context, InputTaps(spec)),
         output_taps_(context, OutputTaps(spec)),
-        forward_(context, {spec.input, spec.output(), spec.pad}, spec.kernel, spec.stride, /*turned=*/false),
+        forward_(context, {spec.input, spec.output(), spec.pad}, spec.kernel, IsPlain(spec) ? spec.stride : kNoStride,
+                 /*turned=*/false),
         backward_(context, {spec.output(), spec.input, spec.kernel - 1 - spec.pad}, spec.kernel,
-                  spec.stride == 1 ? 1 : kNoStride, /*turned=*/true) {
+                  IsPlain(spec) && spec.stride == 1 ? 1 : kNoStride, /*turned=*/true) {
     Index pieces = PiecesFor(context, WeightsProblem::Size(geometry_, max_batch));
     pieces = std::max(pieces, forward_.MostWeightPieces(max_batch));
     pieces_ = context.MakeBuffer(std::size_t{pieces} * spec.outputs * (geometry_.patch() + 1));
@@ -353,7 +373,7 @@ class CudaConv2d final : public Conv2d {
       pieces = PiecesFor(context_, size);
       RunProduct(context_, problem, size, pieces);
     }
-    SumPieces(context_, pieces_.data(), pieces, size.rows * size.columns,
+    SumPieces(context_, pieces_.data(), pieces, size.groups * size.rows * size.columns,
               [columns = FastDivisor(size.columns), weight_gradient, bias_gradient] __device__(Index i, float sum) {
                 const Index row = columns.Divide(i), column = i - row * columns.divisor();
                 if (column + 1 < columns.divisor()) {
@@ -366,6 +386,7 @@ class CudaConv2d final : public Conv2d {
 
  private:
   static constexpr int kNoStride = 0;  // that no direct way has
+  static bool IsPlain(const Conv2dSpec& spec) { return spec.dilation == 1 && spec.groups == 1; }
 
   const Context& context_;
   const Geometry geometry_;

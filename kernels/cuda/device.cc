@@ -23,7 +23,6 @@ class CudaDevice final : public Device {
   }
 
   std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int max_batch) override {
-    if (spec.dilation != 1 || spec.groups != 1) return nullptr;
     return cuda::MakeConv2d(*context_, spec, max_batch);
   }
   std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) override {
@@ -57,13 +56,46 @@ class CudaDevice final : public Device {
     return cuda::MakeConcat(*context_, inputs, max_batch);
   }
   std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) override {
-    return spec.top_k == 1 ? cuda::MakeSoftmaxLoss(*context_, spec.classes, max_batch) : nullptr;
+    return cuda::MakeSoftmaxLoss(*context_, spec, max_batch);
   }
   std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) override {
-    return spec.top_k == 1 ? cuda::MakeHingeLoss(*context_, spec, max_batch) : nullptr;
+    return cuda::MakeHingeLoss(*context_, spec, max_batch);
   }
   std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) override {
     return cuda::MakeEuclideanLoss(*context_, max_batch);
+  }
+  std::unique_ptr<ChannelBias> MakeChannelBias(const Shape& shape, int max_batch) override {
+    return cuda::MakeChannelBias(*context_, shape, max_batch);
+  }
+  std::unique_ptr<Softmax> MakeSoftmax(const Shape& shape, int max_batch) override {
+    return cuda::MakeSoftmax(*context_, shape, max_batch);
+  }
+  std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec& spec, int max_batch) override {
+    return cuda::MakeMaxout(*context_, spec, max_batch);
+  }
+  std::unique_ptr<Lrn> MakeLrn(const LrnSpec& spec, int max_batch) override {
+    return cuda::MakeLrn(*context_, spec, max_batch);
+  }
+  std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec, int max_batch) override {
+    return cuda::MakeLayerNorm(*context_, spec, max_batch);
+  }
+  std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec& spec, int max_batch) override {
+    return cuda::MakeEmbedding(*context_, spec, max_batch);
+  }
+  std::unique_ptr<Attention> MakeAttention(const AttentionSpec& spec, int max_batch) override {
+    return cuda::MakeAttention(*context_, spec, max_batch);
+  }
+  std::unique_ptr<Recurrent> MakeLstm(const RecurrentSpec& spec, int max_batch) override {
+    return cuda::MakeLstm(*context_, spec, max_batch);
+  }
+  std::unique_ptr<Recurrent> MakeGru(const RecurrentSpec& spec, int max_batch) override {
+    return cuda::MakeGru(*context_, spec, max_batch);
+  }
+  std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) override {
+    return cuda::MakeSigmoidLoss(*context_, spec, max_batch);
+  }
+  std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec& spec, int max_batch) override {
+    return cuda::MakeContrastiveLoss(*context_, spec, max_batch);
   }
 
  private:

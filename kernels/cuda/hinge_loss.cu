@@ -15,13 +15,13 @@ class CudaHingeLoss final : public HingeLoss {
         spec_(spec),
         slopes_(context.MakeBuffer(static_cast<std::size_t>(max_batch) * spec.classes)),
         losses_(context.MakeBuffer(max_batch)),
-        best_(context.MakeBuffer(max_batch)),
+        correct_(context.MakeBuffer(max_batch)),
         result_(context) {}
 
   void Forward(ConstTensorView scores, const Targets& targets) override {
     ForEachRow(context_, scores.batch,
                [spec = spec_, x = scores.data, labels = targets.classes.data(), slopes = slopes_.data(),
-                losses = losses_.data(), best = Best()] __device__(Index n, int lane) {
+                losses = losses_.data(), correct = Correct()] __device__(Index n, int lane) {
                  const float* const row = x + n * spec.classes;
                  float loss = 0;
                  for (int k = lane; k < spec.classes; k += kWarp) {
@@ -32,15 +32,15 @@ class CudaHingeLoss final : public HingeLoss {
                    slopes[n * spec.classes + k] = sign * (spec.squared ? 2 * kept : margin > 0 ? 1 : 0);
                  }
                  loss = WarpSum(loss);
-                 const Highest highest = WarpHighest(row, spec.classes, lane);
+                 const bool in_top_k = WarpInTopK(row, spec.classes, labels[n], spec.top_k, lane);
                  if (lane == 0) {
                    losses[n] = loss;
-                   best[n] = highest.index;
+                   correct[n] = in_top_k;
                  }
                });
     SumLosses(context_, scores.batch, targets, result_,
-              [labels = targets.classes.data(), losses = losses_.data(), best = Best()] __device__(Index n) {
-                return SampleLoss{losses[n], best[n] == labels[n]};
+              [losses = losses_.data(), correct = Correct()] __device__(Index n) {
+                return SampleLoss{losses[n], correct[n] != 0};
               });
   }
 
@@ -56,14 +56,14 @@ class CudaHingeLoss final : public HingeLoss {
   }
 
  private:
-  std::int32_t* Best() const { return reinterpret_cast<std::int32_t*>(best_.data()); }
+  std::int32_t* Correct() const { return reinterpret_cast<std::int32_t*>(correct_.data()); }
 
   const Context& context_;
   const HingeLossSpec spec_;
   // Of the last Forward.
   const Buffer slopes_;
   const Buffer losses_;
-  const Buffer best_;  // each sample's class of the highest score, as an integer
+  const Buffer correct_;  // 1 or 0, as an integer
   const HostResult result_;
 };
 

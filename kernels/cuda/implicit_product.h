@@ -1,6 +1,6 @@
 // A matrix product whose operands are computed where they are needed, instead of lying in memory.
 //
-//   result(m, n) = sum over k of problem.A(m, k) * problem.B(k, n)
+//   result(m, n) = sum over k of problem.A(m, k) * problem.B(k, n)       for each group, if there are several
 //
 // Each block of threads makes one tile of the result, from slices of the operands that go through shared memory; the
 // next slice is fetched while the present one is multiplied. Where there are few tiles, the sum is split and each piece
@@ -15,6 +15,7 @@ struct ProductSize {
   Index rows;     // m
   Index columns;  // n
   Index inner;    // k
+  Index groups;   // products of that size, each by itself
 };
 
 // Threads of a block, and what each makes: kRows * kColumns values of a tile of that many rows and columns.
@@ -31,10 +32,10 @@ struct Tile {
 constexpr int kSlice = 16;  // values of k at a time
 
 // A problem has, for the device:
-//   float A(Index m, Index k)
-//   Column ColumnAt(Index n)         what all B of a column have in common
+//   float A(Index group, Index m, Index k)
+//   Column ColumnAt(Index group, Index n)         what all B of a column have in common
 //   float B(Index k, Column column)
-//   void Store(Index m, Index n, Index piece, float value)
+//   void Store(Index group, Index m, Index n, Index piece, float value)
 template <typename Tile, typename Problem>
 __global__ void __launch_bounds__(Tile::threads)
     ProductKernel(Problem problem, ProductSize size, Index inner_of_piece) {
@@ -47,20 +48,22 @@ __global__ void __launch_bounds__(Tile::threads)
   __shared__ float b_slice[kSlice][Tile::columns];
 
   const int thread = threadIdx.x;
-  const Index first_row = blockIdx.y * Tile::rows, first_column = blockIdx.x * Tile::columns;
+  const Index tiles_across = (size.columns + Tile::columns - 1) / Tile::columns;
+  const Index group = blockIdx.x / tiles_across;
+  const Index first_row = blockIdx.y * Tile::rows, first_column = (blockIdx.x - group * tiles_across) * Tile::columns;
   const Index begin = blockIdx.z * inner_of_piece, end = min(size.inner, begin + inner_of_piece);
 
   const int a_k = thread % kSlice, a_row = thread / kSlice;
   const int b_column = thread % Tile::columns, b_k = thread / Tile::columns;
   const bool column_is_there = first_column + b_column < size.columns;
-  const auto column = problem.ColumnAt(column_is_there ? first_column + b_column : 0);
+  const auto column = problem.ColumnAt(group, column_is_there ? first_column + b_column : 0);
 
   float next_a[kA], next_b[kB];
   const auto fetch = [&](Index k0) {
 #pragma unroll
     for (int i = 0; i < kA; ++i) {
       const Index m = first_row + a_row + i * kStepA, k = k0 + a_k;
-      next_a[i] = m < size.rows && k < end ? problem.A(m, k) : 0;
+      next_a[i] = m < size.rows && k < end ? problem.A(group, m, k) : 0;
     }
 #pragma unroll
     for (int i = 0; i < kB; ++i) {
@@ -100,19 +103,19 @@ __global__ void __launch_bounds__(Tile::threads)
 #pragma unroll
     for (int j = 0; j < Tile::thread_columns; ++j) {
       const Index m = first_row + row + i, n = first_column + across + j * Tile::threads_across;
-      if (m < size.rows && n < size.columns) problem.Store(m, n, blockIdx.z, sums[i][j]);
+      if (m < size.rows && n < size.columns) problem.Store(group, m, n, blockIdx.z, sums[i][j]);
     }
 }
 
 template <typename Tile>
 Index TilesOf(const ProductSize& size) {
-  return CeilDivide(size.rows, Tile::rows) * CeilDivide(size.columns, Tile::columns);
+  return size.groups * CeilDivide(size.rows, Tile::rows) * CeilDivide(size.columns, Tile::columns);
 }
 
 template <typename Tile, typename Problem>
 void RunTiles(const Context& context, const Problem& problem, const ProductSize& size, Index pieces) {
   const Index inner = CeilDivide(CeilDivide(size.inner, pieces), kSlice) * kSlice;
-  const dim3 blocks(CeilDivide(size.columns, Tile::columns), CeilDivide(size.rows, Tile::rows), pieces);
+  const dim3 blocks(size.groups * CeilDivide(size.columns, Tile::columns), CeilDivide(size.rows, Tile::rows), pieces);
   ProductKernel<Tile><<<blocks, Tile::threads, 0, context.stream()>>>(problem, size, inner);
   Check(cudaGetLastError(), "starting a kernel");
 }
@@ -120,11 +123,14 @@ void RunTiles(const Context& context, const Problem& problem, const ProductSize&
 using LargeTile = Tile<64, 64, 8, 4>;
 using FlatTile = Tile<32, 64, 4, 4>;  // for few rows
 using SmallTile = Tile<32, 32, 4, 2>;
+using ThinTile = Tile<8, 128, 4, 2>;  // for very few, such as the channels of a small group
 
 // Into how many pieces the sums are split, so that there is work for the whole GPU and no piece is short.
 inline Index PiecesFor(const Context& context, const ProductSize& size) {
   constexpr Index kShortest = 8 * kSlice;
-  const Index tiles = size.rows > 32 ? TilesOf<LargeTile>(size) : TilesOf<FlatTile>(size);
+  const Index tiles = size.rows > 32  ? TilesOf<LargeTile>(size)
+                      : size.rows > 8 ? TilesOf<FlatTile>(size)
+                                      : TilesOf<ThinTile>(size);
   const Index wanted = CeilDivide(4 * context.multiprocessors(), tiles);
   return std::max<Index>(1, std::min(wanted, size.inner / kShortest));
 }
@@ -132,6 +138,7 @@ inline Index PiecesFor(const Context& context, const ProductSize& size) {
 // With tiles that suit the size. Without pieces small tiles make up for few large ones.
 template <typename Problem>
 void RunProduct(const Context& context, const Problem& problem, const ProductSize& size, Index pieces) {
+  if (size.rows <= 8) return RunTiles<ThinTile>(context, problem, size, pieces);
   const bool few = pieces == 1 && TilesOf<LargeTile>(size) < 2 * static_cast<Index>(context.multiprocessors());
   if (few) return RunTiles<SmallTile>(context, problem, size, pieces);
   if (size.rows <= 32) return RunTiles<FlatTile>(context, problem, size, pieces);

@@ -2,12 +2,12 @@
 
 #include "kernels/cuda/fast_divisor.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/matrix_product.h"
 #include "kernels/cuda/ops.h"
 
 namespace downpour::kernels::cuda {
 namespace {
 
-// cuBLAS counts columns first: to it our matrices are their transposes.
 class CudaInnerProduct final : public InnerProduct {
  public:
   CudaInnerProduct(const Context& context, const InnerProductSpec& spec)
@@ -17,19 +17,19 @@ class CudaInnerProduct final : public InnerProduct {
     ForEach(context_, output.size(), [by_outputs = by_outputs_, bias, y = output.data] __device__(Index i) {
       y[i] = bias[by_outputs.Remainder(i)];
     });
-    Multiply({CUBLAS_OP_T, weights, inputs_}, {CUBLAS_OP_N, input.data, inputs_}, outputs_, input.batch, inputs_,
-             /*keep=*/1, output.data);
+    MatrixProduct(context_, input.batch, outputs_, inputs_, {input.data, inputs_}, {weights, inputs_, true},
+                  /*keep=*/1, output.data, outputs_);
   }
 
   void BackwardData(ConstTensorView output_gradient, const float* weights, TensorView input_gradient) override {
-    Multiply({CUBLAS_OP_N, weights, inputs_}, {CUBLAS_OP_N, output_gradient.data, outputs_}, inputs_,
-             output_gradient.batch, outputs_, /*keep=*/0, input_gradient.data);
+    MatrixProduct(context_, output_gradient.batch, inputs_, outputs_, {output_gradient.data, outputs_},
+                  {weights, inputs_}, /*keep=*/0, input_gradient.data, inputs_);
   }
 
   void BackwardWeights(ConstTensorView input, ConstTensorView output_gradient, float* weight_gradient,
                        float* bias_gradient) override {
-    Multiply({CUBLAS_OP_N, input.data, inputs_}, {CUBLAS_OP_T, output_gradient.data, outputs_}, inputs_, outputs_,
-             input.batch, /*keep=*/0, weight_gradient);
+    MatrixProduct(context_, outputs_, inputs_, input.batch, {output_gradient.data, outputs_, true},
+                  {input.data, inputs_}, /*keep=*/0, weight_gradient, inputs_);
     SumEach(context_, outputs_, input.batch, bias_gradient,
             [outputs = outputs_, dy = output_gradient.data] __device__(Index output, Index n) {
               return dy[n * outputs + output];
@@ -37,20 +37,6 @@ class CudaInnerProduct final : public InnerProduct {
   }
 
  private:
-  struct Operand {
-    cublasOperation_t operation;
-    const float* data;
-    int leading;  // floats between two columns
-  };
-
-  // c = a * b + keep * c, with c of so many rows and columns.
-  void Multiply(const Operand& a, const Operand& b, int rows, int columns, int inner, float keep, float* c) {
-    const float one = 1;
-    Check(cublasSgemm(context_.blas(), a.operation, b.operation, rows, columns, inner, &one, a.data, a.leading, b.data,
-                      b.leading, &keep, c, rows),
-          "a matrix product");
-  }
-
   const Context& context_;
   const int inputs_;
   const int outputs_;

@@ -41,7 +41,7 @@ void ForEach(const Context& context, std::size_t size, Body body) {
   Check(cudaGetLastError(), "starting a kernel");
 }
 
-// Sums `value` over a block of kThreads, in an order that is always the same; the sum is the first thread's.
+// Sums `value` over a block of kThreads, in an order that is always the same; all threads get the sum.
 template <typename T>
 __device__ T BlockSum(T value) {
   __shared__ T sums[kThreads];
@@ -75,13 +75,13 @@ void SumEach(const Context& context, Index count, Index size, float* sums, Body 
 constexpr Index kPieceColumns = 8;
 constexpr Index kPieceRows = kThreads / kPieceColumns;
 
-template <typename Body>
-__global__ void SumPiecesKernel(const float* pieces, Index count, Index size, Body body) {
+template <typename Value, typename Body>
+__global__ void SumRowsKernel(Index count, Index size, Value value, Body body) {
   __shared__ float sums[kPieceRows][kPieceColumns];
   const Index column = threadIdx.x % kPieceColumns, row = threadIdx.x / kPieceColumns;
   const Index i = blockIdx.x * kPieceColumns + column;
   float sum = 0;
-  for (Index piece = row; i < size && piece < count; piece += kPieceRows) sum += pieces[piece * size + i];
+  for (Index piece = row; i < size && piece < count; piece += kPieceRows) sum += value(piece, i);
   sums[row][column] = sum;
   __syncthreads();
   for (Index half = kPieceRows / 2; half > 0; half /= 2) {
@@ -91,11 +91,18 @@ __global__ void SumPiecesKernel(const float* pieces, Index count, Index size, Bo
   if (row == 0 && i < size) body(i, sums[0][column]);
 }
 
-// body(i, the sum of pieces[k][i] over all k below `count`), for each i below `size`.
+// body(i, the sum of value(k, i) over all k below `count`), for each i below `size`, where values of neighbouring i lie
+// together.
+template <typename Value, typename Body>
+void SumRows(const Context& context, Index count, Index size, Value value, Body body) {
+  SumRowsKernel<<<CeilDivide(size, kPieceColumns), kThreads, 0, context.stream()>>>(count, size, value, body);
+  Check(cudaGetLastError(), "starting a kernel");
+}
+
+// Of pieces that follow each other: body(i, the sum of pieces[k][i] over all k).
 template <typename Body>
 void SumPieces(const Context& context, const float* pieces, Index count, Index size, Body body) {
-  SumPiecesKernel<<<CeilDivide(size, kPieceColumns), kThreads, 0, context.stream()>>>(pieces, count, size, body);
-  Check(cudaGetLastError(), "starting a kernel");
+  SumRows(context, count, size, [pieces, size] __device__(Index k, Index i) { return pieces[k * size + i]; }, body);
 }
 
 }  // namespace downpour::kernels::cuda

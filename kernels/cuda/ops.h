@@ -22,9 +22,21 @@ std::unique_ptr<Dropout> MakeDropout(const Context& context, float rate, const S
 std::unique_ptr<Eltwise> MakeEltwise(const Context& context, EltwiseOperation operation, const Shape& shape,
                                      int max_batch);
 std::unique_ptr<Concat> MakeConcat(const Context& context, const std::vector<Shape>& inputs, int max_batch);
-std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const Context& context, int classes, int max_batch);
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const Context& context, const SoftmaxLossSpec& spec, int max_batch);
 std::unique_ptr<HingeLoss> MakeHingeLoss(const Context& context, const HingeLossSpec& spec, int max_batch);
 std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(const Context& context, int max_batch);
+std::unique_ptr<ChannelBias> MakeChannelBias(const Context& context, const Shape& shape, int max_batch);
+std::unique_ptr<Softmax> MakeSoftmax(const Context& context, const Shape& shape, int max_batch);
+std::unique_ptr<Maxout> MakeMaxout(const Context& context, const MaxoutSpec& spec, int max_batch);
+std::unique_ptr<Lrn> MakeLrn(const Context& context, const LrnSpec& spec, int max_batch);
+std::unique_ptr<LayerNorm> MakeLayerNorm(const Context& context, const LayerNormSpec& spec, int max_batch);
+std::unique_ptr<Embedding> MakeEmbedding(const Context& context, const EmbeddingSpec& spec, int max_batch);
+std::unique_ptr<Attention> MakeAttention(const Context& context, const AttentionSpec& spec, int max_batch);
+std::unique_ptr<Recurrent> MakeLstm(const Context& context, const RecurrentSpec& spec, int max_batch);
+std::unique_ptr<Recurrent> MakeGru(const Context& context, const RecurrentSpec& spec, int max_batch);
+std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const Context& context, const SigmoidLossSpec& spec, int max_batch);
+std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const Context& context, const ContrastiveLossSpec& spec,
+                                                     int max_batch);
 
 std::unique_ptr<Mirror> MakeMirror(const Context& context, std::size_t bytes);
 std::unique_ptr<Recording> MakeRecording(const Context& context);

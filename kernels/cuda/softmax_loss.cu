@@ -10,37 +10,39 @@ namespace {
 
 class CudaSoftmaxLoss final : public SoftmaxLoss {
  public:
-  CudaSoftmaxLoss(const Context& context, int classes, int max_batch)
+  CudaSoftmaxLoss(const Context& context, const SoftmaxLossSpec& spec, int max_batch)
       : context_(context),
-        classes_(classes),
-        probabilities_(context.MakeBuffer(static_cast<std::size_t>(max_batch) * classes)),
+        classes_(spec.classes),
+        top_k_(spec.top_k),
+        probabilities_(context.MakeBuffer(static_cast<std::size_t>(max_batch) * spec.classes)),
         losses_(context.MakeBuffer(max_batch)),
-        best_(context.MakeBuffer(max_batch)),
+        correct_(context.MakeBuffer(max_batch)),
         result_(context) {}
 
   void Forward(ConstTensorView scores, const Targets& targets) override {
-    ForEachRow(
-        context_, scores.batch,
-        [classes = classes_, x = scores.data, labels = targets.classes.data(), probabilities = probabilities_.data(),
-         losses = losses_.data(), best = Best()] __device__(Index n, int lane) {
-          const float* const row = x + n * classes;
-          float* const probability = probabilities + n * classes;
-          const Highest highest = WarpHighest(row, classes, lane);
-          float sum = 0;
-          for (int k = lane; k < classes; k += kWarp) {
-            probability[k] = expf(row[k] - highest.score);
-            sum += probability[k];
-          }
-          sum = WarpSum(sum);
-          for (int k = lane; k < classes; k += kWarp) probability[k] /= sum;
-          if (lane == 0) {
-            losses[n] = logf(sum) - (row[labels[n]] - highest.score);
-            best[n] = highest.index;
-          }
-        });
+    ForEachRow(context_, scores.batch,
+               [classes = classes_, top_k = top_k_, x = scores.data, labels = targets.classes.data(),
+                probabilities = probabilities_.data(), losses = losses_.data(),
+                correct = Correct()] __device__(Index n, int lane) {
+                 const float* const row = x + n * classes;
+                 float* const probability = probabilities + n * classes;
+                 const Highest highest = WarpHighest(row, classes, lane);
+                 float sum = 0;
+                 for (int k = lane; k < classes; k += kWarp) {
+                   probability[k] = expf(row[k] - highest.score);
+                   sum += probability[k];
+                 }
+                 sum = WarpSum(sum);
+                 for (int k = lane; k < classes; k += kWarp) probability[k] /= sum;
+                 const bool in_top_k = WarpInTopK(row, classes, labels[n], top_k, lane);
+                 if (lane == 0) {
+                   losses[n] = logf(sum) - (row[labels[n]] - highest.score);
+                   correct[n] = in_top_k;
+                 }
+               });
     SumLosses(context_, scores.batch, targets, result_,
-              [labels = targets.classes.data(), losses = losses_.data(), best = Best()] __device__(Index n) {
-                return SampleLoss{losses[n], best[n] == labels[n]};
+              [losses = losses_.data(), correct = Correct()] __device__(Index n) {
+                return SampleLoss{losses[n], correct[n] != 0};
               });
   }
 
@@ -59,22 +61,23 @@ class CudaSoftmaxLoss final : public SoftmaxLoss {
   }
 
  private:
-  std::int32_t* Best() const { return reinterpret_cast<std::int32_t*>(best_.data()); }
+  std::int32_t* Correct() const { return reinterpret_cast<std::int32_t*>(correct_.data()); }
 
   const Context& context_;
   const int classes_;
+  const int top_k_;
   // Of the last Forward.
   const Buffer probabilities_;
   const Buffer losses_;
-  const Buffer best_;  // each sample's class of the highest score, as an integer
+  const Buffer correct_;  // 1 or 0, as an integer
   const HostResult result_;
 };
 
 }  // namespace
 
-std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const Context& context, int classes, int max_batch) {
-  CheckSize({classes}, max_batch);
-  return std::make_unique<CudaSoftmaxLoss>(context, classes, max_batch);
+std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const Context& context, const SoftmaxLossSpec& spec, int max_batch) {
+  CheckSize({spec.classes}, max_batch);
+  return std::make_unique<CudaSoftmaxLoss>(context, spec, max_batch);
 }
 
 }  // namespace downpour::kernels::cuda

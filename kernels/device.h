@@ -64,7 +64,7 @@ class Device {
   // to += scale * from
   virtual void Axpy(float scale, std::span<const float> from, std::span<float> to) = 0;
 
-  // An op, or null where the device does not have it.
+  // Ops; throws std::bad_alloc.
   virtual std::unique_ptr<Conv2d> MakeConv2d(const Conv2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<MaxPool2d> MakeMaxPool2d(const Pool2dSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<AveragePool2d> MakeAveragePool2d(const Pool2dSpec& spec, int max_batch) = 0;
@@ -80,17 +80,17 @@ class Device {
   virtual std::unique_ptr<SoftmaxLoss> MakeSoftmaxLoss(const SoftmaxLossSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<HingeLoss> MakeHingeLoss(const HingeLossSpec& spec, int max_batch) = 0;
   virtual std::unique_ptr<EuclideanLoss> MakeEuclideanLoss(int max_batch) = 0;
-  virtual std::unique_ptr<ChannelBias> MakeChannelBias(const Shape&, int /*max_batch*/) { return nullptr; }
-  virtual std::unique_ptr<Softmax> MakeSoftmax(const Shape&, int /*max_batch*/) { return nullptr; }
-  virtual std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec&, int /*max_batch*/) { return nullptr; }
-  virtual std::unique_ptr<Lrn> MakeLrn(const LrnSpec&, int /*max_batch*/) { return nullptr; }
-  virtual std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec&, int /*max_batch*/) { return nullptr; }
-  virtual std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec&, int) { return nullptr; }
-  virtual std::unique_ptr<Attention> MakeAttention(const AttentionSpec&, int) { return nullptr; }
-  virtual std::unique_ptr<Recurrent> MakeLstm(const RecurrentSpec&, int) { return nullptr; }
-  virtual std::unique_ptr<Recurrent> MakeGru(const RecurrentSpec&, int) { return nullptr; }
-  virtual std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec&, int) { return nullptr; }
-  virtual std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec&, int) { return nullptr; }
+  virtual std::unique_ptr<ChannelBias> MakeChannelBias(const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<Softmax> MakeSoftmax(const Shape& shape, int max_batch) = 0;
+  virtual std::unique_ptr<Maxout> MakeMaxout(const MaxoutSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<Lrn> MakeLrn(const LrnSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<LayerNorm> MakeLayerNorm(const LayerNormSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<Embedding> MakeEmbedding(const EmbeddingSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<Attention> MakeAttention(const AttentionSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<Recurrent> MakeLstm(const RecurrentSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<Recurrent> MakeGru(const RecurrentSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<SigmoidLoss> MakeSigmoidLoss(const SigmoidLossSpec& spec, int max_batch) = 0;
+  virtual std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec& spec, int max_batch) = 0;
 };
 
 // In which numbers the factors of products are. Sums, and all that lies in memory, are float32.

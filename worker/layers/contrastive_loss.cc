@@ -33,7 +33,6 @@ absl::StatusOr<AnyLayer> MakeContrastiveLoss(const LayerContext& context) {
   if (context.config.has_margin()) spec.margin = context.config.margin();
   if (!(spec.margin > 0)) return LayerError(context, "margin is ", spec.margin, ", not above 0");
   auto op = context.device.MakeContrastiveLoss(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<ContrastiveLoss>(std::move(op));
 }
 

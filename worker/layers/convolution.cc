@@ -56,7 +56,6 @@ absl::StatusOr<AnyLayer> MakeConvolution(const LayerContext& context) {
   auto weight = WeightSpec(context, {outputs, channels, kernel, kernel}, static_cast<int>(channels * kernel * kernel));
   if (!weight.ok()) return weight.status();
   std::unique_ptr<kernels::Conv2d> op = context.device.MakeConv2d(*spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context, "a dilation or groups above 1");
   return std::make_unique<Convolution>(
       spec->output(), std::vector<ParameterSpec>{*std::move(weight), BiasSpec(context, outputs)}, std::move(op));
 }

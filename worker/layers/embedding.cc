@@ -52,7 +52,6 @@ absl::StatusOr<AnyLayer> MakeEmbedding(const LayerContext& context) {
                                     .vocabulary = static_cast<int>(config.vocabulary()),
                                     .outputs = static_cast<int>(config.outputs())};
   auto op = context.device.MakeEmbedding(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<Embedding>(spec, std::move(op));
 }
 

@@ -23,12 +23,4 @@ absl::Status LayerError(const LayerContext& context, const Parts&... problem) {
                                                  inputs));
 }
 
-// kUnimplemented, of a layer whose op the device does not have; `keys`, which may be empty, says what in its keys asks
-// for that op.
-inline absl::Status NotOnDevice(const LayerContext& context, const std::string& keys = "") {
-  return absl::UnimplementedError(absl::StrCat("layer ", context.config.name(), " (", context.config.type(),
-                                               "): ", keys.empty() ? "" : keys + " is ", "not computed on device ",
-                                               std::string(context.device.name()), " yet; set worker.device to cpu"));
-}
-
 }  // namespace downpour::worker

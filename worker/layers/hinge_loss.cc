@@ -11,7 +11,6 @@ absl::StatusOr<AnyLayer> MakeHingeLoss(const LayerContext& context) {
   const kernels::HingeLossSpec spec{
       .classes = context.input().channels, .squared = context.config.squared(), .top_k = *top_k};
   auto op = context.device.MakeHingeLoss(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context, spec.top_k > 1 ? "top_k above 1" : "");
   return std::make_unique<OpLoss>(spec.classes, spec.top_k, std::move(op));
 }
 

@@ -55,7 +55,6 @@ absl::StatusOr<AnyLayer> MakeLayerNorm(const LayerContext& context) {
     weights = {side(shape.channels)};
   }
   auto op = context.device.MakeLayerNorm(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<LayerNorm>(shape, std::move(weights), std::move(op));
 }
 

@@ -48,7 +48,6 @@ absl::StatusOr<AnyLayer> MakeLrn(const LayerContext& context) {
   if (!(spec.alpha >= 0 && spec.beta >= 0)) return LayerError(context, "alpha or beta is below 0");
   if (!(spec.k > 0)) return LayerError(context, "k is ", spec.k, ", not above 0");
   auto op = context.device.MakeLrn(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<Lrn>(spec.shape, std::move(op));
 }
 

@@ -36,7 +36,6 @@ absl::StatusOr<AnyLayer> MakeMaxout(const LayerContext& context) {
   }
   const kernels::MaxoutSpec spec{.input = context.input(), .pieces = static_cast<int>(pieces)};
   auto op = context.device.MakeMaxout(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<Maxout>(spec.output(), std::move(op));
 }
 

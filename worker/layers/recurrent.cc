@@ -76,7 +76,6 @@ absl::StatusOr<AnyLayer> Make(const LayerContext& context, int gates, MakeOp mak
                                     .outputs = static_cast<int>(outputs),
                                     .last = context.config.last()};
   auto op = (context.device.*make_op)(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<Recurrent>(spec, gates, std::move(op));
 }
 

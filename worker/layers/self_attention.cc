@@ -118,7 +118,6 @@ absl::StatusOr<AnyLayer> MakeSelfAttention(const LayerContext& context) {
   const kernels::AttentionSpec spec{
       .steps = steps, .features = features, .heads = static_cast<int>(heads), .causal = context.config.causal()};
   auto op = context.device.MakeAttention(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<SelfAttention>(spec, std::move(op), context);
 }
 

@@ -12,7 +12,6 @@ absl::StatusOr<AnyLayer> MakeSigmoidLoss(const LayerContext& context) {
   if (!top_k.ok()) return top_k.status();
   const kernels::SigmoidLossSpec spec{.scores = context.input().channels, .top_k = *top_k};
   auto op = context.device.MakeSigmoidLoss(spec, context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<OpLoss>(std::max(spec.scores, 2), spec.top_k, std::move(op));
 }
 

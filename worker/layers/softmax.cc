@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "worker/layers/errors.h"
-
 namespace downpour::worker {
 namespace {
 
@@ -31,7 +29,6 @@ class Softmax final : public UnaryLayer {
 
 absl::StatusOr<AnyLayer> MakeSoftmax(const LayerContext& context) {
   auto op = context.device.MakeSoftmax(context.input(), context.max_batch);
-  if (op == nullptr) return NotOnDevice(context);
   return std::make_unique<Softmax>(context.input(), std::move(op));
 }
 

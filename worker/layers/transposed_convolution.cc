@@ -78,7 +78,6 @@ absl::StatusOr<AnyLayer> MakeTransposedConvolution(const LayerContext& context) 
   if (!weight.ok()) return weight.status();
   auto op = context.device.MakeConv2d(*spec, context.max_batch);
   auto bias = context.device.MakeChannelBias(spec->input, context.max_batch);
-  if (op == nullptr || bias == nullptr) return NotOnDevice(context);
   std::vector<ParameterSpec> parameters{*std::move(weight), BiasSpec(context, outputs)};
   return std::make_unique<TransposedConvolution>(*spec, std::move(parameters), std::move(op), std::move(bias),
                                                  context.device);

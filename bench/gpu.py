@@ -13,7 +13,7 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-NETS = ("lenet", "mlp", "cifar10_quick")
+NETS = ("lenet", "mlp", "cifar10_quick", "lstm", "attention")
 
 
 def net_of(name):
@@ -26,6 +26,27 @@ def net_of(name):
     if name == "mlp":
         return (784,), nn.Sequential(
             nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 10))
+    if name == "lstm":
+        class Lstm(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm, self.ip = nn.LSTM(28, 128, batch_first=True), nn.Linear(128, 10)
+
+            def forward(self, x):
+                return self.ip(self.lstm(x.flatten(1, 2))[0][:, -1])
+
+        return (1, 28, 28), Lstm()
+    if name == "attention":
+        class Encoder(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embed, self.ip = nn.Linear(28, 64), nn.Linear(28 * 64, 10)
+                self.layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0, activation="gelu", batch_first=True)
+
+            def forward(self, x):
+                return self.ip(self.layer(self.embed(x.flatten(1, 2))).flatten(1))
+
+        return (1, 28, 28), Encoder()
     if name != "cifar10_quick":
         sys.exit("PyTorch's side has no net " + name)
     return (3, 32, 32), nn.Sequential(

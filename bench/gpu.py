@@ -13,7 +13,7 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-NETS = ("lenet", "mlp", "cifar10_quick", "lstm", "attention")
+NETS = ("lenet", "mlp", "cifar10_quick", "resnet20", "lstm", "attention")
 
 
 def net_of(name):
@@ -26,6 +26,24 @@ def net_of(name):
     if name == "mlp":
         return (784,), nn.Sequential(
             nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 10))
+    if name == "resnet20":
+        class Block(nn.Module):
+            def __init__(self, channels, outputs, stride):
+                super().__init__()
+                self.way = nn.Sequential(
+                    nn.Conv2d(channels, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
+                    nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
+                self.side = nn.Identity() if stride == 1 else nn.Sequential(
+                    nn.Conv2d(channels, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+            def forward(self, x):
+                return (self.way(x) + self.side(x)).relu()
+
+        stages = [Block(16, 16, 1), Block(16, 16, 1), Block(16, 16, 1), Block(16, 32, 2), Block(32, 32, 1),
+                  Block(32, 32, 1), Block(32, 64, 2), Block(64, 64, 1), Block(64, 64, 1)]
+        return (3, 32, 32), nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *stages,
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
     if name == "lstm":
         class Lstm(nn.Module):
             def __init__(self):

@@ -91,6 +91,7 @@ TEST_CASE("convolution of many channels") {
       {.input = {32, 18, 141}, .outputs = 48, .kernel = 5, .pad = 1},
   };
   ForEachDevice([&](Device& device, Device& reference, int batch) {
+    if (device.name() == reference.name()) return;  // which is slow
     for (const Conv2dSpec& spec : specs) CheckConvolution(device, reference, spec, batch, kMaxBatch);
   });
 }

@@ -1,4 +1,4 @@
-// The net whose files are damaged.
+// The nets whose files are damaged.
 #pragma once
 
 #include <cstdlib>
@@ -10,13 +10,24 @@
 
 namespace downpour::fuzz {
 
-// A small one of many kinds of layers, with parameters.
+// Layers of a job, with parameters.
+inline formats::Model MakeModel(const std::string& shape, const std::string& layers) {
+  const auto job = ParseJob("name: fuzz\nsync: {mode: downpour}\ndata: {shape: " + shape + ", scale: 0.5}\nnet:\n" + layers,
+                            "fuzz");
+  if (!job.ok()) {
+    std::cerr << job.status().message() << "\n";
+    std::abort();
+  }
+  formats::Model model{.job = *job};
+  model.outline = *worker::OutlineNet(job->net(), {job->data().shape().begin(), job->data().shape().end()});
+  for (std::size_t i = 0; i < model.outline.parameter_count; ++i) model.values.push_back(static_cast<float>(i % 7) - 3);
+  return model;
+}
+
+// A small net of many kinds of layers.
 inline formats::Model MakeModel() {
-  const auto job = ParseJob(
-      "name: fuzz\n"
-      "sync: {mode: downpour}\n"
-      "data: {shape: [2, 9, 9], scale: 0.5}\n"
-      "net:\n"
+  return MakeModel(
+      "[2, 9, 9]",
       "  - {name: conv, type: convolution, outputs: 4, kernel: 3, groups: 2, pad: 1}\n"
       "  - {name: bn, type: batch_norm}\n"
       "  - {name: lrn, type: lrn, local_size: 3}\n"
@@ -32,15 +43,22 @@ inline formats::Model MakeModel() {
       "  - {name: both, type: concat, inputs: [ip, side]}\n"
       "  - {name: drop, type: dropout}\n"
       "  - {name: scores, type: inner_product, outputs: 3}\n"
-      "  - {name: loss, type: softmax_loss}\n",
-      "fuzz");
-  if (!job.ok()) {
-    std::cerr << job.status().message() << "\n";
-    std::abort();
-  }
-  formats::Model model{.job = *job, .outline = *worker::OutlineNet(job->net(), {2, 9, 9})};
-  for (std::size_t i = 0; i < model.outline.parameter_count; ++i) model.values.push_back(static_cast<float>(i % 7) - 3);
-  return model;
+      "  - {name: loss, type: softmax_loss}\n");
+}
+
+// Of words, and of layers that other formats have in pieces.
+inline formats::Model MakeSequenceModel() {
+  return MakeModel("[5]",
+                   "  - {name: words, type: embedding, vocabulary: 7, outputs: 4}\n"
+                   "  - {name: each, type: inner_product, outputs: 4, per_step: true}\n"
+                   "  - {name: attention, type: self_attention, heads: 2, causal: true}\n"
+                   "  - {name: norm, type: layer_norm, axis: step}\n"
+                   "  - {name: lstm, type: lstm, outputs: 3}\n"
+                   "  - {name: within, type: lrn, region: within_channel, local_size: 3}\n"
+                   "  - {name: gru, type: gru, outputs: 4, last: true}\n"
+                   "  - {name: maxout, type: maxout, pieces: 2}\n"
+                   "  - {name: scores, type: inner_product, outputs: 3}\n"
+                   "  - {name: loss, type: softmax_loss}\n");
 }
 
 }  // namespace downpour::fuzz

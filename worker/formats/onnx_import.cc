@@ -1,11 +1,11 @@
 #include "worker/formats/onnx_import.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
-
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -68,13 +68,25 @@ absl::StatusOr<kernels::Shape> CheckedShape(const std::vector<std::uint32_t>& si
   return outline->sample;
 }
 
+bool ReadPattern(const onnx::NodeProto& node, OnnxReader* reader) {
+  return std::ranges::any_of(OnnxPatterns(), [&](const OnnxPattern& pattern) {
+    if (pattern.op != node.op_type()) return false;
+    OnnxPath path(*reader);
+    return pattern.read(path);
+  });
+}
+
 void ReadNodes(const onnx::GraphProto& graph, OnnxReader* reader) {
   for (const onnx::NodeProto& node : graph.node()) {
+    if (reader->HasBegun(node)) continue;  // with one before it
     reader->Begin(node);
     if (reader->layers() >= kMaxLayers) return reader->Mistake(absl::StrCat("is more than the limit of ", kMaxLayers));
+    if (reader->IsOfShapes()) continue;
+    const bool foreign = !node.domain().empty() && node.domain() != "ai.onnx";
+    if (!foreign && ReadPattern(node, reader)) continue;
     const auto imports = OnnxImports();
     const auto type = std::ranges::find(imports, std::string_view(node.op_type()), &OnnxImport::op);
-    if (type == imports.end() || (!node.domain().empty() && node.domain() != "ai.onnx")) {
+    if (type == imports.end() || foreign) {
       reader->Mistake("this operator is not known");
       continue;
     }
@@ -84,6 +96,10 @@ void ReadNodes(const onnx::GraphProto& graph, OnnxReader* reader) {
 
 // Puts a constant where the outline has the parameter.
 absl::Status Fill(const OnnxWeight& weight, const worker::Parameter& parameter, std::vector<float>* values) {
+  if (weight.made) {
+    std::ranges::copy(*weight.made, values->begin() + static_cast<std::ptrdiff_t>(parameter.offset));
+    return absl::OkStatus();
+  }
   if (weight.tensor == nullptr) return absl::OkStatus();  // zeros
   const auto given = FloatsOf(*weight.tensor);
   if (!given.ok()) return given.status();
@@ -112,6 +128,10 @@ absl::Status FillParameters(const OnnxReader& reader, Model* model) {
   for (const worker::Parameter& parameter : model->outline.parameters) {
     const auto weight = reader.weights().find(parameter.name);
     if (weight == reader.weights().end()) return absl::InvalidArgumentError(absl::StrCat("has nothing for ", parameter.name));
+    if (weight->second.made && weight->second.made->size() != parameter.size) {
+      return absl::InvalidArgumentError(absl::StrCat(parameter.name, ": the file has ", weight->second.made->size(),
+                                                     " values; the net has ", absl::StrJoin(parameter.shape, "x")));
+    }
     const std::size_t wanted = weight->second.spread ? 1 : parameter.size;
     if (weight->second.tensor != nullptr && CountOf(*weight->second.tensor) != wanted) {
       return absl::InvalidArgumentError(absl::StrCat(parameter.name, ": the constant '",
@@ -136,11 +156,13 @@ absl::Status FillParameters(const OnnxReader& reader, Model* model) {
 absl::StatusOr<Model> Read(const onnx::ModelProto& file_model, const std::string& file,
                            const std::vector<std::uint32_t>& shape) {
   const onnx::GraphProto& graph = file_model.graph();
+  std::int64_t opset = 1;
   for (const onnx::OperatorSetIdProto& operators : file_model.opset_import()) {
-    if (operators.domain().empty() && operators.version() > kNewestOpset) {
-      return absl::InvalidArgumentError(absl::StrCat("has operators of set ", operators.version(), "; known are those up to ",
-                                                     kNewestOpset));
-    }
+    if (operators.domain().empty()) opset = operators.version();
+  }
+  if (opset > kNewestOpset) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("has operators of set ", opset, "; known are those up to ", kNewestOpset));
   }
   const auto input = InputOf(graph);
   if (!input.ok()) return input.status();
@@ -149,7 +171,7 @@ absl::StatusOr<Model> Read(const onnx::ModelProto& file_model, const std::string
   if (!sample.ok()) return sample.status();
   const auto device = kernels::MakeDevice("reference", {});
   if (!device.ok()) return device.status();
-  OnnxReader reader(graph, file, *sample, **device);
+  OnnxReader reader(graph, opset, file, *sample, **device);
   reader.job().mutable_data()->mutable_shape()->Assign(sides.begin(), sides.end());
   reader.job().mutable_data()->set_scale(1);
   ReadNodes(graph, &reader);

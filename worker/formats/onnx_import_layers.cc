@@ -3,105 +3,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "worker/formats/onnx_import.h"
+#include "worker/formats/onnx_import_sequences.h"
+#include "worker/formats/onnx_import_windows.h"
+#include "worker/formats/onnx_patterns.h"
 
 namespace downpour::formats {
 namespace {
 
 using Sides = std::vector<std::int64_t>;
-
-constexpr std::int64_t kMostOfWindow = 1024;
-
-// One number for all directions. None, and a mistake, where they differ or are out of bounds.
-std::optional<std::int64_t> Same(OnnxReader& reader, const char* what, const Sides& sides, std::int64_t least) {
-  const bool same = !sides.empty() && sides.size() <= 4 &&
-                    std::ranges::all_of(sides, [&](std::int64_t side) { return side == sides.front(); });
-  if (same && sides.front() >= least && sides.front() <= kMostOfWindow) return sides.front();
-  reader.Mistake(absl::StrCat(what, same ? " is out of bounds" : " is not the same in all directions"));
-  return std::nullopt;
-}
-
-// A window over rows and columns, with its padding and that of a Pad before it.
-struct Window {
-  std::int64_t kernel = 0, stride = 1, pad = 0, dilation = 1;
-  std::int64_t below = 0, right = 0;  // more padding at the end
-};
-
-// `kernel`: where the node itself does not say it.
-std::optional<Window> ReadWindow(OnnxReader& reader, const OnnxSource& source, const Sides& kernel) {
-  Sides kernels = reader.Ints("kernel_shape", 0, 0);
-  if (kernels.empty()) kernels = kernel;
-  const auto side = Same(reader, "kernel_shape", kernels, 1);
-  const auto stride = Same(reader, "strides", reader.Ints("strides", 2, 1), 1);
-  const auto dilation = Same(reader, "dilations", reader.Ints("dilations", 2, 1), 1);
-  if (!side || !stride || !dilation || kernels.size() != 2) return std::nullopt;
-  Sides pads = reader.Ints("pads", 4, 0);
-  const std::string automatic = reader.Text("auto_pad", "NOTSET");
-  if (automatic == "SAME_UPPER" || automatic == "SAME_LOWER") {
-    const auto whole = [&](std::int64_t input) {
-      const std::int64_t outputs = (input + *stride - 1) / *stride;
-      return std::max<std::int64_t>(0, (outputs - 1) * *stride + (*side - 1) * *dilation + 1 - input);
-    };
-    const std::int64_t high = whole(reader.ShapeOf(source).height), wide = whole(reader.ShapeOf(source).width);
-    pads = {high / 2, wide / 2, high - high / 2, wide - wide / 2};
-    if (automatic == "SAME_LOWER") pads = {pads[2], pads[3], pads[0], pads[1]};
-  } else if (automatic != "NOTSET" && automatic != "VALID") {
-    reader.Mistake("auto_pad of another kind");
-    return std::nullopt;
-  }
-  const bool bounded = std::ranges::all_of(pads, [](std::int64_t each) { return each >= 0 && each <= kMostOfWindow; });
-  if (pads.size() != 4 || !bounded || pads[0] != pads[1] || pads[2] < pads[0] || pads[3] < pads[1]) {
-    reader.Mistake("pads at the beginning that differ, or are more than at the end");
-    return std::nullopt;
-  }
-  return Window{*side, *stride, pads[0] + source.padding, *dilation, pads[2] - pads[0], pads[3] - pads[1]};
-}
-
-void FreezeBias(Layer* layer) { layer->set_bias_lr_mult(0); }
-
-// `transposed`: weights are {inputs, outputs of a group, ...}, else {outputs, inputs of a group, ...}.
-void AddConvolution(OnnxReader& reader, bool transposed) {
-  const OnnxSource* const source = reader.SourceAt(0);
-  const onnx::TensorProto* const weight = reader.ConstantAt(1);
-  if (source == nullptr) return;
-  if (weight == nullptr || weight->dims_size() != 4) return reader.Mistake("its weights are no constant of four sides");
-  if (transposed && source->padding != 0) return reader.Mistake("a Pad before it");
-  const auto window = ReadWindow(reader, *source, {weight->dims(2), weight->dims(3)});
-  if (!window) return;
-  if (window->below != 0 || window->right != 0) return reader.Mistake("more padding at the end than at the beginning");
-  const bool biased = reader.node().input_size() > 2 && !reader.node().input(2).empty();
-  if (biased && !reader.IsConstant(2)) return reader.Mistake("its biases are no constant");
-  const std::int64_t groups = reader.Int("group", 1), side = weight->dims(transposed ? 1 : 0);
-  if (side < 1 || groups < 1 || side > INT32_MAX || groups > INT32_MAX / side) {
-    return reader.Mistake("has no outputs or no groups");
-  }
-  OnnxSource unpadded = reader.Materialized(*source);
-  unpadded.padding = 0;
-  const bool added = reader.Add(
-      transposed ? "transposed_convolution" : "convolution", {unpadded},
-      [&](Layer* layer) {
-        layer->set_outputs(static_cast<std::uint32_t>(transposed ? side * groups : side));
-        layer->set_kernel(static_cast<std::uint32_t>(window->kernel));
-        if (window->stride != 1) layer->set_stride(static_cast<std::uint32_t>(window->stride));
-        if (window->pad != 0) layer->set_pad(static_cast<std::uint32_t>(window->pad));
-        if (window->dilation != 1) layer->set_dilation(static_cast<std::uint32_t>(window->dilation));
-        if (groups != 1) layer->set_groups(static_cast<std::uint32_t>(groups));
-        if (!biased) FreezeBias(layer);
-      },
-      reader.node().input(1));
-  if (!added) return;
-  reader.SetParameter("weight", {weight});
-  reader.SetParameter("bias", {biased ? reader.ConstantAt(2) : nullptr});
-}
-
-void Conv(OnnxReader& reader) { AddConvolution(reader, false); }
-
-void ConvTranspose(OnnxReader& reader) {
-  const Sides more = reader.Ints("output_padding", 2, 0);
-  if (std::ranges::any_of(more, [](std::int64_t each) { return each != 0; })) return reader.Mistake("output_padding");
-  if (!reader.Ints("output_shape", 0, 0).empty()) return reader.Mistake("output_shape");
-  if (reader.Text("auto_pad", "NOTSET") != "NOTSET") return reader.Mistake("auto_pad");
-  AddConvolution(reader, true);
-}
 
 // A matrix of {inputs, outputs} or, transposed, {outputs, inputs}.
 void AddInnerProduct(OnnxReader& reader, const OnnxSource& source, bool outputs_first, const onnx::TensorProto* bias) {
@@ -109,21 +18,25 @@ void AddInnerProduct(OnnxReader& reader, const OnnxSource& source, bool outputs_
   if (weight == nullptr || weight->dims_size() != 2) return reader.Mistake("its weights are no constant of two sides");
   const std::int64_t outputs = weight->dims(outputs_first ? 0 : 1), inputs = weight->dims(outputs_first ? 1 : 0);
   const kernels::Shape shape = reader.ShapeOf(source);
-  if (outputs < 1 || outputs > INT32_MAX || inputs != static_cast<std::int64_t>(shape.size())) {
-    return reader.Mistake(absl::StrCat("its weights are of ", inputs, " inputs; it takes ", shape.size()));
+  const bool row = source.form == OnnxForm::kRow || (shape.height == 1 && shape.width == 1);
+  const bool per_step = source.form == OnnxForm::kSteps || (!row && shape.height == 1);
+  const std::int64_t taken = per_step ? shape.width : static_cast<std::int64_t>(shape.size());
+  if (outputs < 1 || outputs > INT32_MAX || inputs != taken) {
+    return reader.Mistake(absl::StrCat("its weights are of ", inputs, " inputs; it takes ", taken));
   }
-  const bool row = source.flattened || (shape.height == 1 && shape.width == 1);
-  if (!row) return reader.Mistake("takes values that are no row");
+  if (!row && !per_step) return reader.Mistake("takes values that are no row, nor a sequence");
   const bool added = reader.Add(
       "inner_product", {{.place = source.place, .padding = source.padding}},
       [&](Layer* layer) {
         layer->set_outputs(static_cast<std::uint32_t>(outputs));
-        if (bias == nullptr) FreezeBias(layer);
+        if (per_step) layer->set_per_step(true);
+        if (bias == nullptr) layer->set_bias_lr_mult(0);
       },
       reader.node().input(1));
   if (!added) return;
   reader.SetParameter("weight", {weight, !outputs_first});
   reader.SetParameter("bias", {bias});
+  if (source.form == OnnxForm::kSteps) reader.Give({.place = reader.Last().place, .form = OnnxForm::kSteps});
 }
 
 void Gemm(OnnxReader& reader) {
@@ -142,78 +55,14 @@ void MatMul(OnnxReader& reader) {
   if (source != nullptr) AddInnerProduct(reader, *source, false, nullptr);
 }
 
-// Keys of a pooling that is the node's, where there are such.
-void Pool(OnnxReader& reader, bool average) {
-  const OnnxSource* const source = reader.SourceAt(0);
-  if (source == nullptr) return;
-  const auto window = ReadWindow(reader, *source, {});
-  if (!window) return;
-  if (window->dilation != 1) return reader.Mistake("dilations other than 1");
-  if (!average && source->padding != 0) return reader.Mistake("a Pad of zeros before a maximum");
-  if (reader.node().output_size() > 1) return reader.Mistake("a second output, of where its maxima are");
-  const bool ceil = reader.Int("ceil_mode", 0) != 0;
-  const bool beyond = ceil || window->below > 0 || window->right > 0;
-  if (average) {
-    const bool counts = reader.Int("count_include_pad", 0) != 0;
-    const std::int64_t own = window->pad - source->padding;
-    if (!counts && own > 0) return reader.Mistake("an average that does not count its padding");
-    if (counts && (window->below > 0 || window->right > 0)) return reader.Mistake("an average that counts what is beyond");
-  }
-  // Where padding at the end makes the windows that rounding up does, both are the same.
-  const kernels::Shape input = reader.ShapeOf(*source);
-  const auto outputs = [&](std::int64_t side, std::int64_t more) {
-    const std::int64_t steps = side + 2 * window->pad + more - window->kernel;
-    return steps < 0 ? 0 : steps / window->stride + 1;
-  };
-  OnnxSource unpadded = reader.Materialized(*source);
-  unpadded.padding = 0;
-  const bool added = reader.Add("pooling", {unpadded}, [&](Layer* layer) {
-    layer->set_kernel(static_cast<std::uint32_t>(window->kernel));
-    if (window->stride != 1) layer->set_stride(static_cast<std::uint32_t>(window->stride));
-    if (window->pad != 0) layer->set_pad(static_cast<std::uint32_t>(window->pad));
-    if (average) layer->set_method("average");
-    if (beyond) layer->set_round_up(true);
-  });
-  if (!added || ceil) return;
-  const kernels::Shape output = reader.ShapeOf(reader.Last());
-  if (output.height != outputs(input.height, window->below) || output.width != outputs(input.width, window->right)) {
-    reader.Mistake("pads at the end that make other windows than rounding up does");
-  }
-}
-
-void MaxPool(OnnxReader& reader) { Pool(reader, false); }
-void AveragePool(OnnxReader& reader) { Pool(reader, true); }
-
-void GlobalPool(OnnxReader& reader, bool average, bool flattened) {
-  const OnnxSource* const source = reader.SourceAt(0);
-  if (source == nullptr) return;
-  const bool added = reader.Add("global_pooling", {*source}, [&](Layer* layer) {
-    if (average) layer->set_method("average");
-  });
-  if (added && flattened) reader.Give({.place = reader.Last().place, .flattened = true});
-}
-
-void GlobalMaxPool(OnnxReader& reader) { GlobalPool(reader, false, false); }
-void GlobalAveragePool(OnnxReader& reader) { GlobalPool(reader, true, false); }
-
-// Of rows and columns alone.
-void ReduceMean(OnnxReader& reader) {
-  Sides axes = reader.Ints("axes", 0, 0);
-  if (const onnx::TensorProto* const given = reader.ConstantAt(1)) axes = reader.Integers(*given).value_or(Sides());
-  for (std::int64_t& axis : axes) axis += axis < 0 ? 4 : 0;
-  std::ranges::sort(axes);
-  if (axes != Sides{2, 3}) return reader.Mistake("axes other than rows and columns");
-  GlobalPool(reader, true, reader.Int("keepdims", 1) == 0);
-}
-
 // A function of each value, of which a row stays a row.
 template <typename Fill>
 void Unary(OnnxReader& reader, const char* type, Fill fill) {
   const OnnxSource* const source = reader.SourceAt(0);
   if (source == nullptr) return;
-  const bool flattened = source->flattened;
+  const OnnxForm form = source->form;
   if (!reader.Add(type, {{.place = source->place, .padding = source->padding}}, fill)) return;
-  reader.Give({.place = reader.Last().place, .flattened = flattened});
+  reader.Give({.place = reader.Last().place, .form = form});
 }
 
 void Relu(OnnxReader& reader) {
@@ -282,7 +131,7 @@ void Identity(OnnxReader& reader) {
 
 void GiveFlattened(OnnxReader& reader, const OnnxSource& source) {
   if (source.padding != 0) return reader.Mistake("takes values that a Pad was to enlarge");
-  reader.Give({.place = source.place, .flattened = true});
+  reader.Give({.place = source.place, .form = OnnxForm::kRow});
 }
 
 void Flatten(OnnxReader& reader) {
@@ -303,8 +152,11 @@ void Reshape(OnnxReader& reader) {
   const auto size = static_cast<std::int64_t>(shape.size());
   if (sides->size() == 2 && ((*sides)[1] == -1 || (*sides)[1] == size)) return GiveFlattened(reader, *source);
   const bool image = sides->size() == 4 && (*sides)[1] == shape.channels && (*sides)[2] == shape.height &&
-                     (*sides)[3] == shape.width && !source->flattened;
+                     (*sides)[3] == shape.width && source->form != OnnxForm::kRow;
   const bool row = sides->size() == 4 && (*sides)[1] == size && (*sides)[2] == 1 && (*sides)[3] == 1;
+  const bool steps = sides->size() == 3 && (*sides)[1] == shape.channels && (*sides)[2] == shape.width &&
+                     shape.height == 1 && source->form != OnnxForm::kRow;
+  if (steps) return reader.Give({.place = source->place, .form = OnnxForm::kSteps, .padding = source->padding});
   if (image || (row && shape.height == 1 && shape.width == 1)) return reader.Give({.place = source->place});
   if (sides->size() != 4 || std::any_of(sides->begin() + 1, sides->end(), [](std::int64_t side) { return side < 1 || side > INT32_MAX; })) {
     return reader.Mistake("a shape that is no row and not of four sides that are said");
@@ -347,11 +199,18 @@ std::vector<OnnxSource> AllSources(OnnxReader& reader) {
   return sources;
 }
 
-void Eltwise(OnnxReader& reader, const char* operation) {
+// Of several values, which have one form.
+template <typename Fill>
+void AddOfAll(OnnxReader& reader, const char* type, Fill fill) {
   const std::vector<OnnxSource> sources = AllSources(reader);
   if (sources.empty()) return;
   if (sources.size() == 1) return reader.Give(sources[0]);
-  reader.Add("eltwise", sources, [&](Layer* layer) {
+  if (!reader.Add(type, sources, fill)) return;
+  if (sources[0].form == OnnxForm::kSteps) reader.Give({.place = reader.Last().place, .form = OnnxForm::kSteps});
+}
+
+void Eltwise(OnnxReader& reader, const char* operation) {
+  AddOfAll(reader, "eltwise", [&](Layer* layer) {
     if (operation != nullptr) layer->set_operation(operation);
   });
 }
@@ -418,10 +277,7 @@ void Mul(OnnxReader& reader) {
 
 void Concat(OnnxReader& reader) {
   if (reader.Int("axis", 1) != 1) return reader.Mistake("an axis other than 1, that of channels");
-  const std::vector<OnnxSource> sources = AllSources(reader);
-  if (sources.empty()) return;
-  if (sources.size() == 1) return reader.Give(sources[0]);
-  reader.Add("concat", sources, [](Layer*) {});
+  AddOfAll(reader, "concat", [](Layer*) {});
 }
 
 // Over the channels, at each place. One at the net's end gives place to a loss.
@@ -429,9 +285,10 @@ void Softmax(OnnxReader& reader) {
   const OnnxSource* const source = reader.SourceAt(0);
   if (source == nullptr) return;
   const kernels::Shape shape = reader.ShapeOf(*source);
-  const bool row = source->flattened || (shape.height == 1 && shape.width == 1);
+  const bool row = source->form == OnnxForm::kRow || (shape.height == 1 && shape.width == 1);
   const std::int64_t axis = reader.Int("axis", -1);
   if (axis != 1 && !(row && axis == -1)) return reader.Mistake("an axis other than 1");
+  if (!row && reader.opset() < 13) return reader.Mistake("over all values of a sample, as it was before operators of set 13");
   reader.Add("softmax", {reader.Materialized(*source)}, [](Layer*) {});
 }
 
@@ -462,22 +319,24 @@ void LayerNormalization(OnnxReader& reader) {
   if (biased && !reader.IsConstant(2)) return reader.Mistake("its parameters are no constants");
   if (reader.node().output_size() > 1) return reader.Mistake("more outputs than one");
   const kernels::Shape shape = reader.ShapeOf(*source);
-  const bool row = source->flattened || (shape.height == 1 && shape.width == 1);
+  const bool row = source->form == OnnxForm::kRow || (shape.height == 1 && shape.width == 1);
   const std::int64_t axis = reader.Int("axis", -1);
-  const bool step = !row && (axis == 3 || axis == -1);
-  const bool whole = axis == 1 || axis == -3 || (row && axis == -1);
+  const int last = source->form == OnnxForm::kSteps ? 2 : 3;
+  const bool step = !row && (axis == last || axis == -1);
+  const bool whole = axis == 1 || axis == -last || (row && axis == -1);
   if (!step && !whole) return reader.Mistake("an axis that is neither a sample's first nor its last");
   const bool added = reader.Add(
       "layer_norm", {reader.Materialized(*source)},
       [&](Layer* layer) {
         layer->set_epsilon(reader.Float("epsilon", 1e-5f));
         if (step) layer->set_axis("step");
-        if (!biased) FreezeBias(layer);
+        if (!biased) layer->set_bias_lr_mult(0);
       },
       reader.node().input(1));
   if (!added) return;
   reader.SetParameter("weight", {reader.ConstantAt(1)});
   reader.SetParameter("bias", {biased ? reader.ConstantAt(2) : nullptr});
+  if (last == 2) reader.Give({.place = reader.Last().place, .form = OnnxForm::kSteps});
 }
 
 // One number of a constant; none, and a mistake, where it is not one.
@@ -496,14 +355,18 @@ void Slice(OnnxReader& reader) {
   const auto axis = OneInteger(reader, 3);
   const auto step = reader.node().input_size() > 4 ? OneInteger(reader, 4) : std::optional<std::int64_t>(1);
   if (!from || !to || !axis || !step) return;
+  if (source->form == OnnxForm::kSteps) return reader.Mistake("of a sequence");
   constexpr const char* kAxes[] = {"channels", "height", "width"};
-  if (*axis < 1 || *axis > 3 || *step != 1) return reader.Mistake("an axis of the batch, or a step");
-  const kernels::Shape shape = reader.ShapeOf(*source);
+  if (*axis < 1 || *axis > (source->form == OnnxForm::kRow ? 1 : 3) || *step != 1) {
+    return reader.Mistake("an axis of the batch or one that is not there, or a step");
+  }
+  const OnnxSource whole = reader.Materialized(*source);
+  const kernels::Shape shape = reader.ShapeOf(whole);
   const std::int64_t side = *axis == 1 ? shape.channels : *axis == 2 ? shape.height : shape.width;
   const auto within = [side](std::int64_t at) { return std::clamp<std::int64_t>(at < 0 ? at + side : at, 0, side); };
   const std::int64_t first = within(std::max(*from, -side)), end = within(std::max(*to, -side));
   if (first >= end) return reader.Mistake("leaves nothing");
-  reader.Add("slice", {reader.Materialized(*source)}, [&](Layer* layer) {
+  reader.Add("slice", {whole}, [&](Layer* layer) {
     if (*axis != 1) layer->set_axis(kAxes[*axis - 1]);
     if (first != 0) layer->set_from(static_cast<std::uint32_t>(first));
     if (end != side) layer->set_to(static_cast<std::uint32_t>(end));
@@ -515,15 +378,15 @@ void Constant(OnnxReader& reader) {
 }
 
 constexpr OnnxImport kImports[] = {
-    {"Conv", Conv, "convolution"},
-    {"ConvTranspose", ConvTranspose, "transposed_convolution"},
+    {"Conv", ReadConv, "convolution"},
+    {"ConvTranspose", ReadConvTranspose, "transposed_convolution"},
     {"Gemm", Gemm, "inner_product"},
     {"MatMul", MatMul, "inner_product"},
-    {"MaxPool", MaxPool, "pooling"},
-    {"AveragePool", AveragePool, "pooling"},
-    {"GlobalMaxPool", GlobalMaxPool, "global_pooling"},
-    {"GlobalAveragePool", GlobalAveragePool, "global_pooling"},
-    {"ReduceMean", ReduceMean, "global_pooling"},
+    {"MaxPool", ReadMaxPool, "pooling"},
+    {"AveragePool", ReadAveragePool, "pooling"},
+    {"GlobalMaxPool", ReadGlobalMaxPool, "global_pooling"},
+    {"GlobalAveragePool", ReadGlobalAveragePool, "global_pooling"},
+    {"ReduceMean", ReadReduceMean, "global_pooling"},
     {"Relu", Relu, "relu"},
     {"LeakyRelu", LeakyRelu, "leaky_relu"},
     {"PRelu", PRelu, "prelu"},
@@ -538,6 +401,12 @@ constexpr OnnxImport kImports[] = {
     {"LogSoftmax", LogSoftmax, ""},
     {"Slice", Slice, "slice"},
     {"Dropout", Dropout, "dropout"},
+    {"Cast", ReadCast, ""},
+    {"Gather", ReadGather, "embedding"},
+    {"LSTM", ReadLstm, "lstm"},
+    {"GRU", ReadGru, "gru"},
+    {"Transpose", ReadTranspose, ""},
+    {"Squeeze", ReadSqueeze, ""},
     {"Sum", Sum, "eltwise"},
     {"Add", Add, "eltwise"},
     {"Mul", Mul, "eltwise"},
@@ -551,8 +420,17 @@ constexpr OnnxImport kImports[] = {
     {"Constant", Constant, ""},
 };
 
+constexpr OnnxPattern kPatterns[] = {
+    {"Div", ReadGeluByErf, "gelu"},
+    {"ReduceMean", ReadLayerNormByMeans, "layer_norm"},
+    {"Reshape", ReadMaxout, "maxout"},
+    {"Mul", ReadLrnWithinChannel, "lrn"},
+    {"MatMul", ReadSelfAttention, "self_attention"},
+};
+
 }  // namespace
 
 std::span<const OnnxImport> OnnxImports() { return kImports; }
+std::span<const OnnxPattern> OnnxPatterns() { return kPatterns; }
 
 }  // namespace downpour::formats

@@ -1,5 +1,6 @@
 #include "worker/formats/onnx_reader.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -15,14 +16,20 @@ std::string Shown(const std::string& name) { return absl::CHexEscape(name.substr
 
 }  // namespace
 
-OnnxReader::OnnxReader(const onnx::GraphProto& graph, const std::string& file, const kernels::Shape& sample,
-                       kernels::Device& device)
-    : graph_(graph), device_(device), mistakes_(file), outline_{.sample = sample} {
+OnnxReader::OnnxReader(const onnx::GraphProto& graph, std::int64_t opset, const std::string& file,
+                       const kernels::Shape& sample, kernels::Device& device)
+    : graph_(graph), opset_(opset), device_(device), mistakes_(file), outline_{.sample = sample} {
   for (const onnx::TensorProto& constant : graph.initializer()) constants_[constant.name()] = &constant;
   for (const onnx::NodeProto& node : graph.node()) {
-    for (const std::string& input : node.input()) ++takers_[input];
+    if (node.op_type() != "Shape") {
+      for (const std::string& input : node.input()) takers_[input].push_back(&node);
+    }
+    const onnx::AttributeProto* const value = OnnxAttributes(node).Find("value");
+    if (node.op_type() == "Constant" && node.output_size() == 1 && value != nullptr) {
+      constants_[node.output(0)] = &value->t();
+    }
   }
-  for (const onnx::ValueInfoProto& output : graph.output()) ++takers_[output.name()];
+  for (const onnx::ValueInfoProto& output : graph.output()) takers_[output.name()].push_back(nullptr);
   for (const onnx::ValueInfoProto& input : graph.input()) {
     if (constants_.count(input.name()) == 0) sources_[input.name()] = {};
   }
@@ -30,44 +37,51 @@ OnnxReader::OnnxReader(const onnx::GraphProto& graph, const std::string& file, c
 
 void OnnxReader::Begin(const onnx::NodeProto& node) {
   node_ = &node;
+  begun_.insert(&node);
   for (const std::string& output : node.output()) sources_[output] = {.place = kBroken};
-  if (node.op_type() == "Constant" && node.output_size() == 1 && Find("value") != nullptr) {
-    constants_[node.output(0)] = &Find("value")->t();
-  }
 }
 
-const onnx::AttributeProto* OnnxReader::Find(const std::string& name) const {
-  for (const onnx::AttributeProto& attribute : node_->attribute()) {
+const onnx::AttributeProto* OnnxAttributes::Find(const std::string& name) const {
+  for (const onnx::AttributeProto& attribute : node_.attribute()) {
     if (attribute.name() == name) return &attribute;
   }
   return nullptr;
 }
 
-std::int64_t OnnxReader::Int(const std::string& name, std::int64_t otherwise) const {
+std::int64_t OnnxAttributes::Int(const std::string& name, std::int64_t otherwise) const {
   const onnx::AttributeProto* const found = Find(name);
   return found == nullptr ? otherwise : found->i();
 }
 
-float OnnxReader::Float(const std::string& name, float otherwise) const {
+float OnnxAttributes::Float(const std::string& name, float otherwise) const {
   const onnx::AttributeProto* const found = Find(name);
   return found == nullptr ? otherwise : found->f();
 }
 
-std::string OnnxReader::Text(const std::string& name, const std::string& otherwise) const {
+std::string OnnxAttributes::Text(const std::string& name, const std::string& otherwise) const {
   const onnx::AttributeProto* const found = Find(name);
   return found == nullptr ? otherwise : found->s();
 }
 
-std::vector<std::int64_t> OnnxReader::Ints(const std::string& name, std::size_t size, std::int64_t otherwise) const {
+std::vector<std::int64_t> OnnxAttributes::Ints(const std::string& name, std::size_t size, std::int64_t otherwise) const {
   const onnx::AttributeProto* const found = Find(name);
   if (found == nullptr) return std::vector<std::int64_t>(size, otherwise);
   return {found->ints().begin(), found->ints().end()};
 }
 
 const onnx::TensorProto* OnnxReader::ConstantAt(int input) const {
-  if (input >= node_->input_size()) return nullptr;
-  const auto found = constants_.find(node_->input(input));
+  return input < node_->input_size() ? ConstantOf(node_->input(input)) : nullptr;
+}
+
+const onnx::TensorProto* OnnxReader::ConstantOf(const std::string& value) const {
+  const auto found = constants_.find(value);
   return found == constants_.end() ? nullptr : found->second;
+}
+
+std::vector<const onnx::NodeProto*> OnnxReader::TakersOf(const std::string& value) const {
+  const auto found = takers_.find(value);
+  if (found == takers_.end() || std::ranges::find(found->second, nullptr) != found->second.end()) return {};
+  return found->second;
 }
 
 std::optional<std::vector<float>> OnnxReader::Floats(const onnx::TensorProto& tensor) {
@@ -96,7 +110,16 @@ const OnnxSource* OnnxReader::SourceAt(int input) {
                 : absl::StrCat("no node before it gives '", Shown(node_->input(input)), "'"));
     return nullptr;
   }
+  if (found->second.form > OnnxForm::kSteps) {
+    Mistake("takes a sequence whose batch is not its first side");
+    return nullptr;
+  }
   return found->second.place == kBroken ? nullptr : &found->second;
+}
+
+const OnnxSource* OnnxReader::SourceOf(const std::string& value) const {
+  const auto found = sources_.find(value);
+  return found == sources_.end() || found->second.place == kBroken ? nullptr : &found->second;
 }
 
 kernels::Shape OnnxReader::ShapeOf(const OnnxSource& source) const {
@@ -105,17 +128,19 @@ kernels::Shape OnnxReader::ShapeOf(const OnnxSource& source) const {
 
 bool OnnxReader::IsAnswer() const {
   if (node_->output_size() != 1 || graph_.output_size() == 0 || graph_.output(0).name() != node_->output(0)) return false;
-  return takers_.at(node_->output(0)) == 1;
+  return takers_.at(node_->output(0)).size() == 1;
 }
 
 bool OnnxReader::IsTakenOnce(int input) const {
   const auto found = takers_.find(node_->input(input));
-  return found != takers_.end() && found->second == 1;
+  return found != takers_.end() && found->second.size() == 1;
 }
 
 std::string OnnxReader::NameFor(const std::string& weight) {
   std::string name = node_->name().empty() ? (node_->output_size() > 0 ? node_->output(0) : "layer") : node_->name();
-  if (absl::EndsWith(weight, ".weight")) name = weight.substr(0, weight.size() - std::string(".weight").size());
+  for (const std::string& end : {std::string(".weight"), std::string(".weight_ih_l0")}) {
+    if (absl::EndsWith(weight, end)) name = weight.substr(0, weight.size() - end.size());
+  }
   return names_.Make(name);
 }
 
@@ -139,13 +164,34 @@ bool OnnxReader::AddLayer(Layer config, const std::vector<OnnxSource>& inputs) {
   return true;
 }
 
-void OnnxReader::Give(const OnnxSource& source) {
-  if (node_->output_size() > 0) sources_[node_->output(0)] = source;
+void OnnxReader::Give(const OnnxSource& source, int output) {
+  if (node_->output_size() > output) sources_[node_->output(output)] = source;
+}
+
+bool OnnxReader::IsOfShapes() {
+  if (node_->output_size() != 1 || node_->input_size() == 0) return false;
+  if (node_->op_type() == "Shape") {
+    shapes_.insert(node_->output(0));
+    return true;
+  }
+  const auto is_shape = [this](const std::string& value) { return shapes_.contains(value); };
+  if (std::ranges::none_of(node_->input(), is_shape)) return false;
+  if (!std::ranges::all_of(node_->input(), [&](const std::string& value) {
+        return is_shape(value) || ConstantOf(value) != nullptr;
+      })) {
+    return false;
+  }
+  if (node_->op_type() == "Expand" && IsConstant(0)) {
+    constants_[node_->output(0)] = ConstantAt(0);
+  } else {
+    shapes_.insert(node_->output(0));
+  }
+  return true;
 }
 
 OnnxSource OnnxReader::Materialized(const OnnxSource& source) {
   const kernels::Shape shape = ShapeOf(source);
-  if (!source.flattened || (shape.height == 1 && shape.width == 1)) return source;
+  if (source.form != OnnxForm::kRow || (shape.height == 1 && shape.width == 1)) return source;
   return Add("flatten", {{.place = source.place}}, [](Layer*) {}) ? Last() : source;
 }
 

@@ -9,4 +9,7 @@
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 
+// Before the definition of a function that uses them.
+#define DOWNPOUR_AVX512 [[gnu::target("avx512f")]]
+
 #endif

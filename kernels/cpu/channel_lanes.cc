@@ -6,8 +6,6 @@
 
 #if defined(__x86_64__)
 
-#define DOWNPOUR_AVX512 [[gnu::target("avx512f")]]
-
 namespace downpour::kernels::cpu {
 namespace {
 
@@ -38,9 +36,9 @@ DOWNPOUR_AVX512 inline void Transpose(__m512* v) {
 }
 
 // Walks the vectors of a LaneRows.
-class Places {
+class LaneWalk {
  public:
-  explicit Places(const LaneRows& rows) : width_(rows.width), step_((rows.pitch - rows.width) * kLanes) {}
+  explicit LaneWalk(const LaneRows& rows) : width_(rows.width), step_((rows.pitch - rows.width) * kLanes) {}
 
   // Where the next one lies, in floats from the first.
   std::size_t Next() {
@@ -64,7 +62,7 @@ class Places {
 
 DOWNPOUR_AVX512 void ToLanes(const float* planes, std::size_t stride, int planes_count, const LaneRows& rows,
                              float* to) {
-  Places places(rows);
+  LaneWalk places(rows);
   for (int i = 0; i < rows.count; i += kLanes, planes += kLanes) {
     const int some = std::min(kLanes, rows.count - i);
     const auto there = static_cast<__mmask16>((1u << some) - 1);
@@ -85,7 +83,7 @@ DOWNPOUR_AVX512 void FromLanes(const float* lanes, const LaneRows& rows, const f
                                std::size_t stride) {
   const __m512 base = bias == nullptr ? _mm512_setzero_ps()
                                       : _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << planes_count) - 1), bias);
-  Places places(rows);
+  LaneWalk places(rows);
   for (int i = 0; i < rows.count; i += kLanes, to += kLanes) {
     const int some = std::min(kLanes, rows.count - i);
     const auto there = static_cast<__mmask16>((1u << some) - 1);

@@ -3,9 +3,9 @@
 
 #include <cstddef>
 
-namespace downpour::kernels::cpu {
+#include "kernels/cpu/lanes.h"
 
-constexpr int kLanes = 16;
+namespace downpour::kernels::cpu {
 
 // Which places of planes, one behind the other in rows, and where their vectors lie.
 struct LaneRows {

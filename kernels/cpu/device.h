@@ -1,4 +1,4 @@
-// The CPU: convolutions and inner products as matrix products by oneDNN, the rest as vectorised loops.
+// The CPU: inner products by oneDNN, convolutions the way that has least to do (conv2d.cc), the rest as vectorised loops.
 #pragma once
 
 #include <memory>

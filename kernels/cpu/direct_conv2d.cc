@@ -14,23 +14,19 @@
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/avx512.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/vector_ops.h"
 
 #if defined(__x86_64__)
 
-#define DOWNPOUR_AVX512 [[gnu::target("avx512f")]]
-
 namespace downpour::kernels::cpu {
 namespace {
 
-constexpr int kLanes = 16;
 constexpr int kVectors = 3;      // of a stretch
 constexpr int kMaps = 8;         // outputs at a time
 constexpr int kGradientMaps = 4;
 constexpr int kGradientTaps = 6;
-
-int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // How planes of one height and width lie as a line, zeros around them.
 struct Line {
@@ -389,14 +385,17 @@ Conv2dCosts DirectConv2dCosts(const Conv2dSpec& spec) {
               RoundUp(spec.outputs, kGradientMaps) * taps};
 }
 
-std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec& spec, int threads) {
+bool HasDirectConv2d(const Conv2dSpec& spec) {
   if (!__builtin_cpu_supports("avx512f") || spec.stride != 1 || spec.dilation != 1 || spec.groups != 1 ||
       spec.pad > spec.kernel - 1) {
-    return nullptr;
+    return false;
   }
   // Offsets are of 32 bits.
   const std::size_t lines = 8 * (Line(spec.input.height, spec.input.width, spec.pad).plane() + 512);
-  if (lines * spec.input.channels > INT32_MAX || lines * spec.outputs > INT32_MAX) return nullptr;
+  return lines * spec.input.channels <= INT32_MAX && lines * spec.outputs <= INT32_MAX;
+}
+
+std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec& spec, int threads) {
   return std::make_unique<DirectConv2d>(spec, threads);
 }
 
@@ -406,6 +405,7 @@ std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec& spec, int threads) {
 
 namespace downpour::kernels::cpu {
 
+bool HasDirectConv2d(const Conv2dSpec&) { return false; }
 std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec&, int) { return nullptr; }
 Conv2dCosts DirectConv2dCosts(const Conv2dSpec&) { return {}; }
 

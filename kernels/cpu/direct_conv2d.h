@@ -8,10 +8,11 @@
 
 namespace downpour::kernels::cpu {
 
-// Null where the CPU or the convolution is not of that kind.
-std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec& spec, int threads);
+// Whether the CPU and the convolution are of that kind.
+bool HasDirectConv2d(const Conv2dSpec& spec);
 
-// Of one that MakeDirectConv2d makes.
+// The following are for those alone.
+std::unique_ptr<Conv2d> MakeDirectConv2d(const Conv2dSpec& spec, int threads);
 Conv2dCosts DirectConv2dCosts(const Conv2dSpec& spec);
 
 }  // namespace downpour::kernels::cpu

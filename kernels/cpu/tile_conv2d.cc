@@ -11,6 +11,7 @@
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/avx512.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/cpu/tile_gather.h"
@@ -20,7 +21,6 @@
 namespace downpour::kernels::cpu {
 namespace {
 
-constexpr int kLanes = 16;
 constexpr int kStep = 32;  // positions of a product that sums over them
 
 int Blocks(std::size_t size, int block) { return static_cast<int>((size + block - 1) / block); }

@@ -5,12 +5,12 @@
 #include <algorithm>
 
 #include "kernels/cpu/avx512.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/tiles.h"
 
 namespace downpour::kernels::cpu {
 namespace {
 
-constexpr int kLanes = 16;
 // Behind the last row: what the widest block of sums, and the longest step over positions, read too much.
 constexpr int kSlack = 64;
 // So few places of a window are elements each, and one product takes them all.

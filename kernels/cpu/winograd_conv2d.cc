@@ -16,6 +16,7 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/avx512.h"
 #include "kernels/cpu/channel_lanes.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/cpu/winograd_tiles.h"
 #include "kernels/vector_ops.h"
@@ -24,22 +25,18 @@ namespace downpour::kernels::cpu {
 
 #if defined(__x86_64__)
 
-#define DOWNPOUR_AVX512 [[gnu::target("avx512f")]]
-
 namespace {
 
 constexpr int kChunkTiles = 64;                // about
-constexpr std::size_t kMostWindows = 1 << 16;  // transformed, they take four times their memory, three times over
-
-int CeilDivide(int a, int b) { return (a + b - 1) / b; }
-int RoundUp(int value, int multiple) { return CeilDivide(value, multiple) * multiple; }
+// Above it, transformed windows take more memory than the net is likely to have for a layer.
+constexpr std::size_t kMostWindows = 1 << 16;
 
 // One of the 36 matrices: rows of whole vectors. A line more, lest the 36 fall on the same few places of the cache.
-struct Places {
+struct PlaceMatrices {
   std::size_t row = 0;    // floats
   std::size_t plane = 0;  // floats from one matrix to the next
 
-  Places(int rows, int columns) : row(RoundUp(columns, kLanes)), plane(static_cast<std::size_t>(rows) * row + kLanes) {}
+  PlaceMatrices(int rows, int columns) : row(RoundUp(columns, kLanes)), plane(static_cast<std::size_t>(rows) * row + kLanes) {}
   std::size_t floats() const { return kTileValues * plane; }
 };
 
@@ -56,7 +53,7 @@ struct Factors {
 template <int kRows, int kVectors>
 DOWNPOUR_AVX512 inline void SumBlock(const Factors& of, bool add, float* sum, std::size_t sum_row) {
   __m512 sums[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
     for (int q = 0; q < kVectors; ++q) sums[r][q] = _mm512_setzero_ps();
@@ -65,14 +62,14 @@ DOWNPOUR_AVX512 inline void SumBlock(const Factors& of, bool add, float* sum, st
     __m512 vectors[kVectors];
 #pragma GCC unroll 4
     for (int q = 0; q < kVectors; ++q) vectors[q] = _mm512_load_ps(right + q * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512 value = _mm512_set1_ps(left[r * of.left_row]);
 #pragma GCC unroll 4
       for (int q = 0; q < kVectors; ++q) sums[r][q] = _mm512_fmadd_ps(value, vectors[q], sums[r][q]);
     }
   }
-#pragma GCC unroll 16
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r, sum += sum_row)
 #pragma GCC unroll 4
     for (int q = 0; q < kVectors; ++q) {
@@ -91,8 +88,6 @@ DOWNPOUR_AVX512 void SumColumns(Factors of, int rows, bool add, float* sum, std:
     rows -= done;
   };
   for (; rows >= kMost; next(kMost)) SumBlock<kMost, kVectors>(of, add, sum, sum_row);
-  if constexpr (kMost > 8)
-    for (; rows >= 8; next(8)) SumBlock<8, kVectors>(of, add, sum, sum_row);
   if constexpr (kMost > 4)
     for (; rows >= 4; next(4)) SumBlock<4, kVectors>(of, add, sum, sum_row);
   for (; rows > 0; next(1)) SumBlock<1, kVectors>(of, add, sum, sum_row);
@@ -213,7 +208,7 @@ class Inputs {
   const Laying laying_;
 
  public:
-  const Places places;
+  const PlaceMatrices places;
 };
 
 // One direction: an output of an input.
@@ -289,7 +284,7 @@ class Direction {
   const Shape input_, output_;
   const TileGrid grid_;
   const Inputs inputs_;
-  const Places products_, windows_;
+  const PlaceMatrices products_, windows_;
   AlignedBuffer weights_;
 };
 
@@ -379,7 +374,7 @@ class WeightSums {
   const TileGrid grid_;
   const Inputs inputs_;
   const Laying laying_;
-  const Places gradients_, sums_;
+  const PlaceMatrices gradients_, sums_;
 };
 
 class WinogradConv2d final : public Conv2d {
@@ -475,17 +470,19 @@ Conv2dCosts WinogradConv2dCosts(const Conv2dSpec& spec) {
           tiles(spec.output()) * (kTileValues * static_cast<double>(channels) * output_lanes + transforms)};
 }
 
+bool HasWinogradConv2d(const Conv2dSpec& spec) {
+  return __builtin_cpu_supports("avx512f") && (spec.kernel == 3 || spec.kernel == 5) && spec.stride == 1 &&
+         spec.dilation == 1 && spec.groups == 1 && spec.pad < spec.kernel &&
+         static_cast<std::size_t>(spec.input.channels) * spec.outputs <= kMostWindows;
+}
+
 std::unique_ptr<Conv2d> MakeWinogradConv2d(const Conv2dSpec& spec, int threads) {
-  if (!__builtin_cpu_supports("avx512f") || (spec.kernel != 3 && spec.kernel != 5) || spec.stride != 1 ||
-      spec.dilation != 1 || spec.groups != 1 || spec.pad > spec.kernel - 1 ||
-      static_cast<std::size_t>(spec.input.channels) * spec.outputs > kMostWindows) {
-    return nullptr;
-  }
   return std::make_unique<WinogradConv2d>(spec, threads);
 }
 
 #else
 
+bool HasWinogradConv2d(const Conv2dSpec&) { return false; }
 std::unique_ptr<Conv2d> MakeWinogradConv2d(const Conv2dSpec&, int) { return nullptr; }
 Conv2dCosts WinogradConv2dCosts(const Conv2dSpec&) { return {}; }
 

@@ -5,8 +5,6 @@
 
 #if defined(__x86_64__)
 
-#define DOWNPOUR_AVX512 [[gnu::target("avx512f")]]
-
 namespace downpour::kernels::cpu {
 namespace {
 

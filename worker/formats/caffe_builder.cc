@@ -70,7 +70,20 @@ Layer* CaffeBuilder::MakerOf(const std::string& bottom) {
 
 void CaffeBuilder::SetTop(const std::string& top, const std::string& layer) {
   labels_.erase(top);
+  replaced_.erase(top);
   makers_[top] = layer;
+}
+
+void CaffeBuilder::ReplaceTops(const std::string& top, const std::string& layer) {
+  for (auto maker = makers_.begin(); maker != makers_.end();) {
+    if (maker->second == layer) {
+      replaced_[maker->first] = layer_->name();
+      maker = makers_.erase(maker);
+    } else {
+      ++maker;
+    }
+  }
+  SetTop(top, layer);
 }
 
 void CaffeBuilder::SetSamples(const std::string& top) { SetTop(top, kSamples); }
@@ -96,6 +109,10 @@ void CaffeBuilder::Note(const std::string& what) {
 std::string CaffeBuilder::Resolve(const std::string& bottom) {
   const auto found = makers_.find(bottom);
   if (found != makers_.end()) return found->second;
+  if (const auto by = replaced_.find(bottom); by != replaced_.end()) {
+    Mistake(absl::StrCat("takes '", Shown(bottom), "', which here is one layer with ", Shown(by->second), " behind it"));
+    return "";
+  }
   Mistake(labels_.count(bottom) > 0
               ? absl::StrCat("takes labels, '", Shown(bottom), "', which here are only for losses")
               : absl::StrCat("no layer before it has the top '", Shown(bottom), "'"));

@@ -47,8 +47,10 @@ class CaffeBuilder {
   void Alias(const std::string& top, const std::string& bottom);
   // The job's layer that makes a bottom, if one does and nothing but it takes these values so far.
   Layer* MakerOf(const std::string& bottom);
-  // Gives a further top to a layer that is there.
   void SetTop(const std::string& top, const std::string& layer);
+  // From here on a layer has this top alone: those before are values that are not there any more, which it is a mistake to
+  // take.
+  void ReplaceTops(const std::string& top, const std::string& layer);
 
   // A top of the samples; one of labels.
   void SetSamples(const std::string& top);
@@ -80,6 +82,7 @@ class CaffeBuilder {
   int line_ = 0;
   std::map<std::string, std::string> makers_;  // of a blob: a job's layer, or the samples
   std::map<std::string, int> takers_;          // how many layers take the values of one
+  std::map<std::string, std::string> replaced_;  // of a blob that is not there any more: what has taken it in
   std::set<std::string> labels_;
   JobNames names_;
 };

@@ -216,7 +216,7 @@ void Scale(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   norm->clear_bias_lr_mult();
   SetMultipliers(builder, caffe, norm);
   if (!param.bias_term()) FreezeBias(norm);
-  builder.SetTop(caffe.top(0), norm->name());
+  builder.ReplaceTops(caffe.top(0), norm->name());
   builder.AddBlobs(*norm, {"weight", "bias"}, !param.bias_term());
 }
 

@@ -147,10 +147,17 @@ absl::StatusOr<CaffeText> ParseCaffeNet(const std::string& text, const std::stri
     const int size = parsed.net.GetReflection()->FieldSize(parsed.net, field);
     for (int i = 0; i < size; ++i) parsed.lines.push_back(places.GetLocation(field, i).line + 1);
   }
-  if (!UpgradeLayers(&parsed.net)) {
+  auto upgraded = CaffeTextOf(std::move(parsed.net), file);
+  if (!upgraded.ok()) return upgraded;
+  upgraded->lines = std::move(parsed.lines);
+  return upgraded;
+}
+
+absl::StatusOr<CaffeText> CaffeTextOf(caffe::NetParameter net, const std::string& file) {
+  if (!UpgradeLayers(&net)) {
     return absl::InvalidArgumentError(absl::StrCat(file, ": has both layer and layers; Caffe wants one of them"));
   }
-  return parsed;
+  return CaffeText{.file = file, .net = std::move(net)};
 }
 
 absl::StatusOr<caffe::SolverParameter> ParseCaffeSolver(const std::string& text, const std::string& file) {

@@ -19,6 +19,8 @@ struct CaffeText {
 
 // InvalidArgument with file and line of each mistake.
 absl::StatusOr<CaffeText> ParseCaffeNet(const std::string& text, const std::string& file);
+// The same of a net that stands in another text, whose lines are not known.
+absl::StatusOr<CaffeText> CaffeTextOf(caffe::NetParameter net, const std::string& file);
 absl::StatusOr<caffe::SolverParameter> ParseCaffeSolver(const std::string& text, const std::string& file);
 
 // Layers of a .caffemodel, whose blobs are parameters. InvalidArgument for bytes that are none. Takes as much memory as

@@ -132,7 +132,7 @@ absl::StatusOr<CaffeNet> ReadCaffe(const std::string& path, const ModelSource& s
   if (solver->has_net() || solver->has_train_net()) {
     parsed = ReadCaffeText(NetOfSolver(path, solver->has_net() ? solver->net() : solver->train_net()));
   } else if (solver->has_net_param() || solver->has_train_net_param()) {
-    parsed = CaffeText{.file = path, .net = solver->has_net_param() ? solver->net_param() : solver->train_net_param()};
+    parsed = CaffeTextOf(solver->has_net_param() ? solver->net_param() : solver->train_net_param(), path);
   } else {
     return absl::InvalidArgumentError(absl::StrCat(path, ": names no net"));
   }

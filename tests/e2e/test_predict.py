@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from tests.e2e import caffe_nets, lmdb_files
+from tests.e2e import caffe_nets, lmdb_files, tensors
 from tests.e2e.harness import FASHION
 
 
@@ -52,6 +53,34 @@ def test_a_net_trains_on_the_databases_that_caffe_has(place):
     assert json.loads((run / "summary.json").read_text())["accuracy"] > 0.7
     predicted = place.run("ps-ctl", "predict", run, "--images", "samples_test_lmdb")
     assert "of 1000 right" in predicted.stderr
+
+
+def predictions(place, loss, weights, samples, labels):
+    """The classes of scores that are samples times weights, and what is said of the labels."""
+    shutil.rmtree(place.folder / "samples", ignore_errors=True)
+    lmdb_files.write(place.folder / "samples", np.array(samples, np.uint8)[:, :, None, None], labels)
+    (place.folder / "small.yaml").write_text(f"""
+name: small
+sync: {{mode: bsp}}
+data: {{format: lmdb, shape: [2, 1, 1], scale: 1, test: {{images: samples}}}}
+net:
+  - {{name: ip, type: inner_product, outputs: {len(weights)}}}
+  - {{name: loss, {loss}}}
+""")
+    tensors.write(place.folder / "small.safetensors",
+                  {"ip.weight": np.array(weights, np.float32), "ip.bias": np.zeros(len(weights), np.float32)})
+    result = place.run("ps-ctl", "predict", "small.yaml", "small.safetensors", "--json")
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line).get("class") for line in result.stdout.splitlines()], result.stderr
+
+
+def test_a_class_is_told_as_the_loss_tells_it(place):
+    assert predictions(place, "type: sigmoid_loss", [[1, -1]], [[2, 0], [0, 2], [3, 1], [0, 1]], [1, 0, 1, 0]) == (
+        [1, 0, 1, 0], "4 of 4 right, 100.00 %\n")
+    three, samples, labels = [[1, 0], [0, 1], [0.5, 0.5]], [[3, 1], [1, 3], [3, 1]], [0, 1, 2]
+    assert predictions(place, "type: softmax_loss", three, samples, labels) == ([0, 1, 0], "2 of 3 right, 66.67 %\n")
+    top_2 = predictions(place, "type: softmax_loss, top_k: 2", three, samples, labels)
+    assert top_2 == ([0, 1, 0], "3 of 3 right, 100.00 %\n")
 
 
 def test_a_net_without_parameters_is_refused(place):

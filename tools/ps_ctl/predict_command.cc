@@ -71,7 +71,7 @@ class PredictCommand final : public Command {
     if (!output.ok()) return output.status();
     const auto samples = Samples(*job, **net);
     if (!samples.ok()) return samples.status();
-    return Answer(**net, Placed(*model, **net), *output, *samples, worker::Transform(job->data()));
+    return Answer(**net, Placed(*model, **net), *output, *samples, worker::Transform(job->data()), TellerOf(*job, **net, *output));
   }
 
   absl::StatusOr<std::size_t> OutputOf(const worker::Net& net) const {
@@ -102,10 +102,37 @@ class PredictCommand final : public Command {
                                         .limit = limit_});
   }
 
+  // How values tell a class.
+  enum class Teller { kNone, kLargest, kSign };
+
+  // There is a class where the last loss scores each, or two by the sign of one score.
+  Teller TellerOf(const Job& job, const worker::Net& net, std::size_t output) const {
+    if (!layer_.empty() || net.classes() == 0 || job.net().rbegin()->type() == "contrastive_loss") return Teller::kNone;
+    const std::size_t values = net.outputs()[output].shape.size();
+    if (values == static_cast<std::size_t>(net.classes())) return Teller::kLargest;
+    return values == 1 && net.classes() == 2 ? Teller::kSign : Teller::kNone;
+  }
+
+  static std::ptrdiff_t ClassOf(Teller teller, std::span<const float> row) {
+    return teller == Teller::kSign ? row[0] > 0 : std::ranges::max_element(row) - row.begin();
+  }
+
+  // As training counts: a class is among the `top_k` likeliest.
+  static bool IsRight(Teller teller, std::span<const float> row, std::int64_t label, int top_k) {
+    if (teller == Teller::kSign) return ClassOf(teller, row) == label;
+    const float own = row[static_cast<std::size_t>(label)];
+    int before = 0;  // of equals the first; a NaN is before any other, and never right itself
+    for (std::int64_t k = 0; k < std::ssize(row); ++k) {
+      const float score = row[static_cast<std::size_t>(k)];
+      before += k < label ? !(score < own) : k > label && !(score <= own);
+    }
+    return own == own && before < top_k;
+  }
+
   absl::Status Answer(worker::Net& net, const kernels::AlignedBuffer& parameters, std::size_t output,
-                      const worker::SampleStore& samples, const worker::Transform& transform) const {
+                      const worker::SampleStore& samples, const worker::Transform& transform, Teller teller) const {
     worker::Batcher batcher(samples, transform, {.batch_size = kBatch, .shuffle = false});
-    const bool classes = layer_.empty() && net.classes() > 0;
+    const bool classes = teller != Teller::kNone;
     const std::size_t values = net.outputs()[output].shape.size();
     std::uint64_t sample = 0, right = 0;
     for (worker::Batch batch; batcher.Next(&batch);) {
@@ -113,9 +140,10 @@ class PredictCommand final : public Command {
       const std::span<const float> all = net.ValuesOf(output);
       for (int i = 0; i < batch.size; ++i, ++sample) {
         const std::span<const float> row = all.subspan(static_cast<std::size_t>(i) * values, values);
-        const auto likeliest = std::ranges::max_element(row) - row.begin();
-        if (classes && labelled_) right += batch.targets.classes[static_cast<std::size_t>(i)] == likeliest;
-        Show(sample, classes ? std::optional(likeliest) : std::nullopt, row);
+        if (classes && labelled_) {
+          right += IsRight(teller, row, batch.targets.classes[static_cast<std::size_t>(i)], net.top_k());
+        }
+        Show(sample, classes ? std::optional(ClassOf(teller, row)) : std::nullopt, row);
       }
     }
     if (absl::Status status = batcher.status(); !status.ok()) return status;

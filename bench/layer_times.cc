@@ -96,7 +96,6 @@ class Subject {
     for (const worker::ParameterSpec& spec : layer.parameters()) {
       parameters_.push_back({values_.emplace_back(Numbers(spec.size())).data(), spec.size()});
       gradients_.push_back({values_.emplace_back(spec.size()).data(), spec.size()});
-      if (spec.shape.size() > 1) weights_ += static_cast<double>(spec.size());
     }
     layer_.ForwardInTraining(inputs_, parameters_, OutputView(), &draw_);
   }
@@ -107,10 +106,8 @@ class Subject {
                     data ? input_gradients_ : no_gradients_);
   }
   bool has_parameters() const { return !parameters_.empty(); }
-  // Of one pass, of a layer that multiplies each weight at each place of the output.
-  double flop() const {
-    return 2.0 * weights_ * layer_.output().height * layer_.output().width * batch_;
-  }
+  // Of one pass.
+  double flop() const { return 2.0 * static_cast<double>(layer_.multiply_accumulates()) * batch_; }
 
  private:
   kernels::TensorView OutputView() { return {output_.data(), batch_, layer_.output()}; }
@@ -124,7 +121,6 @@ class Subject {
   std::vector<std::span<const float>> parameters_;
   std::vector<std::span<float>> gradients_;
   AlignedBuffer output_, output_gradient_;
-  double weights_ = 0;
 };
 
 struct Totals {
@@ -163,15 +159,17 @@ absl::Status TimeLayers(const Job& job, const Options& options, kernels::Device&
         worker::MakeLayer({.config = config, .inputs = inputs, .max_batch = options.batch, .device = device});
     if (!layer.ok()) return layer.status();
     auto* const made_layer = std::get_if<std::unique_ptr<worker::Layer>>(&*layer);
-    if (made_layer == nullptr) continue;  // a loss
+    if (made_layer == nullptr) {  // a loss, which nobody takes
+      made.emplace_back();
+      continue;
+    }
     made.push_back({config.name(), (*made_layer)->output()});
     if (!absl::StrContains(config.name(), options.only)) continue;
     Subject subject(**made_layer, shapes, options.batch);
-    const bool products = config.type() == "convolution" || config.type() == "inner_product";
-    const double flop = products ? subject.flop() : 0;
+    const double flop = subject.flop();
     Report(config.name(), "forward", Time(options.rounds, [&] { subject.Forward(); }), flop, totals);
     if (!subject.has_parameters()) {
-      if (data) Report(config.name(), "backward", Time(options.rounds, [&] { subject.Backward(true); }), 0, totals);
+      if (data) Report(config.name(), "backward", Time(options.rounds, [&] { subject.Backward(true); }), 2 * flop, totals);
       continue;
     }
     const double weights = Time(options.rounds, [&] { subject.Backward(false); });

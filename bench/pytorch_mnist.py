@@ -1,9 +1,8 @@
 """PyTorch's side of bench/mnist: trains LeNet in one process, and prints what it came to as a line of JSON.
 
-    pytorch_mnist.py FOLDER STEPS SEED
+    pytorch_mnist.py FOLDER STEPS SEED JOB
 
-The recipe: batches of 64, momentum 0.9, a rate that falls linearly from 0.05 to zero, each image shifted by up to two
-pixels.
+JOB is a resolved job as JSON: its batch, rate, momentum, weight decay and shift are taken, the rate falls linearly to zero.
 """
 
 import gzip
@@ -15,8 +14,6 @@ import time
 import numpy as np
 import torch
 from torch import nn
-
-BATCH, RATE, MOMENTUM, SHIFT = 64, 0.05, 0.9, 2
 
 
 def read(folder, name, header):
@@ -30,31 +27,33 @@ def read_part(folder, part):
     return images.float() / 256, read(folder, part + "-labels-idx1-ubyte", 8).long()
 
 
-def shifted(padded, rows):
-    """Of the samples in `rows`, windows of 28 anywhere in 32."""
-    begin = torch.randint(2 * SHIFT + 1, (2, len(rows), 1))
+def shifted(padded, rows, most):
+    """Of the samples in `rows`, padded by `most`, windows of 28 anywhere."""
+    begin = torch.randint(2 * most + 1, (2, len(rows), 1))
     sides = begin + torch.arange(28)
     return padded[rows[:, None, None], 0, sides[0][:, :, None], sides[1][:, None, :]][:, None]
 
 
 def main():
-    folder, steps, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    folder, steps, seed, job = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
+    batch, shift, recipe = int(job["training"]["batch"]), int(job["data"]["transforms"]["shift"]), job["optimizer"]
     torch.manual_seed(seed)
     images, labels = read_part(folder, "train")
-    padded = nn.functional.pad(images, [SHIFT] * 4)
+    padded = nn.functional.pad(images, [shift] * 4)
     net = nn.Sequential(
         nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.ReLU(inplace=True), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2),
         nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(800, 500), nn.ReLU(inplace=True), nn.Linear(500, 10))
-    optimizer = torch.optim.SGD(net.parameters(), lr=RATE, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(net.parameters(), lr=recipe["learning_rate"], momentum=recipe["momentum"],
+                                weight_decay=recipe["weight_decay"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     loss_of = nn.CrossEntropyLoss()
     begun, order = time.perf_counter(), torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         if len(order) == 0:
             order = torch.randperm(len(labels))
-        rows, order = order[:BATCH], order[BATCH:]
+        rows, order = order[:batch], order[batch:]
         optimizer.zero_grad(set_to_none=True)
-        loss_of(net(shifted(padded, rows)), labels[rows]).backward()
+        loss_of(net(shifted(padded, rows, shift)), labels[rows]).backward()
         optimizer.step()
         schedule.step()
     seconds = time.perf_counter() - begun

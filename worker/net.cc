@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <limits>
 #include <new>
 #include <set>
 #include <string_view>
@@ -29,6 +30,9 @@ std::size_t Align(std::size_t size) {
 
 // Of one layer's output, for a whole batch; far above what a machine has, and far below an overflow.
 constexpr std::size_t kMaxActivations = std::size_t{1} << 36;
+
+// Values of one layer for one sample: ops count them in ints.
+constexpr std::size_t kMaxSample = std::numeric_limits<std::int32_t>::max();
 
 absl::Status TooLarge(int max_batch) {
   return absl::ResourceExhaustedError(absl::StrCat("no memory for the net's activations at a batch of ",
@@ -127,7 +131,7 @@ absl::Status Net::AddLayers(const google::protobuf::RepeatedPtrField<downpour::L
       continue;
     }
     std::unique_ptr<Layer> layer = std::move(std::get<std::unique_ptr<Layer>>(*made));
-    if (layer->output().size() > kMaxActivations / max_batch_) return TooLarge(max_batch_);
+    if (layer->output().size() > std::min(kMaxActivations / max_batch_, kMaxSample)) return TooLarge(max_batch_);
     stage_of[place] = static_cast<int>(stages_.size());
     AddStage(config.name(), std::move(inputs), std::move(layer));
   }

@@ -189,6 +189,11 @@ class Parser {
       }
       return;
     }
+    const bool number = !is_message && field->cpp_type() != FieldDescriptor::CPPTYPE_STRING;
+    if (number && node.IsScalar()) {
+      ParseScalar(node, path, line, field, message);
+      return;
+    }
     if (!node.IsSequence()) {
       mistakes_.Add(line, path, "should be a list");
       return;

@@ -10,7 +10,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "kernels/vector_ops.h"
+#include "worker/safetensors_header.h"
 
 namespace downpour::worker {
 
@@ -49,25 +53,22 @@ absl::Status WriteModel(const std::string& path, const std::vector<Parameter>& p
 namespace {
 
 // Checks what the header says of one tensor; where its bytes begin, counted from the header's end.
-absl::StatusOr<uint64_t> Find(const nlohmann::json& header, const Parameter& parameter, uint64_t bytes_there) {
+absl::StatusOr<uint64_t> Find(const std::map<std::string, SafetensorsEntry>& header, const Parameter& parameter,
+                              uint64_t bytes_there) {
   const auto found = header.find(parameter.name);
   if (found == header.end()) return absl::InvalidArgumentError("is not there");
-  const nlohmann::json& entry = *found;
-  if (!entry.is_object() || entry.value("dtype", nlohmann::json()) != "F32") {
-    return absl::InvalidArgumentError("is not of 32-bit floats (F32)");
+  const SafetensorsEntry& entry = found->second;
+  if (entry.type != "F32") return absl::InvalidArgumentError("is not of 32-bit floats (F32)");
+  if (!std::ranges::equal(entry.shape, parameter.shape)) {
+    return absl::InvalidArgumentError(absl::StrCat("has the shape [", absl::StrJoin(entry.shape, ","),
+                                                   "], where the net has [", absl::StrJoin(parameter.shape, ","), "]"));
   }
-  if (const auto shape = entry.value("shape", nlohmann::json()); shape != nlohmann::json(parameter.shape)) {
-    return absl::InvalidArgumentError(absl::StrCat("has the shape ", shape.dump(-1, ' ', true).substr(0, 100),
-                                                   ", where the net has ", nlohmann::json(parameter.shape).dump()));
-  }
-  const auto offsets = entry.value("data_offsets", nlohmann::json());
   const uint64_t bytes = parameter.size * sizeof(float);
-  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
-      !offsets[1].is_number_unsigned() || offsets[1].get<uint64_t>() > bytes_there || bytes > bytes_there ||
-      offsets[1].get<uint64_t>() < bytes || offsets[0].get<uint64_t>() != offsets[1].get<uint64_t>() - bytes) {
+  if (entry.offsets.size() != 2 || entry.offsets[1] > bytes_there || entry.offsets[1] < bytes ||
+      entry.offsets[0] != entry.offsets[1] - bytes) {
     return absl::InvalidArgumentError("lies where the file has no such bytes");
   }
-  return offsets[0].get<uint64_t>();
+  return entry.offsets[0];
 }
 
 }  // namespace
@@ -88,23 +89,26 @@ absl::Status ReadModel(const std::string& path, const std::vector<Parameter>& pa
   }
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) return wrong("it can't be read");
-  const nlohmann::json header = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) return wrong("its header is no JSON object: it is damaged, or no safetensors file");
+  const auto header = ParseSafetensorsHeader(text);
+  if (!header.ok()) return wrong(std::string(header.status().message()));
   const uint64_t begin = sizeof(length) + length;
   std::fill(values.begin(), values.end(), 0.0f);
   for (const Parameter& parameter : parameters) {
-    const auto at = Find(header, parameter, size - begin);
+    const auto at = Find(*header, parameter, size - begin);
     if (!at.ok()) return wrong(absl::StrCat("tensor ", parameter.name, " ", at.status().message()));
     const std::span<float> tensor = values.subspan(parameter.offset, parameter.size);
     in.seekg(static_cast<std::streamoff>(begin + *at));
     if (!in.read(reinterpret_cast<char*>(tensor.data()), static_cast<std::streamsize>(tensor.size_bytes()))) {
       return wrong(absl::StrCat("tensor ", parameter.name, " can't be read"));
     }
+    if (const auto bad = kernels::FirstNonFinite(tensor)) {
+      return wrong(absl::StrCat("tensor ", parameter.name, " is not finite at ", *bad, ": ", tensor[*bad]));
+    }
   }
-  for (const auto& [name, entry] : header.items()) {
-    const bool known = name == "__metadata__" || std::any_of(parameters.begin(), parameters.end(),
-                                                             [&](const Parameter& p) { return p.name == name; });
-    if (!known) return wrong(absl::StrCat("it has a tensor ", name.substr(0, 100), ", which the net has not"));
+  for (const auto& [name, entry] : *header) {
+    if (std::ranges::find(parameters, name, &Parameter::name) == parameters.end()) {
+      return wrong(absl::StrCat("it has a tensor ", absl::CHexEscape(name.substr(0, 100)), ", which the net has not"));
+    }
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #include "worker/model_file.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -121,10 +122,38 @@ TEST_CASE("a damaged model ends in a sentence, whatever it claims") {
     return bytes.replace(at, from.size(), to);
   };
   CHECK_THAT(Mistake(with(replaced("[24,32]", "[32,40]"))), Catch::Contains("lies where the file has no such bytes"));
-  CHECK_THAT(Mistake(with(replaced("[24,32]", "[-8,32]"))), Catch::Contains("lies where"));
-  CHECK_THAT(Mistake(with(replaced("[24,32]", "[\"4\",2]"))), Catch::Contains("lies where"));
+  CHECK_THAT(Mistake(with(replaced("[24,32]", "[-8,32]"))), Catch::Contains("no JSON of tensors"));
+  CHECK_THAT(Mistake(with(replaced("[24,32]", "[\"4\",2]"))), Catch::Contains("no JSON of tensors"));
   CHECK_THAT(Mistake(with(replaced("F32", "F64"))), Catch::Contains("F32"));
-  CHECK_THAT(Mistake(with(replaced("{\"__", "[\"__"))), Catch::Contains("no JSON object"));
+  CHECK_THAT(Mistake(with(replaced("{\"__", "[\"__"))), Catch::Contains("no JSON of tensors"));
+}
+
+std::string WithHeader(const std::string& json) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/header.safetensors";
+  std::string bytes(8, '\0');
+  const uint64_t length = json.size();
+  std::memcpy(bytes.data(), &length, 8);
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes << json << std::string(32, '\0');
+  return path;
+}
+
+TEST_CASE("a header of other things than tensors takes neither the stack nor memory") {
+  const auto nested = [](std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  constexpr std::size_t kDeep = 3000000;
+  for (const std::string& odd : {nested(kDeep), std::string("[1,[2]]"), std::string("{\"shape\":[]}")}) {
+    Mistake(WithHeader("{\"a.weight\":{\"dtype\":" + odd + "}}"));
+    Mistake(WithHeader("{\"a.weight\":{\"dtype\":\"F32\",\"shape\":" + odd + "}}"));
+    Mistake(WithHeader("{\"a.weight\":" + odd + "}"));
+  }
+  Mistake(WithHeader("{\"a.weight\":{\"shape\":[" + std::string(100, '1') + "]}}"));
+}
+
+TEST_CASE("values that are not finite are refused with their tensor") {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/nan.safetensors";
+  std::vector<float> values(32, 1);
+  values[17] = std::nanf("");
+  REQUIRE(WriteModel(path, kParameters, values).ok());
+  CHECK_THAT(Mistake(path), Catch::Contains("tensor a.bias is not finite at 1"));
 }
 
 }  // namespace

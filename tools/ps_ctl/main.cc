@@ -1,4 +1,5 @@
 // ps-ctl: looks after a running job, and at nets.
+#include <iostream>
 #include <map>
 #include <memory>
 
@@ -45,7 +46,9 @@ Exit Main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(cli.exit(error));
     return Fail(Exit::kUsage, std::string(error.what()) + " (--help lists the flags)");
   }
-  return commands.at(cli.get_subcommands().front())->Run();
+  const Exit exit = commands.at(cli.get_subcommands().front())->Run();
+  if (!std::cout.flush() && exit == Exit::kDone) return Fail(Exit::kRefused, "standard output can't be written to");
+  return exit;
 }
 
 }  // namespace

@@ -53,11 +53,12 @@ struct Page {
 absl::StatusOr<LmdbFile> LmdbFile::Open(const std::string& path) {
   std::error_code error;
   const std::string file = std::filesystem::is_directory(path, error) ? path + "/data.mdb" : path;
-  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // which does not wait for a pipe's other end
   if (fd < 0) return absl::NotFoundError(absl::StrCat(file, ": cannot be opened: ", std::strerror(errno)));
   struct stat info;
   const bool regular = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
   LmdbFile opened(file, fd, regular ? static_cast<std::uint64_t>(info.st_size) : 0);
+  if (!regular) return absl::InvalidArgumentError(absl::StrCat(file, ": is no regular file"));
   if (absl::Status status = opened.ReadMeta(); !status.ok()) return status;
   return opened;
 }
@@ -113,7 +114,7 @@ absl::Status LmdbFile::ForEach(absl::FunctionRef<bool(std::uint64_t)> wanted,
                                absl::FunctionRef<absl::StatusOr<Next>(std::uint64_t, const std::string&)> visit) {
   if (empty_) return absl::OkStatus();
   const std::uint64_t pages = size_ / page_bytes_;
-  std::uint64_t visited = 0;
+  std::uint64_t visited = 0, taken = 0;
   std::vector<Page> path;
   const auto enter = [&](std::uint64_t number) -> absl::Status {
     if (number >= pages || ++visited > pages || path.size() >= kMostDepth) return Damaged("has a page that leads astray");
@@ -152,6 +153,8 @@ absl::Status LmdbFile::ForEach(absl::FunctionRef<bool(std::uint64_t)> wanted,
     const std::size_t begin = at + kNodeHeader + key;
     const std::size_t here = (flags & kLarge) != 0 ? sizeof(std::uint64_t) : length;
     if (begin > page_bytes_ || here > page_bytes_ - begin) return Damaged("has a value beyond its page");
+    taken += kNodeHeader + key + length;
+    if (taken > size_) return Damaged("has values that lie over each other");
     if (!wanted(record)) {
       ++record;
       continue;

@@ -1,5 +1,6 @@
 #include "worker/data/lmdb.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -162,6 +163,35 @@ TEST_CASE("a page that leads back is no way without end") {
   file.write(reinterpret_cast<const char*>(&low), 4);
   file.close();
   CHECK_THAT(Mistake(Source(folder.path())), Catch::Contains("leads astray"));
+}
+
+TEST_CASE("records that are one and the same place are more than the file has") {
+  const Folder folder;
+  std::vector<std::string> records = Samples(30);
+  records.insert(records.begin(), Sample(0, 900).SerializeAsString());
+  folder.Write(records);
+  std::fstream file(folder.path() + "/data.mdb", std::ios::in | std::ios::out | std::ios::binary);
+  // All are in one leaf: each node's pointer becomes the first one's.
+  std::vector<char> page(4096);
+  for (int number = 2;; ++number) {
+    file.seekg(4096 * number);
+    REQUIRE(file.read(page.data(), 4096));
+    std::uint16_t flags = 0;
+    std::memcpy(&flags, page.data() + 10, 2);
+    if (flags != 2) continue;
+    for (int node = 1; node < 31; ++node) std::memcpy(page.data() + 16 + 2 * node, page.data() + 16, 2);
+    file.seekp(4096 * number);
+    file.write(page.data(), 4096);
+    break;
+  }
+  file.close();
+  CHECK_THAT(Mistake(Source(folder.path(), 900)), Catch::Contains("lie over each other"));
+}
+
+TEST_CASE("a pipe is not waited for") {
+  const Folder folder;
+  REQUIRE(mkfifo((folder.path() + "/data.mdb").c_str(), 0600) == 0);
+  CHECK_THAT(Mistake(Source(folder.path())), Catch::Contains("is no regular file"));
 }
 
 }  // namespace

@@ -269,8 +269,8 @@ void Reshape(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   const caffe::ReshapeParameter& param = caffe.reshape_param();
   const auto& sides = param.shape().dim();
   const bool whole = param.axis() == 0 && param.num_axes() == -1 && sides.size() > 1 && sides[0] == 0;
-  const bool said = whole && std::all_of(sides.begin() + 1, sides.end(), [](std::int64_t side) { return side > 0; });
-  if (Refuse(builder, !said, "its shape is not a 0 and then numbers above 0") ||
+  const bool said = whole && std::all_of(sides.begin() + 1, sides.end(), [](std::int64_t side) { return side > 0 && side <= INT32_MAX; });
+  if (Refuse(builder, !said, "its shape is not a 0 and then numbers above 0, of 31 bits") ||
       Refuse(builder, sides.size() != 2 && sides.size() != 4, "its shape has not 2 or 4 sides")) {
     return builder.Break();
   }
@@ -347,6 +347,22 @@ void EuclideanLoss(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
   AddLoss(builder, caffe, "euclidean_loss");
 }
 
+void SigmoidCrossEntropyLoss(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
+  AddLoss(builder, caffe, "sigmoid_loss");
+}
+
+void ContrastiveLoss(CaffeBuilder& builder, const caffe::LayerParameter& caffe) {
+  if (Refuse(builder, caffe.bottom_size() != 3 || !builder.IsLabels(caffe.bottom(2)),
+             "its third bottom is not the labels that a layer of data gives")) {
+    return;
+  }
+  Refuse(builder, caffe.contrastive_loss_param().legacy_version(), "legacy_version");
+  Layer* const layer = builder.Add("contrastive_loss", 2);
+  if (layer == nullptr) return;
+  layer->set_margin(caffe.contrastive_loss_param().margin());
+  if (caffe.loss_weight_size() > 0 && caffe.loss_weight(0) != 1) layer->set_loss_weight(caffe.loss_weight(0));
+}
+
 constexpr CaffeLayerType kTypes[] = {
     {"Data", AddDataLayer, ""},
     {"ImageData", AddDataLayer, ""},
@@ -379,6 +395,8 @@ constexpr CaffeLayerType kTypes[] = {
     {"SoftmaxWithLoss", SoftmaxWithLoss, "softmax_loss"},
     {"HingeLoss", HingeLoss, "hinge_loss"},
     {"EuclideanLoss", EuclideanLoss, "euclidean_loss"},
+    {"SigmoidCrossEntropyLoss", SigmoidCrossEntropyLoss, "sigmoid_loss"},
+    {"ContrastiveLoss", ContrastiveLoss, "contrastive_loss"},
 };
 
 }  // namespace

@@ -331,6 +331,43 @@ TEST_CASE("blobs that do not fit are refused, all of them") {
   CHECK_THAT(message, Catch::Contains("layer ip has 1 blobs; the net has 2"));
 }
 
+TEST_CASE("a blob of floats and doubles both is refused, and so are its values") {
+  Parameters parameters;
+  caffe::BlobProto* const blob = parameters.model.mutable_layer(0)->mutable_blobs(0);
+  blob->mutable_data()->RemoveLast();
+  blob->add_double_data(6);
+  CHECK_THAT(std::string(parameters.Read().status().message()), Catch::Contains("floats and doubles both"));
+}
+
+TEST_CASE("what is between BatchNorm and its Scale is not there for others") {
+  const std::string apart =
+      "layer { name: 'bn' type: 'BatchNorm' bottom: 'data' top: 'bn' }\n"
+      "layer { name: 'scale' type: 'Scale' bottom: 'bn' top: 'x0' scale_param { bias_term: true } }\n"
+      "layer { name: 'both' type: 'Concat' bottom: 'x0' bottom: 'bn' top: 'x' }\n";
+  CHECK_THAT(Mistake(absl::StrCat(kInput, apart, kLoss)),
+             Catch::Contains("layer both (Concat): takes 'bn', which here is one layer with scale behind it"));
+}
+
+TEST_CASE("losses of two classes and of pairs") {
+  CaffeNetOptions options;
+  options.shape = {3, 8, 8};
+  const CaffeNet sigmoid = Good(absl::StrCat(
+      kData,
+      "layer { name: 'ip' type: 'InnerProduct' bottom: 'data' top: 'ip' inner_product_param { num_output: 1 weight_filler { type: 'xavier' } } }\n"
+      "layer { name: 'loss' type: 'SigmoidCrossEntropyLoss' bottom: 'ip' bottom: 'label' }\n"),
+      options);
+  CHECK(sigmoid.job.net(1).type() == "sigmoid_loss");
+  const CaffeNet pairs = Good(absl::StrCat(
+      kData,
+      "layer { name: 'a' type: 'InnerProduct' bottom: 'data' top: 'a' inner_product_param { num_output: 2 weight_filler { type: 'xavier' } } }\n"
+      "layer { name: 'b' type: 'InnerProduct' bottom: 'data' top: 'b' inner_product_param { num_output: 2 weight_filler { type: 'xavier' } } }\n"
+      "layer { name: 'loss' type: 'ContrastiveLoss' bottom: 'a' bottom: 'b' bottom: 'label' contrastive_loss_param { margin: 3 } }\n"),
+      options);
+  CHECK(pairs.job.net(2).type() == "contrastive_loss");
+  CHECK(pairs.job.net(2).inputs_size() == 2);
+  CHECK(pairs.job.net(2).margin() == 3);
+}
+
 TEST_CASE("each of a job's layers comes of one of Caffe's, or it is said why not") {
   const std::map<std::string_view, std::string_view> without = {
       {"global_pooling", "comes of Pooling with global_pooling"},
@@ -342,8 +379,6 @@ TEST_CASE("each of a job's layers comes of one of Caffe's, or it is said why not
       {"self_attention", "Caffe has none"},
       {"lstm", "Caffe's takes steps as samples, and says where a sequence begins"},
       {"gru", "Caffe has none"},
-      {"sigmoid_loss", "Caffe's SigmoidCrossEntropyLoss takes a label for each score"},
-      {"contrastive_loss", "not read yet"},
   };
   for (const worker::LayerType& type : worker::LayerTypes()) {
     CAPTURE(std::string(type.type));

@@ -106,6 +106,9 @@ absl::Status ApplyCaffeSolver(const caffe::SolverParameter& solver, const std::s
     job.mutable_run()->set_evaluations(std::clamp(solver.max_iter() / solver.test_interval(), 1, kMostEvaluations));
   }
   if (solver.snapshot() > 0) net->notes.push_back("snapshot is left out: the model is written at the end of a run");
+  if (solver.weights_size() > 0) {
+    net->notes.push_back("weights are left out: a job's training begins with what its fillers give");
+  }
   return absl::OkStatus();
 }
 

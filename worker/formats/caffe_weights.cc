@@ -24,6 +24,9 @@ std::size_t SizeOf(const caffe::BlobProto& blob) {
   return static_cast<std::size_t>(blob.data_size()) + static_cast<std::size_t>(blob.double_data_size());
 }
 
+// Floats or doubles, not both.
+bool HasOneKind(const caffe::BlobProto& blob) { return blob.data_size() == 0 || blob.double_data_size() == 0; }
+
 float At(const caffe::BlobProto& blob, int i) {
   return blob.data_size() > 0 ? blob.data(i) : static_cast<float>(blob.double_data(i));
 }
@@ -43,7 +46,7 @@ std::vector<std::int64_t> Sides(const caffe::BlobProto& blob) {
 bool Fits(const caffe::BlobProto& blob, const worker::Parameter& parameter) {
   std::vector<std::int64_t> sides(parameter.shape.begin(), parameter.shape.end());
   std::erase(sides, 1);
-  return Sides(blob) == sides && SizeOf(blob) == parameter.size;
+  return Sides(blob) == sides && SizeOf(blob) == parameter.size && HasOneKind(blob);
 }
 
 class Matcher {
@@ -73,7 +76,7 @@ class Matcher {
     float factor = 1;
     if (tensors.back() == kScale) {
       const caffe::BlobProto& scale = layer.blobs(layer.blobs_size() - 1);
-      if (SizeOf(scale) != 1) return mistakes_.Add(0, absl::StrCat("layer ", name, ": its scale is not one number"));
+      if (SizeOf(scale) != 1 || !HasOneKind(scale)) return mistakes_.Add(0, absl::StrCat("layer ", name, ": its scale is not one number"));
       factor = At(scale, 0) == 0 ? 0 : 1 / At(scale, 0);
       tensors.pop_back();
     }
@@ -86,8 +89,8 @@ class Matcher {
       const caffe::BlobProto& blob = layer.blobs(static_cast<int>(i));
       if (!Fits(blob, *parameter->second)) {
         mistakes_.Add(0, absl::StrCat("layer ", name, ": its ", tensors[i], " is ", absl::StrJoin(Sides(blob), "x"), " of ",
-                                      SizeOf(blob), " values; the net has ",
-                                      absl::StrJoin(parameter->second->shape, "x")));
+                                      SizeOf(blob), " values", HasOneKind(blob) ? "" : ", floats and doubles both",
+                                      "; the net has ", absl::StrJoin(parameter->second->shape, "x")));
       }
       covered_.insert(parameter->first);
       matches_.push_back({&blob, parameter->second, factor});

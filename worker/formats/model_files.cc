@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/vector_ops.h"
 #include "proto/job_config.h"
 #include "proto/transforms.h"
 #include "worker/data/lmdb.h"
@@ -166,9 +168,7 @@ absl::Status Write(const Model& model, const Job& complete, const std::string& p
   return bytes.ok() ? WriteBytes(path, *bytes) : bytes.status();
 }
 
-}  // namespace
-
-absl::StatusOr<Model> ReadModelFiles(const ModelSource& source) {
+absl::StatusOr<Model> ReadAny(const ModelSource& source) {
   auto paths = Sort(source.paths);
   if (!paths.ok()) return paths.status();
   if (!paths->folder.empty()) {
@@ -189,6 +189,21 @@ absl::StatusOr<Model> ReadModelFiles(const ModelSource& source) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat(absl::StrJoin(source.paths, ", "), ": these are not a net with its parameters; that is ", kReadableFiles));
+}
+
+}  // namespace
+
+absl::StatusOr<Model> ReadModelFiles(const ModelSource& source) {
+  auto model = ReadAny(source);
+  if (!model.ok() || model->values.empty()) return model;
+  for (const worker::Parameter& parameter : model->outline.parameters) {
+    const std::span<const float> values(model->values.data() + parameter.offset, parameter.size);
+    if (const auto bad = kernels::FirstNonFinite(values)) {
+      return absl::InvalidArgumentError(absl::StrCat(absl::StrJoin(source.paths, ", "), ": parameter ", parameter.name,
+                                                     " is not finite at ", *bad, ": ", values[*bad]));
+    }
+  }
+  return model;
 }
 
 absl::StatusOr<Job> CompleteJob(const Model& model) { return ParseJob(JobToYaml(model.job), "the job"); }

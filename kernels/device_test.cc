@@ -302,7 +302,8 @@ TEST_CASE("channel bias") {
 }
 
 TEST_CASE("batch normalisation") {
-  for (const Shape& shape : {Shape{3, 5, 7}, Shape{4, 1, 1}, Shape{1, 6, 6}, Shape{2, 8, 40}}) {
+  for (const Shape& shape : {Shape{3, 5, 7}, Shape{4, 1, 1}, Shape{1, 6, 6}, Shape{2, 8, 40},
+                             Shape{2, 33, 64}, Shape{3, 41, 51}, Shape{300, 3, 4}}) {
     INFO("shape " << ToString(shape));
     ForEachDevice([&](Device& device, Device& reference, int batch) {
       const std::size_t channels = shape.channels;

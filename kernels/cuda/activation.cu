@@ -1,6 +1,5 @@
 #include "kernels/activation.h"
-
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/map.h"
 #include "kernels/cuda/ops.h"
 
 namespace downpour::kernels::cuda {
@@ -42,16 +41,17 @@ class CudaActivation final : public Activation {
   CudaActivation(const Context& context, Function function) : context_(context), function_(function) {}
 
   void Forward(ConstTensorView input, TensorView output) override {
-    ForEach(context_, input.size(), [function = function_, x = input.data, y = output.data] __device__(Index i) {
-      y[i] = function.Value(x[i]);
-    });
+    Map(
+        context_, input.size(), output.data,
+        [function = function_] __device__(Index, float x) { return function.Value(x); }, input.data);
   }
 
   void Backward(ConstTensorView input, ConstTensorView output, ConstTensorView output_gradient,
                 TensorView input_gradient) override {
-    ForEach(context_, input.size(),
-            [function = function_, x = input.data, y = output.data, dy = output_gradient.data,
-             dx = input_gradient.data] __device__(Index i) { dx[i] = dy[i] * function.Slope(x[i], y[i]); });
+    Map(
+        context_, input.size(), input_gradient.data,
+        [function = function_] __device__(Index, float x, float y, float dy) { return dy * function.Slope(x, y); },
+        input.data, output.data, output_gradient.data);
   }
 
  private:

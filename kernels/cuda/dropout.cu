@@ -1,6 +1,6 @@
 #include "kernels/dropout.h"
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/map.h"
 #include "kernels/cuda/ops.h"
 
 namespace downpour::kernels::cuda {
@@ -12,10 +12,12 @@ class CudaDropout final : public Dropout {
       : context_(context), threshold_(DropoutThreshold(rate)), scale_(1 / (1 - rate)) {}
 
   void Apply(const std::uint64_t* seed, ConstTensorView from, TensorView to) override {
-    ForEach(context_, from.size(),
-            [threshold = threshold_, scale = scale_, seed, x = from.data, y = to.data] __device__(Index i) {
-              y[i] = DropoutDraw(*seed, i) >= threshold ? scale * x[i] : 0;
-            });
+    Map(
+        context_, from.size(), to.data,
+        [threshold = threshold_, scale = scale_, seed] __device__(Index i, float x) {
+          return DropoutDraw(*seed, i) >= threshold ? scale * x : 0;
+        },
+        from.data);
   }
 
  private:

@@ -1,6 +1,6 @@
 #include "kernels/eltwise.h"
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/map.h"
 #include "kernels/cuda/ops.h"
 
 namespace downpour::kernels::cuda {
@@ -22,12 +22,12 @@ class CudaEltwise final : public Eltwise {
   void Forward(std::span<const ConstTensorView> inputs, TensorView output) override {
     float* const y = output.data;
     if (inputs.size() == 1) return Copy(inputs[0], output);
-    ForEach(context_, output.size(), [operation = operation_, a = inputs[0].data, b = inputs[1].data, y] __device__(
-                                         Index i) { y[i] = Combine(operation, a[i], b[i]); });
+    const auto combine = [operation = operation_] __device__(Index, float a, float b) {
+      return Combine(operation, a, b);
+    };
+    Map(context_, output.size(), y, combine, inputs[0].data, inputs[1].data);
     for (const ConstTensorView& input : inputs.subspan(2)) {
-      ForEach(context_, output.size(), [operation = operation_, x = input.data, y] __device__(Index i) {
-        y[i] = Combine(operation, y[i], x[i]);
-      });
+      Map(context_, output.size(), y, combine, static_cast<const float*>(y), input.data);
     }
   }
 
@@ -40,7 +40,9 @@ class CudaEltwise final : public Eltwise {
       case EltwiseOperation::kProduct:
         for (std::size_t k = 0; k < inputs.size(); ++k) {
           if (k == index) continue;
-          ForEach(context_, output.size(), [x = inputs[k].data, dx] __device__(Index i) { dx[i] *= x[i]; });
+          Map(
+              context_, output.size(), dx, [] __device__(Index, float a, float b) { return a * b; },
+              static_cast<const float*>(dx), inputs[k].data);
         }
         return;
       case EltwiseOperation::kMax:

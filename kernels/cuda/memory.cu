@@ -1,7 +1,7 @@
 // Mirrors, and sums of buffers.
 #include <cstring>
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/map.h"
 #include "kernels/cuda/ops.h"
 
 namespace downpour::kernels::cuda {
@@ -102,9 +102,9 @@ std::unique_ptr<Mirror> MakeMirror(const Context& context, std::size_t bytes) {
 }
 
 void Axpy(const Context& context, float scale, std::span<const float> from, std::span<float> to) {
-  ForEach(context, from.size(), [scale, from = from.data(), to = to.data()] __device__(Index i) {
-    to[i] += scale * from[i];
-  });
+  Map(
+      context, from.size(), to.data(), [scale] __device__(Index, float from, float to) { return to + scale * from; },
+      from.data(), static_cast<const float*>(to.data()));
 }
 
 }  // namespace downpour::kernels::cuda

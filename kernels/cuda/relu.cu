@@ -1,6 +1,6 @@
 #include "kernels/relu.h"
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/map.h"
 #include "kernels/cuda/ops.h"
 
 namespace downpour::kernels::cuda {
@@ -11,16 +11,14 @@ class CudaRelu final : public Relu {
   explicit CudaRelu(const Context& context) : context_(context) {}
 
   void Forward(ConstTensorView input, TensorView output) override {
-    ForEach(context_, input.size(), [x = input.data, y = output.data] __device__(Index i) {
-      y[i] = x[i] < 0 ? 0 : x[i];
-    });
+    Map(
+        context_, input.size(), output.data, [] __device__(Index, float x) { return x < 0 ? 0 : x; }, input.data);
   }
 
   void Backward(ConstTensorView output, ConstTensorView output_gradient, TensorView input_gradient) override {
-    ForEach(context_, output.size(),
-            [y = output.data, dy = output_gradient.data, dx = input_gradient.data] __device__(Index i) {
-              dx[i] = y[i] > 0 ? dy[i] : 0;
-            });
+    Map(
+        context_, output.size(), input_gradient.data,
+        [] __device__(Index, float y, float dy) { return y > 0 ? dy : 0; }, output.data, output_gradient.data);
   }
 
  private:

@@ -32,6 +32,7 @@ struct Tile {
 constexpr int kSlice = 16;  // values of k at a time
 
 // A problem has, for the device:
+//   Index Inner(Index group, Index inner)         how many k a group has, of the size's `inner`
 //   float A(Index group, Index m, Index k)
 //   Column ColumnAt(Index group, Index n)         what all B of a column have in common
 //   float B(Index k, Column column)
@@ -51,7 +52,8 @@ __global__ void __launch_bounds__(Tile::threads)
   const Index tiles_across = (size.columns + Tile::columns - 1) / Tile::columns;
   const Index group = blockIdx.x / tiles_across;
   const Index first_row = blockIdx.y * Tile::rows, first_column = (blockIdx.x - group * tiles_across) * Tile::columns;
-  const Index begin = blockIdx.z * inner_of_piece, end = min(size.inner, begin + inner_of_piece);
+  const Index begin = blockIdx.z * inner_of_piece;
+  const Index end = min(problem.Inner(group, size.inner), begin + inner_of_piece);
 
   const int a_k = thread % kSlice, a_row = thread / kSlice;
   const int b_column = thread % Tile::columns, b_k = thread / Tile::columns;

@@ -2,7 +2,8 @@
 
 Each step takes a batch from the host, computes the loss and its gradients and makes one update of plain gradient descent.
 PyTorch runs three ways: eager; its whole step captured as a CUDA graph; and with --compile, which takes its time, compiled
-to use CUDA graphs. Its precision is its default, TF32 in convolutions; ours is float32.
+to use CUDA graphs. Its precision is its default, TF32 in convolutions; ours is --precision,
+which is of other products than convolutions.
 """
 import argparse
 import json
@@ -140,9 +141,9 @@ def pytorch(name, batch, way, seconds, rounds):
     return rates(step, batch, seconds, rounds)
 
 
-def ours(name, batch, seconds, rounds):
-    command = ["steps", os.path.join(HERE, "nets", name + ".yaml"), "--batch", str(batch), "--seconds", str(seconds),
-               "--rounds", str(rounds)]
+def ours(name, batch, options):
+    command = ["steps", os.path.join(HERE, "nets", name + ".yaml"), "--batch", str(batch), "--seconds",
+               str(options.seconds), "--rounds", str(options.rounds), "--precision", options.precision]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -152,6 +153,7 @@ def main():
     parser.add_argument("--batches", default="64,1024")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", default="float32", help="ours: float32, tf32 or bf16")
     parser.add_argument("--compile", default="", help="nets whose PyTorch is compiled too, or 'all'")
     parser.add_argument("--json", help="where the figures go as JSON")
     options = parser.parse_args()
@@ -166,7 +168,7 @@ def main():
     figures = {"where": where, "rows": []}
     for name in options.nets.split(","):
         for batch in map(int, options.batches.split(",")):
-            row = {"net": name, "batch": batch, "ours": ours(name, batch, options.seconds, options.rounds)}
+            row = {"net": name, "batch": batch, "ours": ours(name, batch, options)}
             cells = [f"{row['ours']['images_a_second']:12,.0f}"]
             for way in ("eager", "graphed", "compiled"):
                 if torch is None or way == "compiled" and options.compile != "all" and name not in options.compile.split(","):

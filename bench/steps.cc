@@ -22,6 +22,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string job;
   std::string device = "cuda";
+  std::string precision = "float32";
   int batch = 64;
   double seconds = 1;
   int rounds = 5;
@@ -35,7 +36,9 @@ int Fail(const absl::Status& status) {
 int RunSteps(const Options& options) {
   const auto job = LoadJob(options.job);
   if (!job.ok()) return Fail(job.status());
-  const auto device = kernels::MakeDevice(options.device, {.threads = 1});
+  const auto precision = kernels::PrecisionNamed(options.precision);
+  if (!precision.ok()) return Fail(precision.status());
+  const auto device = kernels::MakeDevice(options.device, {.threads = 1, .precision = *precision});
   if (!device.ok()) return Fail(device.status());
   const auto made = worker::Net::Create(job->net(), NetShape(job->data()), options.batch, **device);
   if (!made.ok()) return Fail(made.status());
@@ -78,10 +81,11 @@ int RunSteps(const Options& options) {
   }
   std::ranges::sort(rates);
   std::printf(
-      "{\"net\": \"%s\", \"batch\": %d, \"device\": \"%s\", \"images_a_second\": %.0f, \"least\": %.0f, "
+      "{\"net\": \"%s\", \"batch\": %d, \"device\": \"%s\", \"precision\": \"%s\", \"images_a_second\": %.0f, "
+      "\"least\": %.0f, "
       "\"most\": %.0f, \"loss\": %.4f}\n",
-      job->name().c_str(), options.batch, options.device.c_str(), rates[rates.size() / 2], rates.front(), rates.back(),
-      net.Result().loss());
+      job->name().c_str(), options.batch, options.device.c_str(), options.precision.c_str(), rates[rates.size() / 2],
+      rates.front(), rates.back(), net.Result().loss());
   return 0;
 }
 
@@ -93,6 +97,7 @@ int main(int argc, char** argv) {
   CLI::App app("Prints the images/s of a net's steps on a device, as a line of JSON.");
   app.add_option("job", options.job, "The job file with the net")->required();
   app.add_option("--device", options.device, "Where to compute")->capture_default_str();
+  app.add_option("--precision", options.precision, "Of products' factors, as worker.precision")->capture_default_str();
   app.add_option("--batch", options.batch, "Samples a step")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--seconds", options.seconds, "Length of a round")->capture_default_str();
   app.add_option("--rounds", options.rounds, "How many; the median is given")->capture_default_str()->check(

@@ -1,5 +1,5 @@
-// The ops whose factors a device may round to bf16. Of factors that are bf16 already nothing is lost, and what comes out
-// is the reference's.
+// The ops whose factors a device may round to bf16 or TF32. Of factors that are bf16 already neither loses anything,
+// and what comes out is the reference's.
 #include <catch2/catch.hpp>
 #include <bit>
 #include <cmath>
@@ -10,11 +10,10 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/op_testing.h"
 
 namespace downpour::kernels {
 namespace {
-
-constexpr int kMaxBatch = 5;
 
 std::vector<float> Halves(std::size_t size, int seed) {
   std::mt19937 random(seed);
@@ -26,65 +25,58 @@ std::vector<float> Halves(std::size_t size, int seed) {
   return values;
 }
 
-void RequireClose(const std::vector<float>& seen, const std::vector<float>& expected, float allowed) {
-  REQUIRE(seen.size() == expected.size());
-  for (std::size_t i = 0; i < seen.size(); ++i) {
-    if (!(std::abs(seen[i] - expected[i]) <= allowed * (1 + std::abs(expected[i])))) {
-      FAIL("at " << i << ": " << seen[i] << " instead of " << expected[i]);
-    }
-  }
-}
-
-// Each device that computes in bf16 here, with some numbers of threads.
+// Each device that rounds factors here, with some numbers of threads.
 template <typename Body>
-void ForEachDevice(Body body) {
+void ForEachRoundingDevice(Body body) {
   const auto reference = *MakeDevice("reference", {});
   int devices = 0;
   for (const DeviceType& type : DeviceTypes()) {
-    for (const int threads : {1, 3}) {
-      const auto device = type.make({.threads = threads, .precision = Precision::kBfloat16});
-      if (!device.ok()) continue;
-      ++devices;
-      for (const int batch : {1, 2, kMaxBatch}) {
-        INFO(type.name << ", " << threads << " threads, batch " << batch);
-        body(**device, *reference, batch);
+    for (const Precision precision : {Precision::kBfloat16, Precision::kTf32}) {
+      for (const int threads : {1, 3}) {
+        const auto device = type.make({.threads = threads, .precision = precision});
+        if (!device.ok()) continue;
+        ++devices;
+        for (const int batch : {1, 2, kMaxBatch}) {
+          INFO(type.name << (precision == Precision::kTf32 ? " in tf32, " : " in bf16, ") << threads
+                         << " threads, batch " << batch);
+          body(**device, *reference, batch);
+        }
       }
     }
   }
-  if (devices == 0) std::printf("skipped: no device computes in bf16 here\n");
+  if (devices == 0) std::printf("skipped: no device rounds factors here\n");
 }
 
-struct Results {
-  std::vector<float> output, weight_gradient, bias_gradient, input_gradient;
-};
+enum { kOutput, kInputGradient, kWeightGradient, kBiasGradient };
 
 template <typename Op>
-Results RunAll(Op& op, Shape in, Shape out, std::size_t weights, int batch) {
-  const auto x = Halves(batch * in.size(), 1), w = Halves(weights, 2), b = Halves(out.channels, 3);
-  const auto dy = Halves(batch * out.size(), 4);
-  const float rubbish = std::nanf("");
-  Results results{std::vector<float>(dy.size(), rubbish), std::vector<float>(w.size(), rubbish),
-                  std::vector<float>(b.size(), rubbish), std::vector<float>(x.size(), rubbish)};
+Results RunAll(Device& device, Op& op, Shape in, Shape out, std::size_t weights, int batch) {
+  const Tensor x(device, Halves(batch * in.size(), 1), batch, in), w(device, Halves(weights, 2));
+  const Tensor b(device, Halves(out.channels, 3)), dy(device, Halves(batch * out.size(), 4), batch, out);
+  std::vector<Tensor> all;
+  all.emplace_back(device, Rubbish(batch * out.size()), batch, out);
+  all.emplace_back(device, Rubbish(batch * in.size()), batch, in);
+  all.emplace_back(device, Rubbish(weights));
+  all.emplace_back(device, Rubbish(out.channels));
   // Twice, the second time on what the first has left in the scratch memory.
   for (int i = 0; i < 2; ++i) {
-    op.Forward({x.data(), batch, in}, w.data(), b.data(), {results.output.data(), batch, out});
-    op.BackwardWeights({x.data(), batch, in}, {dy.data(), batch, out}, results.weight_gradient.data(),
-                       results.bias_gradient.data());
-    op.BackwardData({dy.data(), batch, out}, w.data(), {results.input_gradient.data(), batch, in});
+    op.Forward(x, w.data(), b.data(), all[kOutput]);
+    op.BackwardWeights(x, dy, all[kWeightGradient].data(), all[kBiasGradient].data());
+    op.BackwardData(dy, w.data(), all[kInputGradient]);
   }
-  return results;
+  return ValuesOf(all);
 }
 
 void Compare(const Results& seen, const Results& expected, double summed) {
-  RequireClose(seen.output, expected.output, 1e-4f);
-  RequireClose(seen.input_gradient, expected.input_gradient, 1e-4f);
+  RequireClose(seen[kOutput], expected[kOutput], 1e-4f);
+  RequireClose(seen[kInputGradient], expected[kInputGradient], 1e-4f);
   // Sums over the batch, and so are their errors.
   const auto allowed = static_cast<float>(1e-4 * std::sqrt(summed));
-  RequireClose(seen.weight_gradient, expected.weight_gradient, allowed);
-  RequireClose(seen.bias_gradient, expected.bias_gradient, allowed);
+  RequireClose(seen[kWeightGradient], expected[kWeightGradient], allowed);
+  RequireClose(seen[kBiasGradient], expected[kBiasGradient], allowed);
 }
 
-TEST_CASE("convolution in bf16") {
+TEST_CASE("convolution of rounded factors") {
   const Conv2dSpec specs[] = {
       {.input = {1, 28, 28}, .outputs = 20, .kernel = 5},
       {.input = {20, 12, 12}, .outputs = 50, .kernel = 5},
@@ -103,25 +95,25 @@ TEST_CASE("convolution in bf16") {
       {.input = {3, 8, 9}, .outputs = 5, .kernel = 2, .stride = 2, .pad = 3, .dilation = 3},
       {.input = {4, 7, 6}, .outputs = 6, .kernel = 3, .pad = 1, .groups = 2},
   };
-  ForEachDevice([&](Device& device, Device& reference, int batch) {
+  ForEachRoundingDevice([&](Device& device, Device& reference, int batch) {
     for (const Conv2dSpec& spec : specs) {
       INFO("input " << ToString(spec.input) << " outputs " << spec.outputs << " kernel " << spec.kernel << " stride "
                     << spec.stride << " pad " << spec.pad << " dilation " << spec.dilation);
       const auto run = [&](Device& each) {
-        return RunAll(*each.MakeConv2d(spec, kMaxBatch), spec.input, spec.output(), spec.weight_count(), batch);
+        return RunAll(each, *each.MakeConv2d(spec, kMaxBatch), spec.input, spec.output(), spec.weight_count(), batch);
       };
       Compare(run(device), run(reference), batch * spec.output().height * spec.output().width);
     }
   });
 }
 
-TEST_CASE("inner product in bf16") {
+TEST_CASE("inner product of rounded factors") {
   const InnerProductSpec specs[] = {{800, 500}, {500, 10}, {1, 1}, {7, 13}, {33, 1}, {32, 32}, {65, 48}};
-  ForEachDevice([&](Device& device, Device& reference, int batch) {
+  ForEachRoundingDevice([&](Device& device, Device& reference, int batch) {
     for (const InnerProductSpec& spec : specs) {
       INFO(spec.inputs << " to " << spec.outputs);
       const auto run = [&](Device& each) {
-        return RunAll(*each.MakeInnerProduct(spec, kMaxBatch), {spec.inputs}, {spec.outputs},
+        return RunAll(each, *each.MakeInnerProduct(spec, kMaxBatch), {spec.inputs}, {spec.outputs},
                       static_cast<std::size_t>(spec.inputs) * spec.outputs, batch);
       };
       Compare(run(device), run(reference), batch);
@@ -129,8 +121,30 @@ TEST_CASE("inner product in bf16") {
   });
 }
 
-TEST_CASE("factors are rounded to bf16, to the nearest") {
-  ForEachDevice([&](Device& device, Device&, int) {
+// Shares of attention are no factors of bf16, so a share's error is one of its results.
+TEST_CASE("attention of rounded factors") {
+  const AttentionSpec spec{.steps = 20, .features = 40, .heads = 2};
+  const Shape in{spec.steps, 1, 3 * spec.features}, out{spec.steps, 1, spec.features};
+  ForEachRoundingDevice([&](Device& device, Device& reference, int batch) {
+    const auto run = [&](Device& each) {
+      const auto op = each.MakeAttention(spec, kMaxBatch);
+      const Tensor x(each, Halves(batch * in.size(), 1), batch, in),
+          dy(each, Halves(batch * out.size(), 2), batch, out);
+      std::vector<Tensor> all;
+      all.emplace_back(each, Rubbish(batch * out.size()), batch, out);
+      all.emplace_back(each, Rubbish(batch * in.size()), batch, in);
+      op->Forward(x, all[0]);
+      op->Backward(x, dy, all[1]);
+      return ValuesOf(all);
+    };
+    const Results seen = run(device), expected = run(reference);
+    for (std::size_t k = 0; k < seen.size(); ++k) RequireClose(seen[k], expected[k], 1e-2f);
+  });
+}
+
+TEST_CASE("the cpu rounds factors to bf16, to the nearest") {
+  ForEachRoundingDevice([&](Device& device, Device&, int) {
+    if (device.name() != "cpu") return;
     const Conv2dSpec spec{.input = {1, 1, 1}, .outputs = 1, .kernel = 1};
     const auto op = device.MakeConv2d(spec, 1);
     const auto product = [&](float x, float w) {
@@ -147,6 +161,19 @@ TEST_CASE("factors are rounded to bf16, to the nearest") {
     CHECK(std::isnan(product(std::nanf(""), 1)));
     CHECK(std::isinf(product(1, HUGE_VALF)));
   });
+}
+
+TEST_CASE("a precision is known by its name, and refused by a device that lacks it") {
+  CHECK(*PrecisionNamed("float32") == Precision::kFloat32);
+  CHECK(*PrecisionNamed("tf32") == Precision::kTf32);
+  CHECK(*PrecisionNamed("bf16") == Precision::kBfloat16);
+  CHECK(PrecisionNamed("fp8").status().message() == "unknown precision 'fp8'; known are: float32, tf32, bf16");
+  CHECK(MakeDevice("cpu", {.precision = Precision::kTf32}).status().message() ==
+        "device cpu computes in float32 or bf16");
+  for (const Precision precision : {Precision::kBfloat16, Precision::kTf32}) {
+    CHECK(MakeDevice("reference", {.precision = precision}).status().message() ==
+          "device reference computes in float32 only");
+  }
 }
 
 }  // namespace

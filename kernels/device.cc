@@ -21,6 +21,14 @@ constexpr DeviceType kDeviceTypes[] = {
 
 std::span<const DeviceType> DeviceTypes() { return kDeviceTypes; }
 
+absl::StatusOr<Precision> PrecisionNamed(std::string_view name) {
+  if (name == "float32") return Precision::kFloat32;
+  if (name == "tf32") return Precision::kTf32;
+  if (name == "bf16") return Precision::kBfloat16;
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown precision '", std::string(name), "'; known are: float32, tf32, bf16"));
+}
+
 absl::StatusOr<std::unique_ptr<Device>> MakeDevice(std::string_view name, const DeviceOptions& options) {
   if (options.threads < 1) {
     return absl::InvalidArgumentError(

@@ -93,11 +93,16 @@ class Device {
   virtual std::unique_ptr<ContrastiveLoss> MakeContrastiveLoss(const ContrastiveLossSpec& spec, int max_batch) = 0;
 };
 
-// In which numbers the factors of products are. Sums, and all that lies in memory, are float32.
+// In which numbers the factors of products are. Sums, and all that lies in memory, are float32. On a CPU those are the
+// products of convolutions and inner products, on a GPU of inner products, attention and recurrent nets.
 enum class Precision {
   kFloat32,
-  kBfloat16,  // of convolutions and inner products
+  kTf32,      // 10 bits of fraction and float32's range
+  kBfloat16,  // 7 bits, and that range
 };
+
+// By its name: float32, tf32 or bf16. Fails with kInvalidArgument for others.
+absl::StatusOr<Precision> PrecisionNamed(std::string_view name);
 
 struct DeviceOptions {
   int threads = 1;  // that one op may use, the caller's included

@@ -119,13 +119,13 @@ WorkerReport LastReport(WorkerReport report, double loss, std::span<const EpochR
 }
 
 absl::StatusOr<std::unique_ptr<kernels::Device>> MakeDevice(const Worker& config) {
-  const bool bf16 = config.precision() == "bf16";
-  auto device = kernels::MakeDevice(
-      config.device(), {.threads = static_cast<int>(config.threads()),
-                        .precision = bf16 ? kernels::Precision::kBfloat16 : kernels::Precision::kFloat32});
-  if (device.ok() || !bf16) return device;
-  return absl::Status(device.status().code(),
-                      absl::StrCat("worker.precision is bf16: ", device.status().message(), "; float32 runs anywhere"));
+  const auto precision = kernels::PrecisionNamed(config.precision());
+  if (!precision.ok()) return precision.status();
+  auto device = kernels::MakeDevice(config.device(),
+                                    {.threads = static_cast<int>(config.threads()), .precision = *precision});
+  if (device.ok() || *precision == kernels::Precision::kFloat32) return device;
+  return absl::Status(device.status().code(), absl::StrCat("worker.precision is ", config.precision(), ": ",
+                                                           device.status().message(), "; float32 runs anywhere"));
 }
 
 }  // namespace

@@ -91,6 +91,9 @@ class CpuDevice final : public HostDevice {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Device>> MakeCpuDevice(const DeviceOptions& options) {
+  if (options.precision == Precision::kTf32) {
+    return absl::UnimplementedError("device cpu computes in float32 or bf16");
+  }
   if (options.precision == Precision::kBfloat16 && !HasTiles()) {
     return absl::UnimplementedError("this CPU has no unit for products of bf16 (Intel AMX)");
   }

@@ -33,11 +33,11 @@ void Check(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS) Fail(what, cublasGetStatusString(status));
 }
 
-absl::StatusOr<std::unique_ptr<Context>> Context::Create() {
+absl::StatusOr<std::unique_ptr<Context>> Context::Create(cublasComputeType_t products) {
   int count = 0;
   if (cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) return NoGpu(status);
   if (count == 0) return NoGpu(cudaErrorNoDevice);
-  std::unique_ptr<Context> context(new Context());
+  std::unique_ptr<Context> context(new Context(products));
   if (cudaError_t status = cudaStreamCreateWithFlags(&context->stream_, cudaStreamNonBlocking); status != cudaSuccess) {
     return NoGpu(status);
   }

@@ -20,8 +20,9 @@ void Check(cublasStatus_t status, const char* what);
 // One stream, in whose order everything is done. Owns it and the handle of cuBLAS. One thread at a time.
 class Context {
  public:
-  // Fails with kFailedPrecondition, saying why, where there is no GPU or its driver is too old.
-  static absl::StatusOr<std::unique_ptr<Context>> Create();
+  // cuBLAS computes products by `products`. Fails with kFailedPrecondition, saying why, where there is no GPU or its
+  // driver is too old.
+  static absl::StatusOr<std::unique_ptr<Context>> Create(cublasComputeType_t products);
   ~Context();
 
   Context(const Context&) = delete;
@@ -29,6 +30,7 @@ class Context {
 
   cudaStream_t stream() const { return stream_; }
   cublasHandle_t blas() const { return blas_; }
+  cublasComputeType_t products() const { return products_; }
   int multiprocessors() const { return multiprocessors_; }
 
   // Zeros. Throws std::bad_alloc.
@@ -36,8 +38,9 @@ class Context {
   void Wait() const { Check(cudaStreamSynchronize(stream_), "waiting for the GPU"); }
 
  private:
-  Context() = default;
+  explicit Context(cublasComputeType_t products) : products_(products) {}
 
+  const cublasComputeType_t products_;
   cudaStream_t stream_ = nullptr;
   cublasHandle_t blas_ = nullptr;
   int multiprocessors_ = 0;

@@ -102,13 +102,19 @@ class CudaDevice final : public Device {
   const std::unique_ptr<Context> context_;
 };
 
+cublasComputeType_t ProductsIn(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32: return CUBLAS_COMPUTE_32F;
+    case Precision::kTf32: return CUBLAS_COMPUTE_32F_FAST_TF32;
+    case Precision::kBfloat16: return CUBLAS_COMPUTE_32F_FAST_16BF;
+  }
+  return CUBLAS_COMPUTE_32F;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Device>> MakeCudaDevice(const DeviceOptions& options) {
-  if (options.precision != Precision::kFloat32) {
-    return absl::UnimplementedError("device cuda computes in float32 only");
-  }
-  absl::StatusOr<std::unique_ptr<Context>> context = Context::Create();
+  absl::StatusOr<std::unique_ptr<Context>> context = Context::Create(ProductsIn(options.precision));
   if (!context.ok()) return context.status();
   return std::make_unique<CudaDevice>(*std::move(context));
 }

@@ -1,4 +1,4 @@
-"""Products of bf16: they learn what float32 learns, where the CPU has them, and are refused elsewhere."""
+"""Products of bf16 learn what float32 learns, where the CPU has them. Precisions are refused where they are not."""
 
 import json
 import pathlib
@@ -47,9 +47,12 @@ def test_bf16_is_refused_where_the_cpu_has_no_unit_for_it(place):
     assert "worker.precision is bf16: this CPU has no unit for products of bf16" in events[-1]["problems"][0]
 
 
-def test_bf16_is_refused_on_a_device_without_it(place):
-    job = place.job(worker=json.dumps({"precision": "bf16", "device": "reference"}))
+@pytest.mark.parametrize("precision, device, told", [
+    ("bf16", "reference", "device reference computes in float32 only"),
+    ("tf32", "cpu", "device cpu computes in float32 or bf16"),
+])
+def test_a_precision_is_refused_on_a_device_without_it(place, precision, device, told):
+    job = place.job(worker=json.dumps({"precision": precision, "device": device}))
     result, events, _ = place.ps_run(job)
     assert result.returncode == 1
-    told = "worker.precision is bf16: device reference computes in float32 only; float32 runs anywhere"
-    assert told in events[-1]["problems"][0]
+    assert f"worker.precision is {precision}: {told}; float32 runs anywhere" in events[-1]["problems"][0]

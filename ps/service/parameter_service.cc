@@ -79,8 +79,6 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
       outgoing_.clear();
     } else {
       ++stats_->frames_sent;
-      // Only now: a peer that does not read its answers gets no credit for them.
-      Release(outgoing_.front());
       outgoing_.pop_front();
     }
     WriteNext();
@@ -242,10 +240,10 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     return true;
   }
 
-  void Release(const Outgoing& sent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const FrameKind kind = sent.message.header.kind;
+  void Release(const Outgoing& answer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const FrameKind kind = answer.message.header.kind;
     if (kind == FrameKind::kAck) {
-      unacknowledged_bytes_ -= sent.releases;
+      unacknowledged_bytes_ -= answer.releases;
       --frames_;
     } else if ((kind == FrameKind::kValues || kind == FrameKind::kRefused) && pulls_ > 0) {
       --pulls_;
@@ -261,6 +259,9 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_ || outgoing_.empty() || broken_ || finished_) return;
     writing_ = true;
+    // Before the peer can see the answer: what it sends next may be here before OnWriteDone is. A peer that does not
+    // read gets no credit for the answers behind this one.
+    Release(outgoing_.front());
     buffer_ = ToByteBuffer(outgoing_.front().message);
     StartWrite(&buffer_);
   }
@@ -310,7 +311,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   std::shared_ptr<const Directory> directory_;
   FrameHeader hello_;
   uint64_t most_pulls_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t pulls_ ABSL_GUARDED_BY(mutex_) = 0;   // unanswered, or answered and not yet sent
+  uint64_t pulls_ ABSL_GUARDED_BY(mutex_) = 0;   // unanswered, or the answer waits for others to be written
   uint64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;  // sets and pushes, likewise
   uint64_t unacknowledged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Outgoing> outgoing_ ABSL_GUARDED_BY(mutex_);  // the first is being written

@@ -21,7 +21,7 @@ constexpr CommandType kCommands[] = {
     {"set", "Changes sync.* or optimizer.learning_rate from a clock on", MakeSetCommand},
     {"describe", "A net layer by layer: shapes, parameters, multiplications, memory", MakeDescribeCommand},
     {"convert", "A net and its parameters in another form", MakeConvertCommand},
-    {"predict", "What a net says of samples, a line for each", MakePredictCommand},
+    {"predict", "What a net says of samples: number, class where there is one, scores; a line for each", MakePredictCommand},
 };
 
 Exit Main(int argc, char** argv) {
@@ -31,7 +31,7 @@ Exit Main(int argc, char** argv) {
                "  ps-ctl set JOB sync.mode=ssp sync.s=2 --at 5000\n"
                "  ps-ctl describe JOB\n"
                "  ps-ctl convert solver.prototxt net.caffemodel --to job.yaml model.safetensors\n"
-               "  ps-ctl predict RUN_FOLDER --images t10k-images-idx3-ubyte.gz\n",
+               "  ps-ctl predict RUN_FOLDER --limit 5\n",
                "ps-ctl");
   cli.require_subcommand(1);
   cli.footer("Exit status: 0 done; 1 the job as it runs can't take it; 64 wrong flags or settings; 69 a server did not answer");

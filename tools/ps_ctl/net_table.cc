@@ -90,7 +90,7 @@ std::string NetTable::Text() const {
                      shown(row.macs), row.loss ? "-" : Bytes(row.bytes)});
   }
   lines.push_back({"total", "", "", "", Grouped(parameters_), Grouped(macs_), Bytes(value_bytes_)});
-  return absl::StrCat(Aligned(lines, 4), "\nMACs: multiplications by a weight, for one sample.\nMemory: for a batch of ", batch_,
+  return absl::StrCat(Aligned(lines, 4), "\nMACs: multiplications, for one sample.\nMemory: for a batch of ", batch_,
                       ", the samples' own in the total. Training takes ", Bytes(gradient_bytes_),
                       " more for gradients\nof values, and ", Bytes(2 * sizeof(float) * parameters_),
                       " for parameters and their gradients.\n");

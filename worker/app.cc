@@ -21,6 +21,7 @@
 #include "worker/data/format.h"
 #include "worker/data/hangup_watch.h"
 #include "worker/epoch_history.h"
+#include "worker/initial_values.h"
 #include "worker/memory.h"
 #include "worker/replica.h"
 #include "worker/trainer.h"
@@ -199,7 +200,11 @@ App::Failure App::RunSteps() {
     kernels::AlignedBuffer initial(client_->elements());
     const std::span<float> values(initial.data(), initial.size());
     kernels::Zero(values);
-    (*net)->Initialize(job.seed(), values.first((*net)->parameter_count()));
+    if (absl::Status status =
+            InitializeFinite(job.net(), **net, job.seed(), values.first((*net)->parameter_count()));
+        !status.ok()) {
+      return {ExitStatus::kUsage, status};
+    }
     if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
   }
   waiting.reset();

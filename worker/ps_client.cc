@@ -354,6 +354,14 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
     case Refusal::kNone:
     case Refusal::kDuplicate: break;
     case Refusal::kNotFinite:
+      if (header.sequence == 0) {
+        // The part stays without values, and nobody would ever get it.
+        FailLocked(absl::InvalidArgumentError(
+            absl::StrCat(servers_[server]->Name(), " refused the initial values: ", SentenceOf(message))));
+        break;
+      }
+      ++refused_parts_;
+      break;
     case Refusal::kClockClosed:
     case Refusal::kTooOld:
     case Refusal::kNewSettings:

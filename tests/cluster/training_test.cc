@@ -1,6 +1,7 @@
 // What training through servers must come to, whatever the mode, the shards and the timing.
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <limits>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -92,6 +93,20 @@ TEST_CASE("every mode learns, whatever the number of servers and shards") {
         CHECK(Accuracy(job, cluster.FlatParameters(), SmallSamples(640, 0, 1)) > 0.9);
       }
     }
+  }
+}
+
+TEST_CASE("initial values that a server does not take end the worker") {
+  for (const std::string mode : {"downpour", "bsp"}) {
+    CAPTURE(mode);
+    Cluster cluster(SmallJob(absl::StrCat(kTwoServers, "workers: 1\nsync: {mode: ", mode, "}\n",
+                                          "optimizer: {name: sgd, learning_rate: 0.01}\n")));
+    const auto client = cluster.Connect(0);
+    std::vector<float> initial(client->elements());
+    initial[5] = std::numeric_limits<float>::infinity();
+    const absl::Status status = client->SetInitial(initial);
+    CHECK(status.code() == absl::StatusCode::kInvalidArgument);
+    CHECK_THAT(std::string(status.message()), Catch::Contains("element 5 of the first values is not finite"));
   }
 }
 

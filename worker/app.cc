@@ -99,7 +99,7 @@ void Set(const Evaluation& evaluation, bool classes, Measured* to) {
 }
 
 // What a worker says of itself that is done; what it has not seen, as an earlier attempt said it.
-WorkerReport LastReport(WorkerReport report, double loss, std::span<const EpochResult> epochs, bool classes,
+WorkerReport LastReport(WorkerReport report, std::optional<double> loss, std::span<const EpochResult> epochs, bool classes,
                         const std::optional<WorkerReport>& earlier) {
   if (earlier) *report.mutable_epochs() = earlier->epochs();
   for (size_t i = 0; i < epochs.size(); ++i) {
@@ -109,8 +109,8 @@ WorkerReport LastReport(WorkerReport report, double loss, std::span<const EpochR
     if (epochs[i].held_out.weight > 0) Set(epochs[i].held_out, classes, epoch->mutable_held_out());
   }
   if (report.loss_steps() > 0) return report;
-  if (!std::isnan(loss)) {
-    report.set_loss(loss);
+  if (loss) {
+    report.set_loss(*loss);
     report.set_loss_steps(1);
   } else if (earlier) {
     report.set_loss(earlier->loss());
@@ -369,7 +369,7 @@ App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* ne
     std::lock_guard lock(mutex_);
     training_ = true;
   }
-  double loss = std::nan("");  // where there was nothing to do
+  std::optional<double> loss;  // none where there was nothing to do
   const auto report = [&] {
     const WorkerReport taken = (*trainer)->TakeReport();
     if (taken.loss_steps() > 0) loss = taken.loss();
@@ -392,8 +392,9 @@ App::Failure App::Train(const Job& job, const PartitionSamples& samples, Net* ne
   const WorkerReport done = LastReport(last_report_, loss, (*trainer)->epochs(), net->classes() > 0, earlier_);
   if (status = client_->Leave(DONE, "", done); !status.ok()) return {ExitOf(status), status};
   events_.Done(done);
-  if (std::isnan(loss)) spdlog::info("nothing was left to do: earlier attempts, or no rows");
-  spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", done.step(), done.samples(), loss, done.seconds());
+  if (!loss) spdlog::info("nothing was left to do: earlier attempts, or no rows");
+  spdlog::info("done: {} steps, {} samples, loss {:.4f}, {:.1f} s", done.step(), done.samples(),
+               loss.value_or(std::nan("")), done.seconds());
   return {ExitStatus::kDone, absl::OkStatus()};
 }
 

@@ -24,6 +24,15 @@ std::vector<ParamGroup> GroupsThatDiffer(const Job& job, const TableSpec& table)
   return differ ? groups : std::vector<ParamGroup>();
 }
 
+// What may help where gradients are not finite.
+std::string AdviceForBad(const Job& job) {
+  const bool takes_ids = std::ranges::any_of(job.net(), [](const auto& layer) { return layer.type() == "embedding"; });
+  if (takes_ids && job.data().scale() != 1) {
+    return absl::StrCat("; an embedding takes whole numbers, and data.scale is ", job.data().scale(), ": set it to 1");
+  }
+  return "; a smaller optimizer.learning_rate or data.scale may help";
+}
+
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -117,7 +126,13 @@ absl::Status Trainer::Run() {
   if (accrued_ != nullptr) {
     if (absl::Status status = Exchange(step_ - 1); !status.ok()) return status;
   }
-  return client_.WaitForPushes(0);
+  if (absl::Status status = client_.WaitForPushes(0); !status.ok()) return status;
+  if (client_.progress().position() == 0 && good_pushes_ == 0 && !last_bad_.empty()) {
+    return absl::InternalError(absl::StrCat("nothing was learnt: in none of ", step_, " steps was ",
+                                            replica_ ? "what was pushed" : "the gradient", " finite, the last in ",
+                                            last_bad_, AdviceForBad(job_)));
+  }
+  return absl::OkStatus();
 }
 
 StepPlan Trainer::Plan() const {
@@ -277,9 +292,11 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
   const auto bad = kernels::FirstNonFinite(values);
   if (!bad.has_value()) {
     bad_in_a_row_ = 0;
+    ++good_pushes_;
     return absl::OkStatus();
   }
   const std::string where = TensorAt(net_.parameters(), *bad % net_.parameter_count());
+  last_bad_ = where;
   {
     std::lock_guard lock(mutex_);
     report_.set_bad_gradients(report_.bad_gradients() + 1);
@@ -287,8 +304,7 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
   if (++bad_in_a_row_ >= job_.worker().max_bad_gradients()) {
     return absl::InternalError(absl::StrCat(bad_in_a_row_, replica_ ? " pushes" : " gradients",
                                             " in a row were not finite, the last in ", where,
-                                            " at step ", step_,
-                                            "; a smaller optimizer.learning_rate or data.scale may help"));
+                                            " at step ", step_, AdviceForBad(job_)));
   }
   spdlog::warn("step {}: {} not finite in {}; nothing of it is sent, and the parameters are fetched again", step_,
                replica_ ? "the worker's own parameters are" : "the gradient is", where);
@@ -316,6 +332,8 @@ void Trainer::Count(const Batch& batch, const Evaluation& result) {
   if (std::isfinite(loss)) {
     report_.set_loss(report_.loss() + loss);
     report_.set_loss_steps(report_.loss_steps() + 1);
+  } else {
+    ++bad_losses_;
   }
 }
 
@@ -345,7 +363,13 @@ WorkerReport Trainer::TakeReport() {
   rate_samples_ = report_.samples();
   WorkerReport taken = report_;
   taken.set_staleness(client_.TakeMeanStaleness());
-  if (taken.loss_steps() > 0) taken.set_loss(taken.loss() / taken.loss_steps());
+  if (taken.loss_steps() > 0) {
+    taken.set_loss(taken.loss() / taken.loss_steps());
+  } else if (bad_losses_ > 0) {
+    taken.set_loss(std::nan(""));
+    taken.set_loss_steps(bad_losses_);
+  }
+  bad_losses_ = 0;
   report_.set_loss(0);
   report_.set_loss_steps(0);
   return taken;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -43,7 +44,7 @@ class Trainer {
   // acknowledged. Internal, naming the tensor, after worker.max_bad_gradients in a row that are not finite.
   absl::Status Run();
 
-  // How far it is; the loss is the mean since the last call.
+  // How far it is; the loss is the mean since the last call, of the steps where it was finite; NaN where it was in none.
   WorkerReport TakeReport();
 
   // Once Run has returned.
@@ -94,6 +95,8 @@ class Trainer {
   uint64_t first_step_;
   bool fetched_ = false;  // since the last step
   uint32_t bad_in_a_row_ = 0;
+  uint64_t good_pushes_ = 0;
+  std::string last_bad_;  // the tensor at which a push was not finite
   int steps_on_same_averages_ = 0;  // the last of those that a push accrued
   EpochHistory history_;
   bool refetch_ = false;  // the worker's copy is spoilt, or a push was refused
@@ -103,6 +106,7 @@ class Trainer {
   double began_seconds_ = 0;
   double rate_seconds_ = 0;
   uint64_t rate_samples_ = 0;
+  uint64_t bad_losses_ = 0;  // steps since the last report whose loss was not finite
 };
 
 }  // namespace downpour::worker

@@ -318,6 +318,18 @@ def test_gradients_that_explode_are_refused_counted_and_named(place):
     assert "the gradient is not finite in ip" in logs
 
 
+def test_a_job_none_of_whose_steps_had_a_finite_gradient_fails_and_says_why(place):
+    layers = ["{name: flat, type: reshape, shape: [784]}", "{name: e, type: embedding, vocabulary: 10, outputs: 2}",
+              "{name: ip, type: inner_product, outputs: 10}", "{name: loss, type: softmax_loss}"]
+    job = place.job(net="net: [%s]\n" % ", ".join(layers), training="{batch: 8, max_steps: 5}")
+    result, events, _ = place.ps_run(job)
+    assert result.returncode == 1
+    summary = events[-1]
+    assert summary["result"] == "failed"
+    assert summary["training_loss"] is None
+    assert any("an embedding takes whole numbers" in problem for problem in summary["problems"])
+
+
 def test_more_than_one_run_in_a_second_have_folders_of_their_own(place):
     job = place.job(run="{dir: %s/runs, evaluations: 0}" % place.folder, training="{batch: 64, max_steps: 5}")
     results = [place.start("ps-run", job) for _ in range(2)]

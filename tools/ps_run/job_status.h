@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,7 @@ struct Advance {
   double epoch = 0;      // mean over workers
   uint64_t samples = 0;  // of all
   double images_per_second = 0;
-  double loss = 0;       // mean over the workers' last reports that have one; 0 without
+  std::optional<double> loss;  // mean over the workers' last reports that have one
 };
 Advance AdvanceOf(const Job& job, const JobStatus& status);
 

@@ -20,13 +20,14 @@ std::string FormatDuration(double seconds) {
 }
 
 std::string FormatLoss(double loss) {
+  if (std::isnan(loss)) return "nan";  // of either sign
   return std::abs(loss) < 1e4 ? absl::StrFormat("%.3f", loss) : absl::StrFormat("%.3g", loss);
 }
 
 std::string AccuracyName(int top_k) { return top_k == 1 ? "accuracy" : absl::StrCat("top-", top_k, " accuracy"); }
 
 std::string FormatProgress(const ProgressView& view) {
-  std::string line = absl::StrFormat("epoch %.1f of %.0f", view.point.epoch, view.epochs);
+  std::string line = FormatAdvance(view);
   if (view.point.images_per_second > 0) {
     absl::StrAppend(&line, "   ", FormatCount(std::llround(view.point.images_per_second)), " images/s");
   }

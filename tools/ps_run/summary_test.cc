@@ -1,6 +1,7 @@
 #include "tools/ps_run/summary.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include <nlohmann/json.hpp>
 
@@ -36,6 +37,20 @@ TEST_CASE("a job's advance is the mean over its workers, and dead ones give no r
   CHECK(advance.samples == 300);
   CHECK(advance.images_per_second == Approx(100));
   CHECK(advance.loss == Approx(0.6));
+}
+
+TEST_CASE("a loss that is not finite is none in the summary, and never 0") {
+  JobStatus status;
+  status.workers = {Worker(0, WorkerStatus::LIVE, 1, 100, std::nan(""))};
+  const Advance advance = AdvanceOf(TwoWorkers(), status);
+  REQUIRE(advance.loss.has_value());
+  CHECK(std::isnan(*advance.loss));
+  RunOutcome outcome;
+  outcome.status = status;
+  outcome.series.points.push_back({.loss = *advance.loss});
+  CHECK(MakeSummary(TwoWorkers(), "/runs/a", outcome)["training_loss"].dump() == "null");
+  status.workers[0].mutable_report()->set_loss_steps(0);
+  CHECK_FALSE(AdvanceOf(TwoWorkers(), status).loss.has_value());
 }
 
 TEST_CASE("a finished worker is done, whatever it last reported") {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -360,7 +361,7 @@ void Supervisor::ReadStatus() {
               .epoch = advance_.epoch,
               .samples = advance_.samples,
               .images_per_second = advance_.images_per_second,
-              .loss = advance_.loss,
+              .loss = advance_.loss.value_or(LastLoss()),
               .staleness = outcome_.status.MeanStaleness(),
               .traffic = outcome_.traffic};
   const ordered_json event = {{"event", "progress"},
@@ -399,6 +400,10 @@ void Supervisor::TellChanges() {
                                   change.from_clock(), change.sync().ShortDebugString(), change.learning_rate()),
                   event);
   }
+}
+
+double Supervisor::LastLoss() const {
+  return outcome_.series.points.empty() ? std::nan("") : outcome_.series.points.back().loss;
 }
 
 Evaluation Supervisor::Now() const {
@@ -493,7 +498,8 @@ RunExit Supervisor::Finish(const absl::Status& status, RunExit failure) {
       Problem(std::string(written.message()));
     }
   }
-  if (!outcome_.series.points.empty()) {
+  const auto& points = outcome_.series.points;
+  if (std::any_of(points.begin(), points.end(), [](const Point& point) { return point.loss > 0; })) {
     const std::string path = folder_->File("plot.png");
     const absl::Status drawn = DrawPlot(outcome_.series, options_.job.name(), path);
     if (drawn.ok()) {

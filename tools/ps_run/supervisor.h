@@ -67,6 +67,8 @@ class Supervisor {
   void WatchEvaluations();
   void AddEvaluation(const Evaluation& evaluation);
   // Where the run is.
+  // Of the last point; NaN before there is one.
+  double LastLoss() const;
   Evaluation Now() const;
   bool WorkersEnded() const;
   void FinalEvaluation();

@@ -61,6 +61,8 @@ Advance AdvanceOf(const Job& job, const JobStatus& status) {
   uint64_t loss_steps = 0;
   const double epochs = job.training().epochs();
   const double max_steps = static_cast<double>(job.training().max_steps());
+  double ends = 0;
+  int with_steps = 0;
   int with_rows = 0;
   for (const WorkerStatus& worker : status.workers) {
     const WorkerReport& report = worker.report();
@@ -68,7 +70,12 @@ Advance AdvanceOf(const Job& job, const JobStatus& status) {
     advance.epoch += report.epoch();
     if (worker.state() != WorkerStatus::FINISHED || report.samples() > 0) ++with_rows;
     double fraction = report.epoch() / epochs;
-    if (max_steps > 0) fraction = std::max(fraction, static_cast<double>(report.step()) / max_steps);
+    if (const auto steps = static_cast<double>(report.step()); steps > 0 && report.epoch() > 0) {
+      if (max_steps > 0) fraction = std::max(fraction, steps / max_steps);
+      ends += max_steps > 0 ? std::min(epochs, report.epoch() * max_steps / steps) : epochs;
+      advance.step += steps;
+      ++with_steps;
+    }
     if (worker.state() == WorkerStatus::FINISHED) fraction = 1;
     advance.fraction += std::min(1.0, fraction);
     if (worker.state() == WorkerStatus::LIVE) advance.images_per_second += report.samples_per_second();
@@ -80,6 +87,8 @@ Advance AdvanceOf(const Job& job, const JobStatus& status) {
     advance.fraction /= static_cast<double>(status.workers.size());
   }
   if (with_rows > 0) advance.epoch /= with_rows;
+  if (with_steps > 0) advance.step /= with_steps;
+  advance.epochs = with_steps > 0 ? ends / with_steps : epochs;
   return advance;
 }
 

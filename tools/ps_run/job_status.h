@@ -48,6 +48,8 @@ void Merge(const StatusReply& reply, JobStatus* status);
 struct Advance {
   double fraction = 0;
   double epoch = 0;      // mean over workers
+  double step = 0;       // likewise, over those that have taken one
+  double epochs = 0;     // that there will be: training.epochs, or fewer where training.max_steps ends the job before
   uint64_t samples = 0;  // of all
   double images_per_second = 0;
   std::optional<double> loss;  // mean over the workers' last reports that have one

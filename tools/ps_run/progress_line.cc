@@ -6,6 +6,17 @@
 #include "absl/strings/str_format.h"
 
 namespace downpour::run {
+namespace {
+
+std::string FormatAdvance(const ProgressView& view) {
+  if (view.epochs < 1 && view.max_steps > 0) {
+    return absl::StrCat("step ", FormatCount(std::llround(view.step)), " of ", FormatCount(view.max_steps));
+  }
+  const bool whole = std::abs(view.epochs - std::round(view.epochs)) < 1e-6;
+  return absl::StrFormat("epoch %.1f of %.*f", view.point.epoch, whole ? 0 : 1, view.epochs);
+}
+
+}  // namespace
 
 std::string FormatCount(uint64_t count) {
   std::string digits = absl::StrCat(count);

@@ -11,13 +11,16 @@ namespace downpour::run {
 
 struct ProgressView {
   Point point;
-  double epochs = 0;
+  double epochs = 0;       // that there will be
+  double step = 0;         // mean over workers
+  uint64_t max_steps = 0;  // of the job; 0 for none
   std::optional<double> accuracy;      // the last measured
   int top_k = 1;                       // of the accuracy
   std::optional<double> seconds_left;  // none where there is no telling yet
 };
 
-// "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   accuracy 89.1 %   0:42 left"
+// "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   accuracy 89.1 %   0:42 left"; for a job that max_steps
+// ends, "epoch 0.4 of 1.9" and, within the first epoch, "step 120 of 300".
 std::string FormatProgress(const ProgressView& view);
 
 // 1 -> "accuracy", 5 -> "top-5 accuracy".

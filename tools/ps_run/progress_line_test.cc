@@ -15,12 +15,16 @@ TEST_CASE("the progress line says epoch, rate, loss, staleness, accuracy and tim
         "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9   top-5 accuracy 89.1 %");
   CHECK(FormatProgress({.point = point, .epochs = 8}) ==
         "epoch 3.2 of 8   5,210 images/s   loss 0.312   staleness 1.9");
+  CHECK_THAT(FormatProgress({.point = point, .epochs = 5.76}), Catch::StartsWith("epoch 3.2 of 5.8   "));
+  CHECK_THAT(FormatProgress({.point = point, .epochs = 0.064, .step = 1200, .max_steps = 3000}),
+             Catch::StartsWith("step 1,200 of 3,000   "));
 }
 
 TEST_CASE("a loss is a short number, whatever its size") {
   CHECK(FormatLoss(0.31237) == "0.312");
   CHECK(FormatLoss(3.4e38) == "3.4e+38");
   CHECK(FormatLoss(std::numeric_limits<double>::quiet_NaN()) == "nan");
+  CHECK(FormatLoss(-std::numeric_limits<double>::quiet_NaN()) == "nan");
 }
 
 TEST_CASE("durations and counts read as people write them") {

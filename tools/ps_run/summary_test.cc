@@ -53,6 +53,20 @@ TEST_CASE("a loss that is not finite is none in the summary, and never 0") {
   CHECK_FALSE(AdvanceOf(TwoWorkers(), status).loss.has_value());
 }
 
+TEST_CASE("a job ends by max_steps where that is before its epochs") {
+  JobStatus status;
+  status.workers = {Worker(0, WorkerStatus::LIVE, 0.4, 100, 0.5), Worker(1, WorkerStatus::LIVE, 0, 0, 0)};
+  status.workers[0].mutable_report()->set_step(60);
+  Job job = TwoWorkers();
+  CHECK(AdvanceOf(job, status).epochs == 4);
+  job.mutable_training()->set_max_steps(300);
+  CHECK(AdvanceOf(job, status).epochs == Approx(2));
+  CHECK(AdvanceOf(job, status).step == 60);
+  CHECK(AdvanceOf(job, status).fraction == Approx(0.1));
+  job.mutable_training()->set_max_steps(3000);
+  CHECK(AdvanceOf(job, status).epochs == 4);
+}
+
 TEST_CASE("a finished worker is done, whatever it last reported") {
   JobStatus status;
   status.workers = {Worker(0, WorkerStatus::FINISHED, 3.9, 100, 0.5), Worker(1, WorkerStatus::FINISHED, 4, 0, 0)};

@@ -376,7 +376,8 @@ void Supervisor::ReadStatus() {
   if (!outcome_.series.points.empty() && outcome_.series.points.back().samples == point.samples) return;
   outcome_.series.points.push_back(point);
   folder_->AddMetrics(event);
-  ProgressView view{.point = point, .epochs = static_cast<double>(options_.job.training().epochs()),
+  ProgressView view{.point = point, .epochs = advance_.epochs, .step = advance_.step,
+                    .max_steps = options_.job.training().max_steps(),
                     .seconds_left = SecondsLeft(advance_)};
   if (!outcome_.series.evaluations.empty()) {
     view.accuracy = outcome_.series.evaluations.back().accuracy;

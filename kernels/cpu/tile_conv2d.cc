@@ -353,7 +353,7 @@ class TileWeightSums {
     if (tile < rights_) AddStripes(tile, scratch);
   }
 
-  // What one thread has summed; value_of(output, place) is to add to.
+  // What one thread has summed: add_to(output, place, value) for each.
   template <typename AddTo>
   void ForEach(const Scratch& scratch, AddTo add_to) const {
     for (int tile = 0; tile < rights_; ++tile)

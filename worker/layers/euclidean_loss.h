@@ -2,7 +2,7 @@
 //
 //   loss = (x - label)^2 / 2
 //
-// Shapes: x {1}. No parameters. Gradient: dx = x - label. No keys.
+// Shapes: x {1}. No parameters. Gradient: dx = x - label. Keys: loss_weight.
 #pragma once
 
 #include "absl/status/statusor.h"

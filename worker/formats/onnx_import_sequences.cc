@@ -87,9 +87,16 @@ std::optional<Recurrent> ReadNode(OnnxReader& reader, bool lstm, std::int64_t in
   return read;
 }
 
+// Of any form. Null, and a mistake, where no node before gave it.
+const OnnxSource* FirstInput(OnnxReader& reader) {
+  const OnnxSource* const found = reader.SourceOf(OnnxPath(reader).input());
+  if (found == nullptr) reader.Mistake("no node before it gives its values");
+  return found;
+}
+
 void AddRecurrent(OnnxReader& reader, bool lstm) {
-  const OnnxSource* const found = reader.node().input_size() > 0 ? reader.SourceOf(reader.node().input(0)) : nullptr;
-  if (found == nullptr) return reader.Mistake("no node before it gives its values");
+  const OnnxSource* const found = FirstInput(reader);
+  if (found == nullptr) return;
   if (found->form != OnnxForm::kStepsFirst)
     return reader.Mistake("takes no sequence whose steps come before the batch");
   const OnnxSource source = *found;
@@ -219,8 +226,8 @@ void ReadGru(OnnxReader& reader) { AddRecurrent(reader, false); }
 
 // To steps before the batch, and back.
 void ReadTranspose(OnnxReader& reader) {
-  const OnnxSource* const found = reader.node().input_size() > 0 ? reader.SourceOf(reader.node().input(0)) : nullptr;
-  if (found == nullptr) return reader.Mistake("no node before it gives its values");
+  const OnnxSource* const found = FirstInput(reader);
+  if (found == nullptr) return;
   const Sides axes = reader.Ints("perm", 0, 0);
   OnnxSource turned = *found;
   if (turned.padding == 0 && turned.form == OnnxForm::kSteps && axes == Sides{1, 0, 2}) {
@@ -237,8 +244,8 @@ void ReadTranspose(OnnxReader& reader) {
 
 // Of the one direction of a recurrent layer.
 void ReadSqueeze(OnnxReader& reader) {
-  const OnnxSource* const found = reader.node().input_size() > 0 ? reader.SourceOf(reader.node().input(0)) : nullptr;
-  if (found == nullptr) return reader.Mistake("no node before it gives its values");
+  const OnnxSource* const found = FirstInput(reader);
+  if (found == nullptr) return;
   Sides axes = reader.Ints("axes", 0, 0);
   if (const onnx::TensorProto* const given = reader.ConstantAt(1)) axes = reader.Integers(*given).value_or(Sides());
   OnnxSource squeezed = *found;
@@ -256,7 +263,7 @@ void ReadSqueeze(OnnxReader& reader) {
 // steps; and a fourth.
 bool ReadSelfAttention(OnnxPath& path) {
   OnnxReader& reader = path.reader();
-  const std::string x = path.node().input_size() > 0 ? path.node().input(0) : "";
+  const std::string x = path.input();
   const OnnxSource* const found = reader.SourceOf(x);
   if (found == nullptr || found->form != OnnxForm::kSteps || found->padding != 0) return false;
   const OnnxSource source = *found;

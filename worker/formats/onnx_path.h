@@ -21,6 +21,9 @@ class OnnxPath {
 
   OnnxReader& reader() { return reader_; }
   const onnx::NodeProto& node() const { return *nodes_.back(); }
+  // The names of its first input and output; empty where it has none.
+  std::string input() const { return node().input_size() > 0 ? node().input(0) : ""; }
+  std::string output() const { return node().output_size() > 0 ? node().output(0) : ""; }
 
   // On to the node that alone takes the output of the last one, or that of those given.
   bool Next(std::string_view op, int output = 0);

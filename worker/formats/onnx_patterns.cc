@@ -19,17 +19,17 @@ int OtherThan(const onnx::NodeProto& node, const std::string& value) {
 
 // x * (erf(x / sqrt(2)) + 1) * 0.5, as PyTorch writes it.
 bool ReadGeluByErf(OnnxPath& path) {
-  const std::string x = path.node().input_size() > 0 ? path.node().input(0) : "";
+  const std::string x = path.input();
   const OnnxSource* const found = path.reader().SourceOf(x);
   if (found == nullptr || found->padding != 0 || found->form > OnnxForm::kSteps) return false;
   if (!IsAbout(path.Number(1), std::sqrt(2.0)) || !path.Next("Erf")) return false;
   const OnnxSource source = *found;
-  const std::string erf = path.node().output_size() > 0 ? path.node().output(0) : "";
+  const std::string erf = path.output();
   if (!path.Next("Add") || OtherThan(path.node(), erf) < 0) return false;
   if (!IsAbout(path.Number(OtherThan(path.node(), erf)), 1)) return false;
-  const std::string sum = path.node().output_size() > 0 ? path.node().output(0) : "";
+  const std::string sum = path.output();
   if (!path.Next("Mul") || OtherThan(path.node(), x) < 0 || OtherThan(path.node(), sum) < 0) return false;
-  const std::string product = path.node().output_size() > 0 ? path.node().output(0) : "";
+  const std::string product = path.output();
   if (!path.Next("Mul") || OtherThan(path.node(), product) < 0) return false;
   if (!IsAbout(path.Number(OtherThan(path.node(), product)), 0.5)) return false;
   path.Take();
@@ -48,14 +48,14 @@ bool ReadLayerNormByMeans(OnnxPath& path) {
     const Sides axes = given ? *given : OnnxAttributes(path.node()).Ints("axes", 0, 0);
     return axes == Sides{-1} && path.Is("keepdims", 1, 1) && path.node().output_size() == 1;
   };
-  const std::string x = path.node().input_size() > 0 ? path.node().input(0) : "";
+  const std::string x = path.input();
   const OnnxSource* const found = reader.SourceOf(x);
   if (found == nullptr || found->padding != 0 || found->form > OnnxForm::kSteps || !of_last()) return false;
   const OnnxSource source = *found;
   const std::string mean = path.node().output(0);
   if (!path.Next("Sub") || path.node().input_size() != 2 || path.node().input(0) != x || path.node().input(1) != mean)
     return false;
-  const std::string centred = path.node().output_size() > 0 ? path.node().output(0) : "";
+  const std::string centred = path.output();
   const auto takers = path.TakersOf(centred);
   if (takers.size() != 2) return false;
   path.GoTo(takers[0]->op_type() == "Pow" ? *takers[0] : *takers[1]);
@@ -96,7 +96,7 @@ bool ReadLayerNormByMeans(OnnxPath& path) {
 // A channel's pieces as rows of an image, over which a window goes.
 bool ReadMaxout(OnnxPath& path) {
   OnnxReader& reader = path.reader();
-  const OnnxSource* const found = path.node().input_size() > 0 ? reader.SourceOf(path.node().input(0)) : nullptr;
+  const OnnxSource* const found = reader.SourceOf(path.input());
   const auto rows = path.Integers(1);
   if (found == nullptr || found->padding != 0 || found->form > OnnxForm::kRow || !rows || rows->size() != 4)
     return false;
@@ -134,7 +134,7 @@ bool ReadLrnWithinChannel(OnnxPath& path) {
   const auto k = path.Number(1);
   if (!k || !path.Next("Pow")) return false;
   const auto beta = path.Number(1);
-  const std::string power = path.node().output_size() > 0 ? path.node().output(0) : "";
+  const std::string power = path.output();
   if (!beta || !path.Next("Div")) return false;
   if (path.node().input_size() != 2 || path.node().input(0) != x || path.node().input(1) != power) return false;
   path.Take();

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMaxObservers = 1024;
 constexpr size_t kMaxEnded = 16;
+constexpr size_t kMaxTurnedAway = 16;
 constexpr size_t kMaxReason = 1000;
 
 std::string ToString(const AttemptId& attempt) { return absl::StrCat(attempt.stage, ".", attempt.task); }
@@ -40,7 +41,7 @@ absl::StatusOr<Admission> Membership::Register(const Candidate& candidate, int64
         absl::StrCat("partition ", candidate.partition, " of a job of ", workers_.size(), " workers"));
   }
   Entry& entry = workers_[candidate.partition];
-  if (entry.fence != 0 && candidate.attempt < entry.holder.attempt) {
+  if (entry.fence != 0 && candidate.attempt.stage < entry.holder.attempt.stage) {
     return absl::AbortedError(absl::StrCat("attempt ", ToString(candidate.attempt), " of partition ",
                                            candidate.partition, " is superseded by ", Describe(entry)));
   }
@@ -55,9 +56,8 @@ absl::StatusOr<Admission> Membership::Register(const Candidate& candidate, int64
     return Admission{.fence = entry.fence, .earlier = entry.earlier};
   }
   const bool taken = entry.state == WorkerStatus::FINISHED || (entry.state == WorkerStatus::LIVE && !same_process);
-  if (taken && candidate.attempt.stage == entry.holder.attempt.stage && candidate.attempt > entry.holder.attempt) {
-    const bool news = entry.turned_away < candidate.attempt;
-    entry.turned_away = std::max(entry.turned_away, candidate.attempt);
+  if (taken && candidate.attempt.stage == entry.holder.attempt.stage && candidate.attempt != entry.holder.attempt) {
+    const bool news = entry.turned_away.size() < kMaxTurnedAway && entry.turned_away.insert(candidate.attempt).second;
     return Admission{.holder = StatusOf(entry, now_ms), .news = news};
   }
   return Replace(entry, candidate, now_ms);

@@ -2,8 +2,9 @@
 // call.
 //
 // Attempts at a partition: a later stage attempt takes it from an earlier one at once, for then all have been told to
-// start again. A later task attempt of the same stage attempt may be a speculative duplicate, or the next try of one
-// that failed; nothing tells them apart but whether the holder still keeps its lease. So it waits for that.
+// start again. Another task attempt of the same stage attempt may be a speculative duplicate, or the next try of one
+// that failed; nothing tells them apart but whether the holder still keeps its lease. So it waits for that. An
+// attempt and its duplicate may come in either order: the first to come holds the partition.
 //
 // Not thread safe; whoever owns one guards it.
 #pragma once
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,9 +60,9 @@ class Membership {
   Membership(uint32_t workers, int64_t lease_ms) : lease_ms_(lease_ms), workers_(workers) {}
 
   // Gives a lease, or the same one again to the same process. Fences grow, whoever gets them. None is given, with its
-  // holder, where another process of an earlier task attempt and the same stage attempt is live or finished.
-  // Aborted: a newer attempt, or another process of the same one, holds the partition. InvalidArgument: there
-  // is no such partition. ResourceExhausted: too many observers.
+  // holder, where another process of another task attempt and the same stage attempt is live or finished.
+  // Aborted: a later stage attempt, or another process of the same attempt, holds the partition. InvalidArgument:
+  // there is no such partition. ResourceExhausted: too many observers.
   absl::StatusOr<Admission> Register(const Candidate& candidate, int64_t now_ms);
 
   // Renews. Aborted: the lease was superseded, given back, or has run out.
@@ -94,7 +96,7 @@ class Membership {
     // Of all attempts at the partition.
     std::optional<WorkerReport> earlier = {};
     std::vector<EndedAttempt> ended = {};
-    AttemptId turned_away = {};  // the newest
+    std::set<AttemptId> turned_away = {};  // the first ones
   };
 
   static std::string Describe(const Entry& entry);

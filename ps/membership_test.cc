@@ -55,12 +55,12 @@ TEST_CASE("a long reason is cut between characters, so that the status can be re
   CHECK(members.Status(2)[0].reason() == std::string(999, 'x'));
 }
 
-TEST_CASE("what becomes of a later task attempt goes by its holder") {
+TEST_CASE("what becomes of another task attempt goes by its holder") {
   struct Case {
     const char* what;
     std::optional<Outcome> left;  // none: live
     bool silent;
-    Candidate later;
+    Candidate other;
     WorkerStatus::State holder;  // ABSENT: the lease is given
   };
   const Case cases[] = {
@@ -71,6 +71,10 @@ TEST_CASE("what becomes of a later task attempt goes by its holder") {
       {"stopped", STOPPED, false, Worker(0, {1, 6}, 101), WorkerStatus::ABSENT},
       {"live, a later stage attempt", {}, false, Worker(0, {2, 0}, 101), WorkerStatus::ABSENT},
       {"done, a later stage attempt", DONE, false, Worker(0, {2, 0}, 101), WorkerStatus::ABSENT},
+      {"live, an earlier task attempt", {}, false, Worker(0, {1, 4}, 101), WorkerStatus::LIVE},
+      {"silent, an earlier task attempt", {}, true, Worker(0, {1, 4}, 101), WorkerStatus::ABSENT},
+      {"done, an earlier task attempt", DONE, false, Worker(0, {1, 4}, 101), WorkerStatus::FINISHED},
+      {"failed, an earlier task attempt", FAILED, false, Worker(0, {1, 4}, 101), WorkerStatus::ABSENT},
       {"live, but its process is this one", {}, false, Worker(0, {1, 6}), WorkerStatus::ABSENT},
   };
   for (const Case& c : cases) {
@@ -79,17 +83,17 @@ TEST_CASE("what becomes of a later task attempt goes by its holder") {
     const uint64_t first = Fence(members.Register(Worker(0, {1, 5}), 0));
     if (c.left) REQUIRE(members.Leave(LeaveOf(0, first, *c.left), 1).ok());
     if (c.silent) REQUIRE(members.Expire(1000).size() == 1);
-    const auto later = members.Register(c.later, 1001);
-    REQUIRE(later.ok());
-    CHECK((later->fence > first) == (c.holder == WorkerStatus::ABSENT));
-    REQUIRE(later->holder.has_value() == (c.holder != WorkerStatus::ABSENT));
-    if (!later->holder) continue;
-    CHECK(later->holder->state() == c.holder);
-    CHECK(later->holder->attempt().task() == 5);
-    CHECK(later->news);
-    CHECK_FALSE(members.Register(c.later, 1002)->news);
+    const auto other = members.Register(c.other, 1001);
+    REQUIRE(other.ok());
+    CHECK((other->fence > first) == (c.holder == WorkerStatus::ABSENT));
+    REQUIRE(other->holder.has_value() == (c.holder != WorkerStatus::ABSENT));
+    if (!other->holder) continue;
+    CHECK(other->holder->state() == c.holder);
+    CHECK(other->holder->attempt().task() == 5);
+    CHECK(other->news);
+    CHECK_FALSE(members.Register(c.other, 1002)->news);
     CHECK(members.Register(Worker(0, {1, 7}, 102), 1003)->news);
-    CHECK(members.Register(Worker(0, {1, 4}, 103), 1003).status().code() == absl::StatusCode::kAborted);
+    CHECK(members.Register(Worker(0, {0, 9}, 103), 1003).status().code() == absl::StatusCode::kAborted);
   }
 }
 

@@ -207,15 +207,16 @@ def test_an_older_attempt_is_superseded(place):
     assert new.returncode == 75
 
 
-def test_a_duplicate_waits_for_the_first_attempt_and_says_what_that_one_did(place):
+@pytest.mark.parametrize("came, comes", [(3, 4), (4, 3)])
+def test_a_duplicate_waits_for_who_came_first_and_says_what_that_one_did(place, came, comes):
     job = place.job(**one_server(training="{batch: 64, epochs: 3}"))
     _, listening = place.serve(job)
     flags = ["--config", job, "--servers", listening["address"], "--partition", 0]
-    first = place.start("ps-worker", *flags, "--task-attempt", 3, "--slow-down", 50)
+    first = place.start("ps-worker", *flags, "--task-attempt", came, "--slow-down", 50)
     place.wait_for_event(first, "progress")
-    duplicate = place.start("ps-worker", *flags, "--task-attempt", 4)
+    duplicate = place.start("ps-worker", *flags, "--task-attempt", comes)
     waiting = place.wait_for_event(duplicate, "waiting")
-    assert (waiting["attempt"], waiting["pid"]) == ("0.3", first.pid)
+    assert (waiting["attempt"], waiting["pid"]) == ("0.%d" % came, first.pid)
     done = [place.wait_for_event(worker, "done") for worker in (first, duplicate)]
     assert done[0] == done[1] and done[0]["samples"] == 3 * 4000
     assert [epoch["train"]["weight"] for epoch in done[0]["epochs"]] == [4000.0] * 3

@@ -1,7 +1,8 @@
+// Of all programs alike; what travels between them has versions of its own.
 #pragma once
 
-namespace downpour::ps {
+namespace downpour {
 
 inline constexpr char kVersion[] = "0.1.0";
 
-}  // namespace downpour::ps
+}  // namespace downpour

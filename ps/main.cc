@@ -17,9 +17,9 @@
 #include "absl/strings/str_cat.h"
 #include "proto/address.h"
 #include "proto/job_config.h"
+#include "proto/version.h"
 #include "ps/log.h"
 #include "ps/server.h"
-#include "ps/version.h"
 
 namespace downpour::ps {
 namespace {

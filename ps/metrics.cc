@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "ps/version.h"
+#include "proto/version.h"
 
 namespace downpour::ps {
 namespace {

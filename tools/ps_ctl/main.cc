@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "proto/version.h"
 #include "tools/ps_ctl/command.h"
 #include "tools/ps_ctl/convert_command.h"
 #include "tools/ps_ctl/describe_command.h"
@@ -33,6 +34,7 @@ Exit Main(int argc, char** argv) {
                "  ps-ctl convert solver.prototxt net.caffemodel --to job.yaml model.safetensors\n"
                "  ps-ctl predict RUN_FOLDER --limit 5\n",
                "ps-ctl");
+  cli.set_version_flag("--version", std::string("ps-ctl ") + downpour::kVersion);
   cli.require_subcommand(1);
   cli.footer("Exit status: 0 done; 1 the job as it runs can't take it; 64 wrong flags or settings; 69 a server did not answer");
   std::map<const CLI::App*, std::unique_ptr<Command>> commands;

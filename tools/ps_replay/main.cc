@@ -21,6 +21,7 @@
 #include "tools/ps_replay/verdict.h"
 #include "tools/ps_run/json_text.h"
 #include "proto/transforms.h"
+#include "proto/version.h"
 #include "worker/model_file.h"
 #include "worker/net.h"
 #include "worker/standard_streams.h"
@@ -172,6 +173,7 @@ int Main(int argc, char** argv) {
                "  ps-replay RUN_FOLDER --servers 3  with a process for each of three servers\n"
                "  ps-replay RUN_FOLDER --events     what came, from whom, and what was decided, one event a line\n",
                "ps-replay");
+  cli.set_version_flag("--version", std::string("ps-replay ") + downpour::kVersion);
   cli.add_option("folder", flags.folder, "A run folder, or the one that ps-server --record wrote into")->required();
   cli.add_option("--servers", flags.servers,
                  "Servers, each a process of its own, but a single one is this one; default: as recorded")

@@ -9,11 +9,13 @@
 #include <google/protobuf/util/json_util.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "proto/job_config.h"
 #include "proto/sync/mode.h"
+#include "proto/version.h"
 #include "tools/ps_run/check.h"
 #include "tools/ps_run/idx_folder.h"
 #include "tools/ps_run/json_text.h"
@@ -49,6 +51,12 @@ struct JobSource {
   std::string data;  // a folder with IDX files, or empty
 
   absl::StatusOr<downpour::Job> Read() const {
+    for (const char* ending : {".prototxt", ".caffemodel", ".onnx", ".safetensors"}) {
+      if (absl::EndsWith(path, ending)) {
+        return absl::InvalidArgumentError(absl::StrCat(path, ": a job is YAML; of a ", ending, " file `ps-ctl convert` makes "
+                                                       "one (ps-ctl convert --help)"));
+      }
+    }
     auto job = downpour::LoadJob(path, set);
     if (!job.ok() || data.empty()) return job;
     if (absl::Status status = downpour::run::UseFolder(data, &*job); !status.ok()) {
@@ -109,6 +117,7 @@ int Main(int argc, char** argv) {
                "  ps-run --check JOB.yaml    only looks the job over\n"
                "  ps-run RUN_FOLDER          the summary of a finished run\n",
                "ps-run");
+  cli.set_version_flag("--version", std::string("ps-run ") + downpour::kVersion);
   JobSource source;
   std::vector<std::string> slow_downs;
   std::string launcher = "local";

@@ -11,6 +11,7 @@
 #include "proto/address.h"
 #include "proto/job_config.h"
 #include "proto/sync/mode.h"
+#include "proto/version.h"
 #include "ps/server.h"
 #include "worker/app.h"
 #include "worker/slow_down.h"
@@ -54,6 +55,7 @@ int Fail(const std::string& message) {
 int main(int argc, char** argv) {
   downpour::worker::EnsureStandardStreams();
   CLI::App cli("Trains one partition of a job. Started by a launcher; worker/CONTRACT.md has the details.", "ps-worker");
+  cli.set_version_flag("--version", std::string("ps-worker ") + downpour::kVersion);
   std::string config;
   std::string servers;
   std::string log_file;

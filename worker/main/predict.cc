@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "proto/job_config.h"
+#include "proto/version.h"
 #include "worker/exit_status.h"
 #include "worker/predictor.h"
 #include "worker/standard_streams.h"
@@ -34,6 +35,7 @@ int main(int argc, char** argv) {
   downpour::worker::EnsureStandardStreams();
   CLI::App cli("A trained net as a filter: samples in, layers' values out, both as frames; worker/CONTRACT.md has the bytes.",
                "ps-predict");
+  cli.set_version_flag("--version", std::string("ps-predict ") + downpour::kVersion);
   std::string config;
   downpour::worker::PredictorOptions options;
   uint32_t threads = 0;

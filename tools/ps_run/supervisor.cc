@@ -33,6 +33,7 @@ using std::chrono::milliseconds;
 constexpr int kLogLines = 10;
 constexpr milliseconds kServerStart{30000};
 constexpr milliseconds kStopGrace{5000};
+constexpr milliseconds kSilentGrace{5000};
 constexpr int kUnanswered = 10;  // reads in a row that failed before it is told
 constexpr char kShareIsGone[] = "; its share of the parameters is gone with it, so the job has to begin again";
 
@@ -91,6 +92,8 @@ absl::Status Supervisor::Prepare() {
   folder_.emplace(*std::move(folder));
   reasons_.resize(options_.job.workers());
   told_.resize(options_.job.workers());
+  silent_since_.resize(options_.job.workers());
+  silent_told_.resize(options_.job.workers());
   ended_told_.resize(options_.job.workers());
   outcome_.finished.resize(options_.job.workers());
   terminal_.Say(absl::StrCat("run folder ", folder_->path()), {{"event", "folder"}, {"path", folder_->path()}});
@@ -317,6 +320,20 @@ void Supervisor::WatchWorkers() {
   }
 }
 
+void Supervisor::EndSilentWorkers() {
+  for (const WorkerStatus& worker : outcome_.status.workers) {
+    const uint32_t i = worker.partition();
+    if (i >= workers_.size() || told_[i] || worker.state() != WorkerStatus::LOST) continue;
+    if (!silent_since_[i]) silent_since_[i] = Clock::now();
+    if (silent_told_[i] || Clock::now() - *silent_since_[i] < kSilentGrace) continue;
+    silent_told_[i] = true;
+    Problem(absl::StrFormat("worker %d (pid %d) was %s, so its lease has run out, and its process has not ended by itself "
+                            "within %d s more: it is stopped, or starved of memory or of a disk. It is killed",
+                            i, workers_[i].pid(), worker.reason(), kSilentGrace.count() / 1000));
+    workers_[i].Signal(SIGKILL);
+  }
+}
+
 void Supervisor::ReadStatus() {
   std::optional<uint64_t> fetched = evaluations_->fetched_bytes();
   absl::StatusOr<JobStatus> status = reader_->Read();
@@ -334,6 +351,7 @@ void Supervisor::ReadStatus() {
   outcome_.status = *std::move(status);
   advance_ = AdvanceOf(options_.job, outcome_.status);
   TellChanges();
+  EndSilentWorkers();
   for (const WorkerStatus& worker : outcome_.status.workers) {
     const uint32_t partition = worker.partition();
     if (options_.launcher == Launcher::kLocal || partition >= ended_told_.size()) continue;

@@ -59,6 +59,8 @@ class Supervisor {
   // One round: waits for something to happen, at most progress_ms.
   void Turn();
   void ReadStatus();
+  // Of those started here: who has lost its lease fails by itself as soon as it knows, unless it does not run.
+  void EndSilentWorkers();
   // Changes of settings that are news.
   void TellChanges();
   void WatchServers();
@@ -98,6 +100,8 @@ class Supervisor {
   RunOutcome outcome_;
   std::vector<std::string> reasons_;   // by worker, what it said when it failed
   std::vector<bool> told_;             // by worker, whether its end was told
+  std::vector<std::optional<Clock::time_point>> silent_since_;  // by worker, when its lease was seen to have run out
+  std::vector<bool> silent_told_;      // by worker, whether it was killed for that
   std::vector<int> ended_told_;        // by worker that somebody else started, attempts whose end was told
   size_t changes_told_ = 0;
   uint64_t unanswered_ = 0;            // status reads in a row that failed

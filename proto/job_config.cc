@@ -451,8 +451,23 @@ Job Agreed(const Job& job) {
   return agreed;
 }
 
-void ResolvePath(const std::filesystem::path& folder, std::string* path) {
-  if (!path->empty() && std::filesystem::path(*path).is_relative()) *path = (folder / *path).lexically_normal();
+// Makes each path that is relative one from its folder: `beside` for what was set beside the file, `folder` for the rest.
+void ResolvePaths(const std::filesystem::path& folder, const std::filesystem::path& beside, const Overrides& overrides,
+                  const std::string& prefix, google::protobuf::Message* message) {
+  const google::protobuf::Reflection* const reflection = message->GetReflection();
+  for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* const field = message->GetDescriptor()->field(i);
+    if (field->is_repeated() || !reflection->HasField(*message, field)) continue;
+    const std::string key = Join(prefix, field->name());
+    if (field->message_type() != nullptr) {
+      ResolvePaths(folder, beside, overrides, key, reflection->MutableMessage(message, field));
+    } else if (KeyOf(field).path()) {
+      const std::filesystem::path path = reflection->GetString(*message, field);
+      if (path.empty() || path.is_absolute()) continue;
+      const std::filesystem::path& from = overrides.SourceOf(key) == nullptr ? folder : beside;
+      reflection->SetString(message, field, (from / path).lexically_normal());
+    }
+  }
 }
 
 // A section without the keys that belong to another choice than its selector's and were not themselves set beside.
@@ -559,14 +574,7 @@ absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::stri
   const std::filesystem::path current = std::filesystem::current_path(error);
   const std::filesystem::path folder = std::filesystem::absolute(path, error).parent_path();
   if (error) return absl::NotFoundError(absl::StrCat("can't tell the folder of ", path, ": ", error.message()));
-  const auto resolve = [&](absl::string_view key, std::string* value) {
-    ResolvePath(overrides->SourceOf(key) == nullptr ? folder : current, value);
-  };
-  Data* data = job->mutable_data();
-  if (data->train().has_images()) resolve("data.train.images", data->mutable_train()->mutable_images());
-  if (data->train().has_labels()) resolve("data.train.labels", data->mutable_train()->mutable_labels());
-  if (data->test().has_images()) resolve("data.test.images", data->mutable_test()->mutable_images());
-  if (data->test().has_labels()) resolve("data.test.labels", data->mutable_test()->mutable_labels());
+  ResolvePaths(folder, current, *overrides, "", &*job);
   return job;
 }
 

@@ -19,7 +19,7 @@ namespace downpour {
 // is dropped. A mistake in one begins `--set path:` instead of with file and line.
 absl::StatusOr<Job> ParseJob(absl::string_view yaml, absl::string_view file, const std::vector<std::string>& set = {});
 
-// ParseJob of a file. Relative paths in `data` are taken from the file's folder, those in `set` from the current one.
+// ParseJob of a file. Relative paths in it are taken from its folder, those in `set` from the current one.
 absl::StatusOr<Job> LoadJob(const std::string& path, const std::vector<std::string>& set = {});
 
 // The job with other keys, `set` as in ParseJob.

@@ -258,7 +258,8 @@ TEST_CASE("a mistake in what is set names it, and the file's own keep their line
 TEST_CASE("paths in a file are from its folder, those set beside it from the current one") {
   const std::string folder = std::string(std::getenv("TEST_TMPDIR")) + "/jobs";
   std::filesystem::create_directories(folder);
-  std::ofstream(folder + "/job.yaml") << kSmallest << "data: {train: {images: i, labels: ../l}, test: {images: /t}}\n";
+  std::ofstream(folder + "/job.yaml") << kSmallest << "data: {train: {images: i, labels: ../l}, test: {images: /t}}\n"
+                                          << "training: {start_from: m}\n";
   const absl::StatusOr<Job> job = LoadJob(folder + "/job.yaml", {"data.train.images=d/i", "data.test.labels=/l"});
   INFO(job.status());
   REQUIRE(job.ok());
@@ -266,6 +267,7 @@ TEST_CASE("paths in a file are from its folder, those set beside it from the cur
   CHECK(job->data().train().labels() == std::string(std::getenv("TEST_TMPDIR")) + "/l");
   CHECK(job->data().test().images() == "/t");
   CHECK(job->data().test().labels() == "/l");
+  CHECK(job->training().start_from() == folder + "/m");
 }
 
 // Walks every key: the table itself must be sound.

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "kernels/device.h"
 #include "kernels/vector_ops.h"
 #include "proto/address.h"
@@ -200,10 +201,11 @@ App::Failure App::RunSteps() {
     kernels::AlignedBuffer initial(client_->elements());
     const std::span<float> values(initial.data(), initial.size());
     kernels::Zero(values);
-    if (absl::Status status =
-            InitializeFinite(job.net(), **net, job.seed(), values.first((*net)->parameter_count()));
-        !status.ok()) {
-      return {ExitStatus::kUsage, status};
+    const auto left = InitialValues(job, **net, values.first((*net)->parameter_count()));
+    if (!left.ok()) return {ExitStatus::kUsage, left.status()};
+    if (!job.training().start_from().empty()) {
+      spdlog::info("starts from {}{}", job.training().start_from(),
+                   left->empty() ? "" : absl::StrCat("; as their fillers say: ", absl::StrJoin(*left, ", ")));
     }
     if (absl::Status status = client_->SetInitial(values); !status.ok()) return {ExitOf(status), status};
   }

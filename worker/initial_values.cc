@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/vector_ops.h"
+#include "worker/model_file.h"
 
 namespace downpour::worker {
 namespace {
@@ -32,6 +33,22 @@ absl::Status InitializeFinite(const google::protobuf::RepeatedPtrField<downpour:
   return absl::InvalidArgumentError(
       absl::StrCat("the initial value of ", where, " is ", parameters[*bad], ", more than a float holds",
                    layer == layers.end() ? "" : absl::StrCat("; the layer's filler is ", FillerText(*layer))));
+}
+
+absl::StatusOr<std::vector<std::string>> InitialValues(const Job& job, const Net& net, std::span<float> parameters) {
+  if (absl::Status status = InitializeFinite(job.net(), net, job.seed(), parameters); !status.ok()) return status;
+  return StartFromModel(job, net.parameters(), parameters);
+}
+
+absl::StatusOr<std::vector<std::string>> StartFromModel(const Job& job, const std::vector<Parameter>& parameters,
+                                                        std::span<float> values) {
+  const std::string& path = job.training().start_from();
+  if (path.empty()) return std::vector<std::string>();
+  auto left = ReadTensorsInCommon(path, parameters, values);
+  if (!left.ok()) {
+    return absl::Status(left.status().code(), absl::StrCat("training.start_from: ", left.status().message()));
+  }
+  return left;
 }
 
 }  // namespace downpour::worker

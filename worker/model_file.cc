@@ -7,6 +7,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -52,65 +54,121 @@ absl::Status WriteModel(const std::string& path, const std::vector<Parameter>& p
 
 namespace {
 
-// Checks what the header says of one tensor; where its bytes begin, counted from the header's end.
-absl::StatusOr<uint64_t> Find(const std::map<std::string, SafetensorsEntry>& header, const Parameter& parameter,
-                              uint64_t bytes_there) {
-  const auto found = header.find(parameter.name);
-  if (found == header.end()) return absl::InvalidArgumentError("is not there");
-  const SafetensorsEntry& entry = found->second;
-  if (entry.type != "F32") return absl::InvalidArgumentError("is not of 32-bit floats (F32)");
-  if (!std::ranges::equal(entry.shape, parameter.shape)) {
-    return absl::InvalidArgumentError(absl::StrCat("has the shape [", absl::StrJoin(entry.shape, ","),
-                                                   "], where the net has [", absl::StrJoin(parameter.shape, ","), "]"));
-  }
-  const uint64_t bytes = parameter.size * sizeof(float);
-  if (entry.offsets.size() != 2 || entry.offsets[1] > bytes_there || entry.offsets[1] < bytes ||
-      entry.offsets[0] != entry.offsets[1] - bytes) {
-    return absl::InvalidArgumentError("lies where the file has no such bytes");
-  }
-  return entry.offsets[0];
+absl::Status Wrong(const std::string& path, const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat("the model ", path, ": ", what));
 }
+
+// A file whose header is sound; its entries may still be anything.
+class OpenModel {
+ public:
+  static absl::StatusOr<OpenModel> Open(const std::string& path) {
+    constexpr uint64_t kMaxHeaderBytes = 100 << 20;  // the format's own limit
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) return absl::NotFoundError(absl::StrCat("no model at ", path));
+    const uint64_t size = std::filesystem::file_size(path, error);
+    OpenModel model;
+    model.path_ = path;
+    model.in_.open(path, std::ios::binary);
+    uint64_t length = 0;
+    if (error || size < sizeof(length) || !model.in_.read(reinterpret_cast<char*>(&length), sizeof(length)) ||
+        length > size - sizeof(length) || length > kMaxHeaderBytes) {
+      return Wrong(path, "it is no safetensors file, or ends too early");
+    }
+    std::string text(length, '\0');
+    if (!model.in_.read(text.data(), static_cast<std::streamsize>(length))) return Wrong(path, "it can't be read");
+    auto header = ParseSafetensorsHeader(text);
+    if (!header.ok()) return Wrong(path, std::string(header.status().message()));
+    model.header_ = *std::move(header);
+    model.begin_ = sizeof(length) + length;
+    model.bytes_ = size - model.begin_;
+    return model;
+  }
+
+  const std::map<std::string, SafetensorsEntry>& header() const { return header_; }
+
+  absl::Status Read(const Parameter& parameter, std::span<float> values) {
+    const auto wrong = [&](const std::string& what) {
+      return Wrong(path_, absl::StrCat("tensor ", parameter.name, " ", what));
+    };
+    const auto at = Find(parameter);
+    if (!at.ok()) return wrong(std::string(at.status().message()));
+    const std::span<float> tensor = values.subspan(parameter.offset, parameter.size);
+    in_.seekg(static_cast<std::streamoff>(begin_ + *at));
+    if (!in_.read(reinterpret_cast<char*>(tensor.data()), static_cast<std::streamsize>(tensor.size_bytes()))) {
+      return wrong("can't be read");
+    }
+    if (const auto bad = kernels::FirstNonFinite(tensor)) {
+      return wrong(absl::StrCat("is not finite at ", *bad, ": ", tensor[*bad]));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // Checks what the header says of one tensor; where its bytes begin, counted from the header's end.
+  absl::StatusOr<uint64_t> Find(const Parameter& parameter) const {
+    const auto found = header_.find(parameter.name);
+    if (found == header_.end()) return absl::InvalidArgumentError("is not there");
+    const SafetensorsEntry& entry = found->second;
+    if (entry.type != "F32") return absl::InvalidArgumentError("is not of 32-bit floats (F32)");
+    if (!std::ranges::equal(entry.shape, parameter.shape)) {
+      return absl::InvalidArgumentError(absl::StrCat("has the shape [", absl::StrJoin(entry.shape, ","),
+                                                     "], where the net has [", absl::StrJoin(parameter.shape, ","),
+                                                     "]"));
+    }
+    const uint64_t bytes = parameter.size * sizeof(float);
+    if (entry.offsets.size() != 2 || entry.offsets[1] > bytes_ || entry.offsets[1] < bytes ||
+        entry.offsets[0] != entry.offsets[1] - bytes) {
+      return absl::InvalidArgumentError("lies where the file has no such bytes");
+    }
+    return entry.offsets[0];
+  }
+
+  std::string path_;
+  std::ifstream in_;
+  std::map<std::string, SafetensorsEntry> header_;
+  uint64_t begin_ = 0;  // of the tensors
+  uint64_t bytes_ = 0;  // of them all
+};
+
+std::string Shown(const std::string& name) { return absl::CHexEscape(name.substr(0, 100)); }
 
 }  // namespace
 
 absl::Status ReadModel(const std::string& path, const std::vector<Parameter>& parameters, std::span<float> values) {
-  constexpr uint64_t kMaxHeaderBytes = 100 << 20;  // the format's own limit
-  const auto wrong = [&](const std::string& what) {
-    return absl::InvalidArgumentError(absl::StrCat("the model ", path, ": ", what));
-  };
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return absl::NotFoundError(absl::StrCat("no model at ", path));
-  const uint64_t size = std::filesystem::file_size(path, error);
-  std::ifstream in(path, std::ios::binary);
-  uint64_t length = 0;
-  if (error || size < sizeof(length) || !in.read(reinterpret_cast<char*>(&length), sizeof(length)) ||
-      length > size - sizeof(length) || length > kMaxHeaderBytes) {
-    return wrong("it is no safetensors file, or ends too early");
-  }
-  std::string text(length, '\0');
-  if (!in.read(text.data(), static_cast<std::streamsize>(length))) return wrong("it can't be read");
-  const auto header = ParseSafetensorsHeader(text);
-  if (!header.ok()) return wrong(std::string(header.status().message()));
-  const uint64_t begin = sizeof(length) + length;
+  auto model = OpenModel::Open(path);
+  if (!model.ok()) return model.status();
   std::fill(values.begin(), values.end(), 0.0f);
   for (const Parameter& parameter : parameters) {
-    const auto at = Find(*header, parameter, size - begin);
-    if (!at.ok()) return wrong(absl::StrCat("tensor ", parameter.name, " ", at.status().message()));
-    const std::span<float> tensor = values.subspan(parameter.offset, parameter.size);
-    in.seekg(static_cast<std::streamoff>(begin + *at));
-    if (!in.read(reinterpret_cast<char*>(tensor.data()), static_cast<std::streamsize>(tensor.size_bytes()))) {
-      return wrong(absl::StrCat("tensor ", parameter.name, " can't be read"));
-    }
-    if (const auto bad = kernels::FirstNonFinite(tensor)) {
-      return wrong(absl::StrCat("tensor ", parameter.name, " is not finite at ", *bad, ": ", tensor[*bad]));
-    }
+    if (absl::Status status = model->Read(parameter, values); !status.ok()) return status;
   }
-  for (const auto& [name, entry] : *header) {
+  for (const auto& [name, entry] : model->header()) {
     if (std::ranges::find(parameters, name, &Parameter::name) == parameters.end()) {
-      return wrong(absl::StrCat("it has a tensor ", absl::CHexEscape(name.substr(0, 100)), ", which the net has not"));
+      return Wrong(path, absl::StrCat("it has a tensor ", Shown(name), ", which the net has not"));
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> ReadTensorsInCommon(const std::string& path,
+                                                             const std::vector<Parameter>& parameters,
+                                                             std::span<float> values) {
+  auto model = OpenModel::Open(path);
+  if (!model.ok()) return model.status();
+  std::vector<std::string> left;
+  for (const Parameter& parameter : parameters) {
+    if (!model->header().contains(parameter.name)) {
+      left.push_back(parameter.name);
+    } else if (absl::Status status = model->Read(parameter, values); !status.ok()) {
+      return status;
+    }
+  }
+  if (left.size() == parameters.size()) {
+    const auto& header = model->header();
+    return Wrong(path, absl::StrCat("it has no tensor of the net's, whose first is ",
+                                    parameters.empty() ? "none" : parameters[0].name,
+                                    header.empty() ? "" : absl::StrCat("; its own first is ", Shown(header.begin()->first))));
+  }
+  return left;
 }
 
 }  // namespace downpour::worker

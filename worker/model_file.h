@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "worker/net.h"
 
 namespace downpour::worker {
@@ -18,5 +19,12 @@ absl::Status WriteModel(const std::string& path, const std::vector<Parameter>& p
 // such file. InvalidArgument, naming file and tensor: it is no such file, is damaged, or another net's. Allocates no more
 // than the file is long.
 absl::Status ReadModel(const std::string& path, const std::vector<Parameter>& parameters, std::span<float> values);
+
+// Takes from such a file the tensors that the net has too, by their names, and leaves the other values as they are, and the
+// padding. Returns the names of those it left. Errors as ReadModel, but tensors that the net has not don't matter;
+// InvalidArgument also where the two have no tensor in common.
+absl::StatusOr<std::vector<std::string>> ReadTensorsInCommon(const std::string& path,
+                                                             const std::vector<Parameter>& parameters,
+                                                             std::span<float> values);
 
 }  // namespace downpour::worker

@@ -96,6 +96,34 @@ TEST_CASE("another net's model is refused with the tensor that differs") {
   CHECK(ReadModel("/dev/zero", kParameters, values).code() == absl::StatusCode::kNotFound);
 }
 
+TEST_CASE("tensors in common are taken, and the others stay") {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/common.safetensors";
+  std::vector<float> values(32, 7);
+  REQUIRE(WriteModel(path, kParameters, values).ok());
+  const std::vector<Parameter> net = {
+      {.name = "new.weight", .shape = {4}, .offset = 0, .size = 4},
+      {.name = "a.bias", .shape = {2}, .offset = 16, .size = 2},
+  };
+  std::vector<float> begun(32, 1);
+  const auto left = ReadTensorsInCommon(path, net, begun);
+  REQUIRE(left.ok());
+  CHECK(*left == std::vector<std::string>{"new.weight"});
+  std::vector<float> expected(32, 1);
+  expected[16] = expected[17] = 7;
+  CHECK(begun == expected);
+
+  const auto mistake = [&](const Parameter& parameter) {
+    const auto read = ReadTensorsInCommon(path, {parameter}, begun);
+    REQUIRE(read.status().code() == absl::StatusCode::kInvalidArgument);
+    return std::string(read.status().message());
+  };
+  CHECK_THAT(mistake({.name = "a.bias", .shape = {3}, .size = 3}),
+             Catch::Contains("tensor a.bias has the shape [2], where the net has [3]"));
+  CHECK_THAT(mistake(net[0]),
+             Catch::Contains("no tensor of the net's, whose first is new.weight; its own first is a.bias"));
+  CHECK(ReadTensorsInCommon(path + "x", net, begun).status().code() == absl::StatusCode::kNotFound);
+}
+
 TEST_CASE("a damaged model ends in a sentence, whatever it claims") {
   const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/good.safetensors";
   const std::string bad = path + ".bad";

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 
+from tests.e2e import tensors
 from tests.e2e.harness import BINARIES, FASHION, LONG, REPOSITORY, data_section
 
 
@@ -42,6 +44,37 @@ def test_the_model_is_safetensors_of_the_nets_shape(place):
     assert header["ip2.bias"]["shape"] == [10]
     ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     assert len(data) == 8 + length + max(ends) == 8 + length + 4 * (32 * 784 + 32 + 10 * 32 + 10)
+
+
+def test_training_starts_from_another_runs_model(place):
+    _, _, run = place.ps_run(place.job())
+    first = tensors.read(run / "model.safetensors")
+    start = place.folder / "start.safetensors"
+    tensors.write(start, {name: first[name] for name in ("ip1.weight", "ip1.bias", "ip2.bias")})
+    job = place.job(optimizer="{name: sgd, learning_rate: 1e-30}", training="{batch: 64, start_from: %s}" % start)
+    result = place.run("ps-run", job, "--run-dir", place.folder / "second")
+    assert result.returncode == 0, result.stderr
+    second = tensors.read(place.folder / "second" / "model.safetensors")
+    for name in first:
+        assert (second[name].tobytes() == first[name].tobytes()) == (name != "ip2.weight"), name
+    assert second["ip2.weight"].std() > 0
+    logs = "".join(path.read_text() for path in (place.folder / "second" / "logs").glob("worker-*.log"))
+    assert logs.count("starts from %s; as their fillers say: ip2.weight" % start) >= 1
+
+
+def test_a_model_to_start_from_that_does_not_fit_is_told_before_anything_starts(place):
+    start = place.folder / "start.safetensors"
+    job = place.job(training="{batch: 64, start_from: start.safetensors}")
+    missing = place.run("ps-run", job)
+    assert missing.returncode == 64 and "training.start_from: no model at %s" % start in missing.stderr
+    tensors.write(start, {"ip1.weight": np.zeros((32, 100), np.float32)})
+    wide = place.run("ps-run", "--check", job)
+    assert wide.returncode == 64
+    assert "tensor ip1.weight has the shape [32,100], where the net has [32,784]" in wide.stderr
+    tensors.write(start, {"conv1.weight": np.zeros((32, 100), np.float32)})
+    other = place.run("ps-run", job)
+    assert other.returncode == 64 and "no tensor of the net's" in other.stderr
+    assert not (place.folder / "runs").exists()
 
 
 def test_the_resolved_job_runs_again_as_it_is(place):
@@ -292,6 +325,21 @@ def test_bsp_goes_on_without_a_killed_worker(place):
     assert process.wait(30) == 1
     assert summary["workers"][0]["samples"] == 80 * 2000
     assert summary["workers"][1]["state"] == "lost"
+
+
+def test_a_worker_that_is_stopped_is_told_and_killed_and_the_others_end_the_run(place):
+    job = place.job(training="{batch: 16, epochs: 20}", sync="{mode: bsp}", worker="{heartbeat_ms: 50, lease_ms: 1000}")
+    process = place.start("ps-run", job, "--json", "--run-dir", place.folder / "run")
+    place.wait_for_event(process, "progress")
+    stopped = next(pid for pid, command in place.processes().items() if "--partition 1" in command)
+    os.kill(stopped, signal.SIGSTOP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    summary = json.loads((place.folder / "run" / "summary.json").read_text())
+    assert summary["result"] == "incomplete"
+    assert [worker["state"] for worker in summary["workers"]] == ["finished", "lost"]
+    assert any("worker 1 (pid %d) was silent for" % stopped in problem for problem in summary["problems"])
+    assert not place.wait_until_quiet()
 
 
 def test_a_killed_server_ends_the_run_and_is_named(place):

@@ -7,6 +7,7 @@
 #include "kernels/device.h"
 #include "proto/transforms.h"
 #include "worker/data/transform.h"
+#include "worker/initial_values.h"
 #include "worker/net.h"
 
 namespace downpour::run {
@@ -23,6 +24,11 @@ absl::StatusOr<NetFacts> CheckJob(const Job& job) {
         return absl::NotFoundError(absl::StrCat("no file at ", *path, ", which the job's data names"));
       }
     }
+  }
+  if (!job.training().start_from().empty()) {
+    std::vector<float> values((*net)->parameter_count());
+    const auto left = worker::StartFromModel(job, (*net)->parameters(), values);
+    if (!left.ok()) return left.status();
   }
   const auto scores = (*net)->scores();
   return NetFacts{.values = worker::Transform(job.data()).sample_size(),

@@ -18,7 +18,8 @@ struct ActivationSpec {
   float slope = 0;  // of leaky ReLU and ELU
 };
 
-// Views must have the plan's shape and one batch size, at most the plan's.
+// Views must have the plan's shape and one batch size, at most the plan's. The gradient of the input may lie where
+// that of the output lies.
 class Activation {
  public:
   virtual ~Activation() = default;

@@ -5,7 +5,8 @@
 
 namespace downpour::kernels {
 
-// Views must have the plan's shape and one batch size, at most the plan's.
+// Views must have the plan's shape and one batch size, at most the plan's. The gradient of the input may lie where
+// that of the output lies.
 class Relu {
  public:
   virtual ~Relu() = default;

@@ -48,21 +48,25 @@ GradientPlan PlanGradients(std::span<const PlannedStage> stages) {
   for (std::size_t i = stages.size(); i-- > 0;) {
     GradientPlan::Stage& stage = plan.stages[i];
     if (stages[i].values > 0 && stage.buffer == GradientPlan::kNone) continue;
+    bool passed_on = false;  // its own buffer, to an input
     for (const int input : stages[i].inputs) {
       GradientPlan::Input& planned = stage.inputs.emplace_back();
       if (input == kSamples || !needed[input]) continue;
       int& target = plan.stages[input].buffer;
-      planned.buffer = buffers.Take(stages[input].values);
-      if (target == GradientPlan::kNone) {
+      const bool first = target == GradientPlan::kNone;
+      const bool in_place = stages[i].gradient_in_place && (first ? !passed_on : target != stage.buffer);
+      planned.buffer = in_place ? stage.buffer : buffers.Take(stages[input].values);
+      if (first) {
         target = planned.buffer;
+        passed_on = passed_on || in_place;
       } else {
         planned.add_to = target;
       }
     }
     for (const GradientPlan::Input& input : stage.inputs) {
-      if (input.add_to != GradientPlan::kNone) buffers.GiveBack(input.buffer);
+      if (input.add_to != GradientPlan::kNone && input.buffer != stage.buffer) buffers.GiveBack(input.buffer);
     }
-    if (stage.buffer != GradientPlan::kNone) buffers.GiveBack(stage.buffer);
+    if (stage.buffer != GradientPlan::kNone && !passed_on) buffers.GiveBack(stage.buffer);
   }
   plan.buffers = std::move(buffers).sizes();
   return plan;

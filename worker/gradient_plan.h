@@ -12,14 +12,17 @@ struct PlannedStage {
   std::vector<int> inputs;      // stages before it, or kSamples
   std::size_t values = 0;       // that it gives, for a sample; a loss gives none
   bool has_parameters = false;
+  bool gradient_in_place = false;  // as Layer::gradient_in_place
 };
 
-// Buffers are shared by gradients that are not needed at the same time: in a chain there are two.
+// Buffers are shared by gradients that are not needed at the same time: in a chain there are two. Of a stage whose gradients
+// may lie in place, the gradient of its values becomes that of one input.
 struct GradientPlan {
   static constexpr int kNone = -1;
 
   struct Input {
-    int buffer = kNone;   // into which the stage writes the gradient of this input; kNone where nobody needs it
+    int buffer = kNone;   // into which the stage writes the gradient of this input, the stage's own where it is in place;
+                          // kNone where nobody needs it
     int add_to = kNone;   // the buffer to which it is added then, where another stage was there before
   };
   struct Stage {

@@ -1,5 +1,7 @@
 #include "worker/gradient_plan.h"
 
+#include <algorithm>
+
 #include <catch2/catch.hpp>
 
 #include "worker/net_graph.h"
@@ -64,6 +66,27 @@ TEST_CASE("gradients of values that several take are added up") {
   CHECK(plan.stages[1].inputs[0].add_to == sum);
 }
 
+TEST_CASE("in place, a gradient is passed on without a copy, once, and added to what is there") {
+  // A residual block: 3 sums 2, which nobody else takes, and 0, which 1 takes too; 4 is a function of each value.
+  const PlannedStage stages[] = {{{kSamples}, 8, true}, {{0}, 8, true},          {{1}, 8, true},
+                                 {{2, 0}, 8, false, true}, {{3}, 8, false, true}, {{4}}};
+  const GradientPlan plan = PlanGradients(stages);
+  const int whole = plan.stages[4].buffer;
+  CHECK(plan.stages[4].inputs[0].buffer == whole);
+  CHECK(plan.stages[3].inputs[0].buffer == whole);
+  CHECK(plan.stages[2].buffer == whole);
+  const int sum = plan.stages[0].buffer;
+  CHECK(sum != whole);
+  CHECK(plan.stages[3].inputs[1].buffer == sum);
+  CHECK(plan.stages[1].inputs[0].add_to == sum);
+
+  // 0 is taken by 1, and later by 2, which is in place: it has come to 0 before.
+  const PlannedStage fork[] = {{{kSamples}, 8, true}, {{0}, 8, false, true}, {{0}, 8, true}, {{1}}, {{2}}};
+  const GradientPlan added = PlanGradients(fork);
+  CHECK(added.stages[1].inputs[0].buffer == added.stages[1].buffer);
+  CHECK(added.stages[1].inputs[0].add_to == added.stages[0].buffer);
+}
+
 // Goes through a plan as a backward pass does, and sees that nobody writes where somebody else's gradient still lies.
 void Walk(const std::vector<PlannedStage>& stages) {
   const GradientPlan plan = PlanGradients(stages);
@@ -73,11 +96,18 @@ void Walk(const std::vector<PlannedStage>& stages) {
     if (plan.stages[i].inputs.empty()) continue;
     if (!loss) REQUIRE(holds[plan.stages[i].buffer] == i);
     std::vector<int> written;
+    int passed_on = 0;
+    const int own = loss ? kNone : plan.stages[i].buffer;
     for (std::size_t k = 0; k < stages[i].inputs.size(); ++k) {
       const GradientPlan::Input& input = plan.stages[i].inputs[k];
       if (input.buffer == kNone) continue;
       const int from = stages[i].inputs[k];
       REQUIRE(plan.buffers[input.buffer] >= stages[from].values);
+      if (input.buffer == own) {
+        REQUIRE(stages[i].gradient_in_place);
+        REQUIRE(input.add_to != own);
+        continue;
+      }
       REQUIRE(holds[input.buffer] == kNone);
       for (const int other : written) REQUIRE(other != input.buffer);
       written.push_back(input.buffer);
@@ -88,11 +118,13 @@ void Walk(const std::vector<PlannedStage>& stages) {
       const int from = stages[i].inputs[k];
       if (input.add_to == kNone) {
         holds[input.buffer] = from;
+        passed_on += input.buffer == own;
       } else {
         REQUIRE(holds[input.add_to] == from);
       }
     }
-    if (!loss) holds[plan.stages[i].buffer] = kNone;
+    REQUIRE(passed_on <= 1);
+    if (!loss && passed_on == 0) holds[own] = kNone;
   }
   for (const int stage : holds) REQUIRE(stage == kNone);
 }
@@ -103,11 +135,15 @@ TEST_CASE("no gradient is overwritten before it is used, in any net") {
   for (int net = 0; net < 300; ++net) {
     std::vector<PlannedStage> stages(2 + roll(9));
     for (int i = 0; i < static_cast<int>(stages.size()); ++i) {
-      stages[i].values = 1 + roll(20);
+      stages[i].values = net % 2 == 0 ? 8 : 1 + roll(20);
       stages[i].has_parameters = roll(3) == 0;
       stages[i].inputs = {i - 1};  // so that all are used
       static_assert(kSamples == -1);
       for (int more = roll(4); more-- > 0;) stages[i].inputs.push_back(roll(i + 1) - 1);
+      const bool same = std::ranges::all_of(stages[i].inputs, [&](int input) {
+        return input == kSamples || stages[input].values == stages[i].values;
+      });
+      stages[i].gradient_in_place = same && roll(2) == 0;
     }
     const int before_losses = static_cast<int>(stages.size()) - 1;
     stages.back() = {{before_losses - 1}};

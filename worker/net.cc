@@ -208,7 +208,8 @@ absl::Status Net::CheckNames() const {
 void Net::MakeMemory() {
   std::vector<PlannedStage> planned;
   for (const Stage& stage : stages_) {
-    planned.push_back({stage.inputs.from, stage.layer->output().size(), !stage.specs.empty()});
+    planned.push_back({stage.inputs.from, stage.layer->output().size(), !stage.specs.empty(),
+                       stage.layer->gradient_in_place()});
   }
   for (const Head& head : heads_) planned.push_back({head.inputs.from});
   plan_ = PlanGradients(planned);

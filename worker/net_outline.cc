@@ -38,6 +38,7 @@ absl::Status AppendLayer(const downpour::Layer& config, const std::vector<int>& 
   if (const auto* const layer = std::get_if<std::unique_ptr<Layer>>(&*made)) {
     outline.output = (*layer)->output();
     outline.multiply_accumulates = (*layer)->multiply_accumulates();
+    outline.gradient_in_place = (*layer)->gradient_in_place();
     if (outline.output.size() > kMaxValues) {
       return absl::InvalidArgumentError(absl::StrCat("layer ", config.name(), " (", config.type(), ") gives ",
                                                      kernels::ToString(outline.output), ", more than ", kMaxValues,
@@ -88,6 +89,7 @@ std::vector<PlannedStage> PlannedStages(const NetOutline& net) {
       if (!losses) {
         stage.values = layer.output.size();
         stage.has_parameters = layer.parameters > 0;
+        stage.gradient_in_place = layer.gradient_in_place;
       }
       stages.push_back(std::move(stage));
     }

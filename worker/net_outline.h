@@ -24,6 +24,7 @@ struct LayerOutline {
   std::vector<int> inputs;  // places in NetOutline::layers, or kSamples
   std::vector<kernels::Shape> input_shapes;
   bool loss = false;
+  bool gradient_in_place = false;  // as Layer::gradient_in_place
   kernels::Shape output;  // of one sample; a loss has none
   std::size_t first_parameter = 0;  // in NetOutline::parameters
   std::size_t parameters = 0;
@@ -42,7 +43,7 @@ absl::Status AppendLayer(const downpour::Layer& config, const std::vector<int>& 
                          NetOutline* net);
 
 // InvalidArgument as Net::Create, but for what makes a net one that can be trained; also for a layer of more than 2^26
-// values a sample, which so is never allocated.
+// values a sample.
 absl::StatusOr<NetOutline> OutlineNet(const google::protobuf::RepeatedPtrField<downpour::Layer>& layers,
                                       const std::vector<std::uint32_t>& sample_shape);
 

@@ -26,6 +26,7 @@ void LeakyRelu(const float* x, float* y, std::size_t size, float slope) {
 
 DOWNPOUR_CLONES
 void LeakyReluBack(const float* x, const float*, const float* dy, float* dx, std::size_t size, float slope) {
+#pragma GCC ivdep  // dx may be dy
   for (std::size_t i = 0; i < size; ++i) dx[i] = x[i] > 0 ? dy[i] : slope * dy[i];
 }
 
@@ -39,6 +40,7 @@ void Elu(const float* x, float* y, std::size_t size, float slope) {
 
 DOWNPOUR_CLONES
 void EluBack(const float* x, const float* y, const float* dy, float* dx, std::size_t size, float slope) {
+#pragma GCC ivdep  // dx may be dy
   for (std::size_t i = 0; i < size; ++i) dx[i] = x[i] > 0 ? dy[i] : dy[i] * (y[i] + slope);
 }
 
@@ -50,6 +52,7 @@ void Gelu(const float* x, float* y, std::size_t size, float) {
 DOWNPOUR_CLONES
 void GeluBack(const float* x, const float*, const float* dy, float* dx, std::size_t size, float) {
   constexpr float kDensityAtZero = 0.398942280f;  // 1 / sqrt(2 pi)
+#pragma GCC ivdep  // dx may be dy
   for (std::size_t i = 0; i < size; ++i) {
     dx[i] = dy[i] * (NormalCdf(x[i]) + x[i] * kDensityAtZero * Exponential(-0.5f * x[i] * x[i]));
   }
@@ -62,6 +65,7 @@ void SigmoidOf(const float* x, float* y, std::size_t size, float) {
 
 DOWNPOUR_CLONES
 void SigmoidBack(const float*, const float* y, const float* dy, float* dx, std::size_t size, float) {
+#pragma GCC ivdep  // dx may be dy
   for (std::size_t i = 0; i < size; ++i) dx[i] = dy[i] * y[i] * (1.0f - y[i]);
 }
 
@@ -72,6 +76,7 @@ void TanhOf(const float* x, float* y, std::size_t size, float) {
 
 DOWNPOUR_CLONES
 void TanhBack(const float*, const float* y, const float* dy, float* dx, std::size_t size, float) {
+#pragma GCC ivdep  // dx may be dy
   for (std::size_t i = 0; i < size; ++i) dx[i] = dy[i] * (1.0f - y[i] * y[i]);
 }
 

@@ -13,6 +13,7 @@ void ForwardLoop(const float* x, float* y, std::size_t size) {
 
 DOWNPOUR_CLONES
 void BackwardLoop(const float* y, const float* dy, float* dx, std::size_t size) {
+#pragma GCC ivdep  // dx may be dy
   for (std::size_t i = 0; i < size; ++i) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 

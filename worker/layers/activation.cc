@@ -11,6 +11,7 @@ class Activation final : public UnaryLayer {
       : shape_(context.input()), op_(context.device.MakeActivation(spec, shape_, context.max_batch)) {}
 
   kernels::Shape output() const override { return shape_; }
+  bool gradient_in_place() const override { return true; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors, kernels::TensorView output) override {

@@ -19,9 +19,12 @@ constexpr Operation kOperations[] = {{"sum", kernels::EltwiseOperation::kSum},
 class Eltwise final : public Layer {
  public:
   Eltwise(kernels::EltwiseOperation operation, const LayerContext& context)
-      : shape_(context.input()), op_(context.device.MakeEltwise(operation, shape_, context.max_batch)) {}
+      : sum_(operation == kernels::EltwiseOperation::kSum),
+        shape_(context.input()),
+        op_(context.device.MakeEltwise(operation, shape_, context.max_batch)) {}
 
   kernels::Shape output() const override { return shape_; }
+  bool gradient_in_place() const override { return sum_; }
 
   void Forward(ConstTensorViews inputs, ConstTensors, kernels::TensorView output) override {
     op_->Forward(inputs, output);
@@ -30,11 +33,13 @@ class Eltwise final : public Layer {
   void Backward(ConstTensorViews inputs, ConstTensors, kernels::ConstTensorView output,
                 kernels::ConstTensorView output_gradient, Tensors, TensorViews input_gradients) override {
     for (std::size_t k = 0; k < inputs.size(); ++k) {
-      if (!input_gradients[k].empty()) op_->Backward(inputs, output, output_gradient, k, input_gradients[k]);
+      if (input_gradients[k].empty() || input_gradients[k].data == output_gradient.data) continue;
+      op_->Backward(inputs, output, output_gradient, k, input_gradients[k]);
     }
   }
 
  private:
+  const bool sum_;
   const kernels::Shape shape_;
   const std::unique_ptr<kernels::Eltwise> op_;
 };

@@ -65,6 +65,10 @@ class Layer {
   // Of matrices and filters, by which one sample goes its way forward; what is a factor of each value is none.
   virtual std::uint64_t multiply_accumulates() const { return 0; }
 
+  // Whether Backward may write the gradient of an input where that of the output lies: each value of it follows from that
+  // value alone. With several inputs, all have the gradient of the output.
+  virtual bool gradient_in_place() const { return false; }
+
   virtual void Forward(ConstTensorViews inputs, ConstTensors parameters, kernels::TensorView output) = 0;
 
   // The same while training, which to some layers is something else. What they leave to chance follows from what
@@ -76,7 +80,7 @@ class Layer {
 
   // Belongs to the last ForwardInTraining, whose inputs and output it is given. Overwrites the gradients of the
   // parameters and of the inputs; of the latter those are empty views that nobody needs. No two overlap, though inputs
-  // may be the same.
+  // may be the same, but where gradient_in_place() allows it.
   virtual void Backward(ConstTensorViews inputs, ConstTensors parameters, kernels::ConstTensorView output,
                         kernels::ConstTensorView output_gradient, Tensors parameter_gradients,
                         TensorViews input_gradients) = 0;

@@ -9,6 +9,7 @@ class Relu final : public UnaryLayer {
       : shape_(context.input()), op_(context.device.MakeRelu(context.input(), context.max_batch)) {}
 
   kernels::Shape output() const override { return shape_; }
+  bool gradient_in_place() const override { return true; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors, kernels::TensorView output) override {

@@ -15,6 +15,7 @@ class Reshape final : public UnaryLayer {
         copy_(context.device.MakeEltwise(kernels::EltwiseOperation::kSum, output, context.max_batch)) {}
 
   kernels::Shape output() const override { return output_; }
+  bool gradient_in_place() const override { return true; }
 
  private:
   void Forward(kernels::ConstTensorView input, ConstTensors, kernels::TensorView output) override {
@@ -23,7 +24,7 @@ class Reshape final : public UnaryLayer {
 
   void Backward(kernels::ConstTensorView, ConstTensors, kernels::ConstTensorView,
                 kernels::ConstTensorView output_gradient, Tensors, kernels::TensorView input_gradient) override {
-    if (!input_gradient.empty()) Copy(output_gradient, input_gradient);
+    if (!input_gradient.empty() && input_gradient.data != output_gradient.data) Copy(output_gradient, input_gradient);
   }
 
   void Copy(kernels::ConstTensorView from, kernels::TensorView to) {

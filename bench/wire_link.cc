@@ -1,0 +1,163 @@
+#include "bench/wire_link.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/vector_ops.h"
+
+namespace downpour::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kAnswer = std::chrono::seconds(20);
+
+double Seconds(Clock::time_point since) { return std::chrono::duration<double>(Clock::now() - since).count(); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<WireLink>> WireLink::Open(const Job& job, std::uint64_t elements) {
+  TableSpec table;
+  table.set_elements(elements);
+  TensorSpec* const tensor = table.add_tensors();
+  tensor->set_name("all");
+  tensor->add_shape(elements);
+  const auto registration = worker::Register(job, {}, table, {});
+  if (!registration.ok()) return registration.status();
+  std::unique_ptr<WireLink> link(new WireLink(job, elements, *registration));
+  if (absl::Status status = link->SetInitial(registration->unset_parts); !status.ok()) return status;
+  return link;
+}
+
+WireLink::WireLink(const Job& job, std::uint64_t elements, const worker::Registration& registration)
+    : job_(job),
+      map_(registration.map),
+      fence_(registration.servers[0].fence),
+      gradient_(std::make_shared<kernels::AlignedBuffer>(elements)),
+      parameters_(elements) {
+  std::fill_n(gradient_->data(), elements, 1e-3f);
+  kernels::Zero({parameters_.data(), elements});
+  stream_ = std::make_unique<worker::ServerStream>(
+      registration.servers[0].channel, HeaderFor(FrameKind::kHello, 0),
+      worker::ServerStream::Callbacks{.on_message = [this](Message message) { OnMessage(message); },
+                                      .on_end =
+                                          [this](absl::Status status) {
+                                            std::lock_guard lock(mutex_);
+                                            failure_ = std::move(status);
+                                            answered_.notify_all();
+                                          }});
+}
+
+WireLink::~WireLink() { stream_->Close(); }
+
+FrameHeader WireLink::HeaderFor(FrameKind kind, std::uint32_t part) const {
+  FrameHeader header;
+  header.kind = kind;
+  header.job = JobId(job_.name());
+  header.map_version = map_.version();
+  header.part = part;
+  header.fence = fence_;
+  return header;
+}
+
+void WireLink::Send(FrameKind kind, std::uint32_t part, std::uint64_t number) {
+  Message message{HeaderFor(kind, part), {}};
+  message.header.sequence = number;
+  if (kind != FrameKind::kPull) {
+    const ShardMap::Part& range = map_.tables(0).parts(static_cast<int>(part));
+    message.header.clock = number - 1;
+    message.header.samples = 1;
+    message.header.elements = static_cast<std::uint32_t>(range.end() - range.begin());
+    message.header.payload_bytes = message.header.elements * sizeof(float);
+    message.payload =
+        Payload(gradient_, std::span<const float>(gradient_->data() + range.begin(), message.header.elements));
+  }
+  stream_->Send(std::move(message));
+}
+
+absl::Status WireLink::SetInitial(const std::vector<std::uint32_t>& unset) {
+  for (const std::uint32_t part : unset) {
+    {
+      std::lock_guard lock(mutex_);
+      ++pushed_.sent;
+    }
+    Send(FrameKind::kSet, part, 1);
+  }
+  return Await(pushed_, 0);
+}
+
+void WireLink::OnMessage(const Message& message) {
+  const FrameHeader& header = message.header;
+  if (header.kind == FrameKind::kWelcome) return;
+  const bool known = header.part < parts();
+  const ShardMap::Part& range = map_.tables(0).parts(known ? static_cast<int>(header.part) : 0);
+  const std::size_t elements = range.end() - range.begin();
+  const bool values = header.kind == FrameKind::kValues && header.elements == elements;
+  const bool taken = header.kind == FrameKind::kAck && header.reason == Refusal::kNone;
+  if (values && known) {
+    PayloadReader(message.payload)
+        .Read(std::as_writable_bytes(std::span(parameters_.data() + range.begin(), elements)));
+  }
+  if (taken) stream_->Acknowledged(elements * sizeof(float));
+  std::lock_guard lock(mutex_);
+  if (!known || !(values || taken)) {
+    failure_ = absl::InternalError(absl::StrCat("the server answered ", std::string(FrameKindName(header.kind)), ", ",
+                                                std::string(RefusalName(header.reason))));
+  }
+  ++(values ? pulled_ : pushed_).answered;
+  answered_.notify_all();
+}
+
+absl::Status WireLink::Await(const Counted& counted, std::uint64_t unanswered) {
+  std::unique_lock lock(mutex_);
+  const bool came = answered_.wait_for(
+      lock, kAnswer, [&] { return !failure_.ok() || counted.sent - counted.answered <= unanswered; });
+  if (!failure_.ok()) return failure_;
+  return came ? absl::OkStatus() : absl::DeadlineExceededError("the server does not answer");
+}
+
+absl::Status WireLink::SendTable(FrameKind kind, Counted* counted, std::uint32_t under_way) {
+  const std::uint64_t number = ++(kind == FrameKind::kPush ? pushes_ : pulls_);
+  for (std::uint32_t part = 0; part < parts(); ++part) {
+    if (absl::Status status = Await(*counted, std::uint64_t{under_way} * parts() - 1); !status.ok()) return status;
+    {
+      std::lock_guard lock(mutex_);
+      ++counted->sent;
+    }
+    Send(kind, part, number);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> WireLink::Rate(FrameKind kind, Counted* counted, double seconds, std::uint32_t under_way) {
+  const auto begun = Clock::now();
+  std::uint64_t tables = 0;
+  for (; Seconds(begun) < seconds; ++tables) {
+    if (absl::Status status = SendTable(kind, counted, under_way); !status.ok()) return status;
+  }
+  if (absl::Status status = Await(*counted, 0); !status.ok()) return status;
+  return static_cast<double>(tables * parameters_.size() * sizeof(float)) / Seconds(begun);
+}
+
+absl::StatusOr<double> WireLink::PushRate(double seconds, std::uint32_t under_way) {
+  return Rate(FrameKind::kPush, &pushed_, seconds, under_way);
+}
+
+absl::StatusOr<double> WireLink::PullRate(double seconds, std::uint32_t under_way) {
+  return Rate(FrameKind::kPull, &pulled_, seconds, under_way);
+}
+
+absl::StatusOr<std::vector<double>> WireLink::PullTimes(int count) {
+  std::vector<double> times;
+  for (int i = 0; i < count; ++i) {
+    const auto begun = Clock::now();
+    if (absl::Status status = SendTable(FrameKind::kPull, &pulled_, 1); !status.ok()) return status;
+    if (absl::Status status = Await(pulled_, 0); !status.ok()) return status;
+    times.push_back(Seconds(begun));
+  }
+  return times;
+}
+
+}  // namespace downpour::bench

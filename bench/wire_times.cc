@@ -1,0 +1,104 @@
+// What the wire moves, and what the machine does: `bench/wire` runs it and sets the figures side by side.
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "bench/physical.h"
+#include "bench/wire_link.h"
+#include "proto/job_config.h"
+
+namespace downpour::bench {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr double kGiga = 1e9;
+
+ordered_json Times(std::vector<double> seconds) {
+  std::ranges::sort(seconds);
+  const auto at = [&](double share) {
+    return seconds.empty() ? 0 : seconds[static_cast<std::size_t>(share * static_cast<double>(seconds.size() - 1))] * 1e6;
+  };
+  return {{"p50_us", at(0.5)}, {"p99_us", at(0.99)}};
+}
+
+absl::StatusOr<ordered_json> Physical(std::size_t bytes, double seconds, int round_trips) {
+  ordered_json seen = {{"memcpy", MemcpyRate(bytes) / kGiga}, {"axpy", AxpyRate(bytes) / kGiga}};
+  for (const auto& [name, family] : {std::pair("tcp", Family::kTcp), std::pair("unix", Family::kUnix)}) {
+    const auto moved = SocketRate(family, bytes, seconds, false);
+    const auto applied = SocketRate(family, bytes, seconds, true);
+    const auto times = SocketRoundTrips(family, 4096, round_trips);
+    for (const absl::Status& status : {moved.status(), applied.status(), times.status()}) {
+      if (!status.ok()) return status;
+    }
+    seen[name] = {{"moved", *moved / kGiga}, {"applied", *applied / kGiga}, {"round_trip", Times(*times)}};
+  }
+  return seen;
+}
+
+absl::StatusOr<ordered_json> Link(const Job& job, std::uint64_t elements, double seconds, std::uint32_t under_way,
+                                  int round_trips) {
+  const auto opened = WireLink::Open(job, elements);
+  if (!opened.ok()) return opened.status();
+  WireLink& link = **opened;
+  if (round_trips > 0) {
+    auto times = link.PullTimes(round_trips);
+    if (!times.ok()) return times.status();
+    return ordered_json{{"round_trip", Times(*std::move(times))}};
+  }
+  const auto push = link.PushRate(seconds, under_way);
+  if (!push.ok()) return push.status();
+  const auto pull = link.PullRate(seconds, under_way);
+  if (!pull.ok()) return pull.status();
+  absl::StatusOr<double> push_too;
+  std::thread pusher([&] { push_too = link.PushRate(seconds, under_way); });
+  const auto pull_too = link.PullRate(seconds, under_way);
+  pusher.join();
+  if (!push_too.ok()) return push_too.status();
+  if (!pull_too.ok()) return pull_too.status();
+  return ordered_json{{"push", *push / kGiga},
+                      {"pull", *pull / kGiga},
+                      {"both", {{"push", *push_too / kGiga}, {"pull", *pull_too / kGiga}}}};
+}
+
+int Main(int argc, char** argv) {
+  CLI::App cli("GB/s and round trips of one stream between a worker and a server, or of the machine's own sockets");
+  std::string config, address;
+  std::size_t bytes = 4 << 20;
+  double seconds = 1;
+  std::uint32_t under_way = 4;
+  int round_trips = 0;
+  cli.add_option("--config", config, "Job file of a server that runs; without: the machine");
+  cli.add_option("--server", address, "Where it listens");
+  cli.add_option("--bytes", bytes, "Of a table, or of a message")->check(CLI::Range(std::size_t{64}, std::size_t{1} << 32));
+  cli.add_option("--seconds", seconds, "Of each measurement");
+  cli.add_option("--under-way", under_way, "Tables that are under way at once")->check(CLI::Range(1, 64));
+  cli.add_option("--round-trips", round_trips, "So many pulls one after the other, in place of rates");
+  CLI11_PARSE(cli, argc, argv);
+
+  absl::StatusOr<ordered_json> seen;
+  if (config.empty()) {
+    seen = Physical(bytes, seconds, std::max(round_trips, 1));
+  } else {
+    auto job = LoadJob(config, {"servers.addresses=[\"" + address + "\"]"});
+    seen = job.ok() ? Link(*job, bytes / sizeof(float), seconds, under_way, round_trips) : job.status();
+  }
+  if (!seen.ok()) {
+    std::cerr << seen.status().message() << "\n";
+    return 1;
+  }
+  std::cout << *seen << "\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace downpour::bench
+
+int main(int argc, char** argv) { return downpour::bench::Main(argc, argv); }

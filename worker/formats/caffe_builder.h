@@ -60,6 +60,8 @@ class CaffeBuilder {
   void AddBlobs(const Layer& layer, std::vector<std::string> tensors, bool may_lack_bias = false);
 
   void Mistake(const std::string& what);
+  // Of another line than where the layer begins.
+  void MistakeAt(int line, const std::string& what) { mistakes_.Add(line, what); }
   // What is not in the job, though it was in the net.
   void Note(const std::string& what);
 

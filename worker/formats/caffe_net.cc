@@ -1,6 +1,7 @@
 #include "worker/formats/caffe_net.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -62,6 +63,24 @@ std::string KnownTypes() {
                        [](std::string* out, const CaffeLayerType& type) { out->append(type.type); });
 }
 
+// The layer of a line; none where the line is before all of them.
+std::optional<int> LayerAt(const CaffeText& text, int line) {
+  const auto after = std::ranges::upper_bound(text.lines, line);
+  if (after == text.lines.begin()) return std::nullopt;
+  return static_cast<int>(after - text.lines.begin()) - 1;
+}
+
+// Keys that are not known, but for those of layers that are left out, or whose type is not known either.
+void TellUnknownKeys(const CaffeText& text, const caffe::NetState& state, CaffeBuilder* builder) {
+  for (const CaffeUnknownKey& key : text.unknown_keys) {
+    if (const auto at = LayerAt(text, key.line)) {
+      const caffe::LayerParameter& layer = text.net.layer(*at);
+      if (!IsIncluded(layer, state) || FindCaffeLayerType(layer.type()) == nullptr) continue;
+    }
+    builder->MistakeAt(key.line, key.sentence);
+  }
+}
+
 }  // namespace
 
 std::string CaffeDatabase(const CaffeText& text, const caffe::NetState& state) {
@@ -80,6 +99,7 @@ absl::StatusOr<CaffeNet> FromCaffeNet(const CaffeText& text, const CaffeNetOptio
     builder.Begin(input, 0);
     AddLayer(input, &builder);
   }
+  TellUnknownKeys(text, options.state, &builder);
   bool unknown = false;
   for (int i = 0; i < text.net.layer_size(); ++i) {
     const caffe::LayerParameter& layer = text.net.layer(i);

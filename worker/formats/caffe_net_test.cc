@@ -60,6 +60,22 @@ std::string Refused(const std::string& layer) {
   return Mistake(absl::StrCat(kInput, "layer { name: 'l' bottom: 'data' top: 'x' ", layer, " }\n", kLoss));
 }
 
+TEST_CASE("keys that are not known hide no type that is not known") {
+  const std::string text = absl::StrCat(kInput, "layer { name: 'roi' type: 'ROIPooling' bottom: 'data' top: 'a'\n"
+                                                "  roi_pooling_param { pooled_w: 7 } }\n"
+                                                "layer { name: 'pool' type: 'Pooling' bottom: 'data' top: 'x'\n"
+                                                "  pooling_param { kernel_size: 2\n"
+                                                "    rounding: 1 } }\n",
+                                        kLoss, "layer { name: 'odd' type: 'Odd' bottom: 'ip' top: 'z' }\n");
+  const std::string told = Mistake(text);
+  CHECK_THAT(told, Catch::Contains("net.prototxt:2: layer roi (ROIPooling)"));
+  CHECK_THAT(told, Catch::Contains("net.prototxt:6: ") && Catch::Contains("has no field named \"rounding\""));
+  CHECK_THAT(told, Catch::Contains("layer odd (Odd)"));
+  CHECK_THAT(told, !Catch::Contains("roi_pooling_param"));
+  CHECK_THAT(told, Catch::Contains("known types: "));
+  CHECK_THAT(Mistake("nonsense: 3\n" + std::string(kInput)), Catch::Contains("net.prototxt:1: "));
+}
+
 TEST_CASE("layers become those of a job") {
   CHECK(Becomes("type: 'Convolution' param { lr_mult: 0 } param { lr_mult: 2 decay_mult: 0 } convolution_param { num_output: 6 "
                 "kernel_size: 3 pad: 1 stride: 2 dilation: 2 group: 3 weight_filler { type: 'msra' } }") ==

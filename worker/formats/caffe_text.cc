@@ -23,19 +23,21 @@ constexpr int kMostNested = 32;
 
 class Collector final : public google::protobuf::io::ErrorCollector {
  public:
-  explicit Collector(Mistakes* mistakes) : mistakes_(*mistakes) {}
+  Collector(Mistakes* mistakes, std::vector<CaffeUnknownKey>* unknown_keys)
+      : mistakes_(*mistakes), unknown_keys_(*unknown_keys) {}
 
   void AddError(int line, int, const std::string& message) override { mistakes_.Add(line + 1, message); }
-  // A key that the message does not have: all of them are told, not the first alone.
-  void AddWarning(int line, int, const std::string& message) override { mistakes_.Add(line + 1, message); }
+  void AddWarning(int line, int, const std::string& message) override { unknown_keys_.push_back({line + 1, message}); }
 
  private:
   Mistakes& mistakes_;
+  std::vector<CaffeUnknownKey>& unknown_keys_;
 };
 
-absl::Status Parse(const std::string& text, const std::string& file, TextFormat::ParseInfoTree* places, Message* message) {
+absl::Status Parse(const std::string& text, const std::string& file, TextFormat::ParseInfoTree* places, Message* message,
+                   std::vector<CaffeUnknownKey>* unknown_keys) {
   Mistakes mistakes(file);
-  Collector collector(&mistakes);
+  Collector collector(&mistakes, unknown_keys);
   TextFormat::Parser parser;
   parser.RecordErrorsTo(&collector);
   parser.WriteLocationsTo(places);
@@ -141,7 +143,7 @@ bool UpgradeLayers(caffe::NetParameter* net) {
 absl::StatusOr<CaffeText> ParseCaffeNet(const std::string& text, const std::string& file) {
   CaffeText parsed{.file = file};
   TextFormat::ParseInfoTree places;
-  if (absl::Status status = Parse(text, file, &places, &parsed.net); !status.ok()) return status;
+  if (absl::Status status = Parse(text, file, &places, &parsed.net, &parsed.unknown_keys); !status.ok()) return status;
   for (const char* const name : {"layer", "layers"}) {
     const FieldDescriptor* const field = parsed.net.GetDescriptor()->FindFieldByName(name);
     const int size = parsed.net.GetReflection()->FieldSize(parsed.net, field);
@@ -150,6 +152,7 @@ absl::StatusOr<CaffeText> ParseCaffeNet(const std::string& text, const std::stri
   auto upgraded = CaffeTextOf(std::move(parsed.net), file);
   if (!upgraded.ok()) return upgraded;
   upgraded->lines = std::move(parsed.lines);
+  upgraded->unknown_keys = std::move(parsed.unknown_keys);
   return upgraded;
 }
 
@@ -163,7 +166,11 @@ absl::StatusOr<CaffeText> CaffeTextOf(caffe::NetParameter net, const std::string
 absl::StatusOr<caffe::SolverParameter> ParseCaffeSolver(const std::string& text, const std::string& file) {
   caffe::SolverParameter solver;
   TextFormat::ParseInfoTree places;
-  if (absl::Status status = Parse(text, file, &places, &solver); !status.ok()) return status;
+  std::vector<CaffeUnknownKey> unknown_keys;
+  if (absl::Status status = Parse(text, file, &places, &solver, &unknown_keys); !status.ok()) return status;
+  Mistakes mistakes(file);
+  for (const CaffeUnknownKey& key : unknown_keys) mistakes.Add(key.line, key.sentence);
+  if (absl::Status status = mistakes.ToStatus(); !status.ok()) return status;
   return solver;
 }
 

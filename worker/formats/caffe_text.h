@@ -10,17 +10,25 @@
 
 namespace downpour::formats {
 
+// A key that Caffe's messages, as they are known here, do not have.
+struct CaffeUnknownKey {
+  int line = 0;  // from 1
+  std::string sentence;
+};
+
 // A net whose layers are all in `layer`: those of the old `layers` were put there.
 struct CaffeText {
   std::string file;  // for messages
   caffe::NetParameter net;
   std::vector<int> lines;  // where each layer begins, from 1
+  std::vector<CaffeUnknownKey> unknown_keys;
 };
 
-// InvalidArgument with file and line of each mistake.
+// InvalidArgument with file and line of each mistake; keys that are not known are left to whoever reads the layers.
 absl::StatusOr<CaffeText> ParseCaffeNet(const std::string& text, const std::string& file);
 // The same of a net that stands in another text, whose lines are not known.
 absl::StatusOr<CaffeText> CaffeTextOf(caffe::NetParameter net, const std::string& file);
+// InvalidArgument also for a key that is not known.
 absl::StatusOr<caffe::SolverParameter> ParseCaffeSolver(const std::string& text, const std::string& file);
 
 // Layers of a .caffemodel, whose blobs are parameters. InvalidArgument for bytes that are none. Takes as much memory as

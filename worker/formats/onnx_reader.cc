@@ -37,8 +37,14 @@ OnnxReader::OnnxReader(const onnx::GraphProto& graph, std::int64_t opset, const 
 
 void OnnxReader::Begin(const onnx::NodeProto& node) {
   node_ = &node;
-  begun_.insert(&node);
-  for (const std::string& output : node.output()) sources_[output] = {.place = kBroken};
+  const bool first_time = begun_.insert(&node).second;
+  for (const std::string& output : node.output()) {
+    if (output.empty()) continue;
+    if (first_time && sources_.contains(output)) {
+      Mistake(absl::StrCat("gives '", Shown(output), "', which something before it gives too"));
+    }
+    sources_[output] = {.place = kBroken};
+  }
 }
 
 const onnx::AttributeProto* OnnxAttributes::Find(const std::string& name) const {

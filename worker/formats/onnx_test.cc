@@ -57,6 +57,13 @@ TEST_CASE("what was written is read again") {
   CHECK(again->notes.size() == 1);
 }
 
+TEST_CASE("two nodes that give one value are a mistake") {
+  onnx::ModelProto model = Written(MakeModel(kLayers));
+  const std::string first = model.graph().node(0).output(0);
+  model.mutable_graph()->mutable_node(1)->set_output(0, first);
+  CHECK_THAT(Mistake(model), Catch::Contains("gives '" + first + "', which something before it gives too"));
+}
+
 TEST_CASE("only what leads to the answer is written") {
   const Model model = MakeModel(
       "  - {name: ip1, type: inner_product, outputs: 3}\n"

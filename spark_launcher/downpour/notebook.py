@@ -70,7 +70,7 @@ class RunProgress:
         elif name == "servers":
             self._words = "the servers listen, the workers take the rows"
         elif name == "progress":
-            self.state, self.fraction = "training", min(1.0, event["epoch"] / self._epochs)
+            self.state, self.fraction, self._epochs = "training", event["fraction"], event["epochs"]
             self._last.update(event)
             if self.fraction >= 1:
                 self.state, self._words = "ending", "the held-out accuracy is measured, the model is written"
@@ -94,7 +94,7 @@ class RunProgress:
             return "   ".join([report.outcome(self._summary), *report.figures(self._summary)])
         if self.state == "starting":
             return self._words
-        parts = ["epoch %.1f of %g" % (self._last.get("epoch", 0), self._epochs), *report.figures(self._last)]
+        parts = ["epoch %.1f of %g" % (self._last.get("epoch", 0), round(self._epochs, 1)), *report.figures(self._last)]
         if self.state == "training" and self.fraction > 0.01:
             parts.append(report.duration(self._last["seconds"] * (1 - self.fraction) / self.fraction) + " left")
         elif self.state != "training":

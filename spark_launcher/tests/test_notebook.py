@@ -7,8 +7,8 @@ import pytest
 
 from downpour import notebook, report
 
-PROGRESS = {"event": "progress", "seconds": 10.0, "epoch": 3.0, "samples": 1000, "images_per_second": 12640.4,
-            "loss": 0.2634, "staleness": 2.81}
+PROGRESS = {"event": "progress", "seconds": 10.0, "epoch": 3.0, "epochs": 12.0, "fraction": 0.25, "samples": 1000,
+            "images_per_second": 12640.4, "loss": 0.2634, "staleness": 2.81}
 SUMMARY = {"event": "summary", "result": "done", "problems": [], "seconds": 52.0, "epochs": 12.0,
            "images_per_second": 12640.4, "training_loss": 0.2634, "mean_staleness": 2.81, "accuracy": 0.8921}
 
@@ -61,7 +61,7 @@ def test_a_run_is_shown_from_its_start_to_its_end(kernel):
                                    "   staleness 2.8   accuracy 89.2 %   0:30 left\nrun folder /runs/x")
         take({"event": "problem", "sentence": "worker 1 is gone\nits log"})
         assert "\n! worker 1 is gone\n" in front.shown[-1]
-        take({**PROGRESS, "epoch": 12})
+        take({**PROGRESS, "epoch": 12, "fraction": 1.0})
         take(SUMMARY)
     assert front.shown[-1].startswith("[####################] done, 12 epochs in 0:52   12,640 images/s   loss 0.263")
 
@@ -75,6 +75,13 @@ def test_a_run_that_does_not_end_well_is_shown_as_it_ended(kernel, error, state)
             take({**SUMMARY, "result": "incomplete"})
             raise error
     assert front.shown[-1].startswith("[#####---------------] %s   epoch 3.0 of 12" % state)
+
+
+def test_a_run_that_max_steps_ends_before_its_epochs(kernel):
+    front = kernel()
+    with notebook.shown_progress(12) as take:
+        take({**PROGRESS, "epoch": 0.5, "epochs": 1.0417, "fraction": 0.48})
+    assert front.shown[-1].startswith("[#########-----------] epoch 0.5 of 1   12,640 images/s")
 
 
 def test_what_cannot_be_shown_stops_nothing(kernel, capsys):

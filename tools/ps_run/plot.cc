@@ -52,11 +52,12 @@ std::string PlotScript(const Series& series, const std::string& title, const std
                   "set ylabel 'training loss'\nset yrange [0:*]\nset ytics nomirror\n"
                   "set grid xtics ytics lc rgb '#dddddd'\nset key top center horizontal outside\n");
   if (classes) {
-    absl::StrAppend(&script, "set border 11\nset y2label '", held_out, ", %'\nset y2tics\n");
+    absl::StrAppend(&script, "set border 11\nset y2label '", held_out, ", %'\nset y2tics\nset y2range [0<*:*<100]\n");
   } else {
     absl::StrAppend(&script, "set border 3\nset xtics nomirror\n");
   }
-  absl::StrAppend(&script, "plot $loss using 1:2 with lines lw 2 lc rgb '#4477aa' title 'training loss'");
+  absl::StrAppend(&script, "plot $loss using 1:2 with ", series.points.size() == 1 ? "points pt 7" : "lines lw 2",
+                  " lc rgb '#4477aa' title 'training loss'");
   if (measured) {
     absl::StrAppend(&script, ", $held_out using 1:2 ", classes ? "axes x1y2 " : "",
                     "with linespoints lw 2 pt 7 lc rgb '#cc6677' ",

@@ -47,6 +47,14 @@ TEST_CASE("gnuplot draws it") {
   CHECK(std::string(magic + 1, 3) == "PNG");
 }
 
+TEST_CASE("a run of one report has a dot, where a line would not be seen") {
+  Series series = Sample();
+  CHECK_THAT(PlotScript(series, "job", "it.png"), Catch::Contains("using 1:2 with lines"));
+  series.points.resize(1);
+  CHECK_THAT(PlotScript(series, "job", "it.png"), Catch::Contains("using 1:2 with points"));
+  CHECK(DrawPlot(series, "job", std::string(std::getenv("TEST_TMPDIR")) + "/dot.png").ok());
+}
+
 TEST_CASE("nothing to plot is said, not drawn") {
   CHECK(DrawPlot({}, "job", "/nowhere/plot.png").code() == absl::StatusCode::kNotFound);
 }

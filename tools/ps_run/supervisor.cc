@@ -385,6 +385,8 @@ void Supervisor::ReadStatus() {
   const ordered_json event = {{"event", "progress"},
                               {"seconds", point.seconds},
                               {"epoch", point.epoch},
+                              {"epochs", advance_.epochs},
+                              {"fraction", advance_.fraction},
                               {"samples", point.samples},
                               {"images_per_second", point.images_per_second},
                               {"loss", point.loss},

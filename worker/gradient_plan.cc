@@ -49,18 +49,20 @@ GradientPlan PlanGradients(std::span<const PlannedStage> stages) {
     GradientPlan::Stage& stage = plan.stages[i];
     if (stages[i].values > 0 && stage.buffer == GradientPlan::kNone) continue;
     bool passed_on = false;  // its own buffer, to an input
+    bool added_to = false;   // its own buffer, after that
     for (const int input : stages[i].inputs) {
       GradientPlan::Input& planned = stage.inputs.emplace_back();
       if (input == kSamples || !needed[input]) continue;
       int& target = plan.stages[input].buffer;
       const bool first = target == GradientPlan::kNone;
-      const bool in_place = stages[i].gradient_in_place && (first ? !passed_on : target != stage.buffer);
+      const bool in_place = stages[i].gradient_in_place && (first ? !passed_on : target != stage.buffer && !added_to);
       planned.buffer = in_place ? stage.buffer : buffers.Take(stages[input].values);
       if (first) {
         target = planned.buffer;
         passed_on = passed_on || in_place;
       } else {
         planned.add_to = target;
+        added_to = added_to || target == stage.buffer;
       }
     }
     for (const GradientPlan::Input& input : stage.inputs) {

@@ -85,6 +85,16 @@ TEST_CASE("in place, a gradient is passed on without a copy, once, and added to 
   const GradientPlan added = PlanGradients(fork);
   CHECK(added.stages[1].inputs[0].buffer == added.stages[1].buffer);
   CHECK(added.stages[1].inputs[0].add_to == added.stages[0].buffer);
+
+  // 2 sums 0 twice and then 1, which 3 takes too: what 1 gets is not what 0 has after its second time.
+  const PlannedStage twice[] = {{{kSamples}, 8, true}, {{kSamples}, 8, true}, {{0, 0, 1}, 8, false, true},
+                                {{1}, 8, true},        {{2, 3}}};
+  const GradientPlan apart = PlanGradients(twice);
+  const int own = apart.stages[2].buffer;
+  CHECK(apart.stages[2].inputs[0].buffer == own);
+  CHECK(apart.stages[2].inputs[1].add_to == own);
+  CHECK(apart.stages[2].inputs[2].buffer != own);
+  CHECK(apart.stages[2].inputs[2].add_to == apart.stages[1].buffer);
 }
 
 // Goes through a plan as a backward pass does, and sees that nobody writes where somebody else's gradient still lies.
@@ -97,6 +107,7 @@ void Walk(const std::vector<PlannedStage>& stages) {
     if (!loss) REQUIRE(holds[plan.stages[i].buffer] == i);
     std::vector<int> written;
     int passed_on = 0;
+    bool own_changed = false;  // by what was added to it
     const int own = loss ? kNone : plan.stages[i].buffer;
     for (std::size_t k = 0; k < stages[i].inputs.size(); ++k) {
       const GradientPlan::Input& input = plan.stages[i].inputs[k];
@@ -116,6 +127,10 @@ void Walk(const std::vector<PlannedStage>& stages) {
       const GradientPlan::Input& input = plan.stages[i].inputs[k];
       if (input.buffer == kNone) continue;
       const int from = stages[i].inputs[k];
+      if (input.add_to != kNone) {
+        if (input.buffer == own) REQUIRE(!own_changed);
+        own_changed = own_changed || input.add_to == own;
+      }
       if (input.add_to == kNone) {
         holds[input.buffer] = from;
         passed_on += input.buffer == own;

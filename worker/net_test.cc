@@ -185,6 +185,14 @@ const std::multimap<std::string, Example>& Examples() {
       {"eltwise",
        {R"(net { name: "a" type: "inner_product" outputs: 5 }
            net { name: "b" type: "inner_product" outputs: 5 inputs: "data" }
+           net { name: "s" type: "eltwise" inputs: "a" inputs: "a" inputs: "b" }
+           net { name: "t" type: "inner_product" outputs: 5 inputs: "b" }
+           net { name: "st" type: "eltwise" inputs: "s" inputs: "t" }
+           net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
+        {6}}},
+      {"eltwise",
+       {R"(net { name: "a" type: "inner_product" outputs: 5 }
+           net { name: "b" type: "inner_product" outputs: 5 inputs: "data" }
            net { name: "p" type: "eltwise" operation: "product" inputs: "a" inputs: "b" inputs: "a" }
            net { name: "ip" type: "inner_product" outputs: 3 } net { name: "loss" type: "softmax_loss" })",
         {6}}},

@@ -1,7 +1,6 @@
 #include "worker/formats/caffe_net.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -63,21 +62,19 @@ std::string KnownTypes() {
                        [](std::string* out, const CaffeLayerType& type) { out->append(type.type); });
 }
 
-// The layer of a line; none where the line is before all of them.
-std::optional<int> LayerAt(const CaffeText& text, int line) {
-  const auto after = std::ranges::upper_bound(text.lines, line);
-  if (after == text.lines.begin()) return std::nullopt;
-  return static_cast<int>(after - text.lines.begin()) - 1;
+// The layer whose key this is, if it is one's.
+const caffe::LayerParameter* LayerOf(const CaffeText& text, const CaffeUnknownKey& key) {
+  const auto after = std::ranges::upper_bound(text.places, key.place);
+  if (key.of_net || after == text.places.begin()) return nullptr;
+  return &text.net.layer(static_cast<int>(after - text.places.begin()) - 1);
 }
 
 // Keys that are not known, but for those of layers that are left out, or whose type is not known either.
 void TellUnknownKeys(const CaffeText& text, const caffe::NetState& state, CaffeBuilder* builder) {
   for (const CaffeUnknownKey& key : text.unknown_keys) {
-    if (const auto at = LayerAt(text, key.line)) {
-      const caffe::LayerParameter& layer = text.net.layer(*at);
-      if (!IsIncluded(layer, state) || FindCaffeLayerType(layer.type()) == nullptr) continue;
-    }
-    builder->MistakeAt(key.line, key.sentence);
+    const caffe::LayerParameter* const layer = LayerOf(text, key);
+    const bool counts = layer == nullptr || (IsIncluded(*layer, state) && FindCaffeLayerType(layer->type()) != nullptr);
+    if (counts) builder->MistakeAt(key.place.line, key.sentence);
   }
 }
 
@@ -104,7 +101,7 @@ absl::StatusOr<CaffeNet> FromCaffeNet(const CaffeText& text, const CaffeNetOptio
   for (int i = 0; i < text.net.layer_size(); ++i) {
     const caffe::LayerParameter& layer = text.net.layer(i);
     if (!IsIncluded(layer, options.state)) continue;
-    builder.Begin(layer, i < static_cast<int>(text.lines.size()) ? text.lines[i] : 0);
+    builder.Begin(layer, i < static_cast<int>(text.places.size()) ? text.places[i].line : 0);
     unknown |= FindCaffeLayerType(layer.type()) == nullptr;
     AddLayer(layer, &builder);
   }

@@ -74,6 +74,12 @@ TEST_CASE("keys that are not known hide no type that is not known") {
   CHECK_THAT(told, !Catch::Contains("roi_pooling_param"));
   CHECK_THAT(told, Catch::Contains("known types: "));
   CHECK_THAT(Mistake("nonsense: 3\n" + std::string(kInput)), Catch::Contains("net.prototxt:1: "));
+  const std::string test_only = "layer { name: 'acc' type: 'Accuracy' bottom: 'ip' include { phase: TEST } odd: 1 }";
+  const std::string good = absl::StrCat(kInput, "layer { name: 'p' type: 'ReLU' bottom: 'data' top: 'x' }\n", kLoss);
+  CHECK(Read(good + test_only).ok());
+  CHECK_THAT(Mistake(good + test_only + "\nnonsense: 3\n"), Catch::Contains("no field named \"nonsense\""));
+  const std::string one_line = "layer { name: 'q' type: 'ReLU' bottom: 'ip' top: 'q' rounding: 1 } ";
+  CHECK_THAT(Mistake(good + one_line + test_only), Catch::Contains("no field named \"rounding\""));
 }
 
 TEST_CASE("layers become those of a job") {

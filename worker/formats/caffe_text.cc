@@ -8,6 +8,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/text_format.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "worker/formats/mistakes.h"
 
@@ -27,7 +28,10 @@ class Collector final : public google::protobuf::io::ErrorCollector {
       : mistakes_(*mistakes), unknown_keys_(*unknown_keys) {}
 
   void AddError(int line, int, const std::string& message) override { mistakes_.Add(line + 1, message); }
-  void AddWarning(int line, int, const std::string& message) override { unknown_keys_.push_back({line + 1, message}); }
+  void AddWarning(int line, int column, const std::string& message) override {
+    const bool of_net = absl::StrContains(message, absl::StrCat("\"", caffe::NetParameter::descriptor()->full_name(), "\""));
+    unknown_keys_.push_back({{line + 1, column + 1}, message, of_net});
+  }
 
  private:
   Mistakes& mistakes_;
@@ -147,11 +151,14 @@ absl::StatusOr<CaffeText> ParseCaffeNet(const std::string& text, const std::stri
   for (const char* const name : {"layer", "layers"}) {
     const FieldDescriptor* const field = parsed.net.GetDescriptor()->FindFieldByName(name);
     const int size = parsed.net.GetReflection()->FieldSize(parsed.net, field);
-    for (int i = 0; i < size; ++i) parsed.lines.push_back(places.GetLocation(field, i).line + 1);
+    for (int i = 0; i < size; ++i) {
+      const TextFormat::ParseLocation at = places.GetLocation(field, i);
+      parsed.places.push_back({at.line + 1, at.column + 1});
+    }
   }
   auto upgraded = CaffeTextOf(std::move(parsed.net), file);
   if (!upgraded.ok()) return upgraded;
-  upgraded->lines = std::move(parsed.lines);
+  upgraded->places = std::move(parsed.places);
   upgraded->unknown_keys = std::move(parsed.unknown_keys);
   return upgraded;
 }
@@ -169,7 +176,7 @@ absl::StatusOr<caffe::SolverParameter> ParseCaffeSolver(const std::string& text,
   std::vector<CaffeUnknownKey> unknown_keys;
   if (absl::Status status = Parse(text, file, &places, &solver, &unknown_keys); !status.ok()) return status;
   Mistakes mistakes(file);
-  for (const CaffeUnknownKey& key : unknown_keys) mistakes.Add(key.line, key.sentence);
+  for (const CaffeUnknownKey& key : unknown_keys) mistakes.Add(key.place.line, key.sentence);
   if (absl::Status status = mistakes.ToStatus(); !status.ok()) return status;
   return solver;
 }

@@ -1,6 +1,7 @@
 // Caffe's files as messages: text with the places of its mistakes, and the binary files of parameters.
 #pragma once
 
+#include <compare>
 #include <string>
 #include <vector>
 
@@ -10,17 +11,26 @@
 
 namespace downpour::formats {
 
+// Where something begins, from 1.
+struct CaffePlace {
+  int line = 0;
+  int column = 0;
+
+  friend auto operator<=>(const CaffePlace&, const CaffePlace&) = default;
+};
+
 // A key that Caffe's messages, as they are known here, do not have.
 struct CaffeUnknownKey {
-  int line = 0;  // from 1
+  CaffePlace place;
   std::string sentence;
+  bool of_net = false;  // of none of its layers
 };
 
 // A net whose layers are all in `layer`: those of the old `layers` were put there.
 struct CaffeText {
   std::string file;  // for messages
   caffe::NetParameter net;
-  std::vector<int> lines;  // where each layer begins, from 1
+  std::vector<CaffePlace> places;  // where each layer begins; none where the text is not known
   std::vector<CaffeUnknownKey> unknown_keys;
 };
 

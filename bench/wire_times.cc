@@ -83,6 +83,7 @@ int Main(int argc, char** argv) {
   cli.add_option("--round-trips", round_trips, "So many pulls one after the other, in place of rates");
   CLI11_PARSE(cli, argc, argv);
 
+  bytes = bytes / sizeof(float) * sizeof(float);
   absl::StatusOr<ordered_json> seen;
   if (config.empty()) {
     seen = Physical(bytes, seconds, std::max(round_trips, 1));

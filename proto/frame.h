@@ -32,7 +32,7 @@ enum class FrameKind : uint8_t {
 enum class Refusal : uint8_t {
   kNone = 0,
   kDuplicate = 1,      // applied before; the sender may forget it
-  kFenced = 2,         // a newer attempt holds the partition, or nobody gave this fence
+  kFenced = 2,         // another attempt has taken the partition since, or nobody gave this fence
   kNotFinite = 3,      // a NaN or an infinity in the gradient
   kClockClosed = 4,    // the clock was closed without this push
   kClockAhead = 5,     // the push runs ahead of what the mode allows

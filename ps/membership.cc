@@ -49,7 +49,7 @@ absl::StatusOr<Admission> Membership::Register(const Candidate& candidate, int64
   if (entry.state == WorkerStatus::LIVE && candidate.attempt == entry.holder.attempt) {
     if (!same_process) {
       return absl::AbortedError(absl::StrFormat(
-          "partition %d is held by %s, heard of %.1f s ago; another process needs a later attempt",
+          "partition %d is held by %s, heard of %.1f s ago; another process needs another attempt",
           candidate.partition, Describe(entry), static_cast<double>(now_ms - entry.heard_ms) / 1000));
     }
     entry.heard_ms = now_ms;
@@ -67,6 +67,7 @@ Admission Membership::Replace(Entry& entry, const Candidate& candidate, int64_t 
   if (entry.state == WorkerStatus::LIVE) {
     AddEnded(entry, absl::StrCat("attempt ", ToString(candidate.attempt), " came"));
   }
+  if (candidate.attempt.stage > entry.holder.attempt.stage) entry.turned_away.clear();
   if (entry.report.partition_samples() > 0) entry.earlier = std::move(entry.report);
   entry.holder = candidate;
   entry.state = WorkerStatus::LIVE;

@@ -23,7 +23,7 @@
 
 namespace downpour::ps {
 
-// Later stage, then later task, is newer.
+// A later stage is newer; the order of tasks is for sets alone.
 struct AttemptId {
   uint32_t stage = 0;
   uint32_t task = 0;
@@ -52,7 +52,7 @@ struct Admission {
   uint64_t fence = 0;                   // 0: none is given
   std::optional<WorkerStatus> holder;   // then: who has the partition (LIVE) or has completed it (FINISHED)
   std::optional<WorkerReport> earlier;  // what earlier attempts last said once they knew their rows
-  bool news = false;                    // the same was not said to this attempt before
+  bool news = false;                    // said to this attempt for the first time, of the stage's first 16 so told
 };
 
 class Membership {
@@ -103,7 +103,7 @@ class Membership {
   WorkerStatus StatusOf(const Entry& entry, int64_t now_ms) const;
   // Keeps what an attempt came to that did not complete its partition.
   void AddEnded(Entry& entry, const std::string& reason);
-  // Gives the partition to a newer attempt.
+  // Gives the partition to another attempt.
   Admission Replace(Entry& entry, const Candidate& candidate, int64_t now_ms);
   absl::Status Ended(uint32_t partition, uint64_t fence) const;
 

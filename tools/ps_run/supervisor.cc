@@ -323,12 +323,16 @@ void Supervisor::WatchWorkers() {
 void Supervisor::EndSilentWorkers() {
   for (const WorkerStatus& worker : outcome_.status.workers) {
     const uint32_t i = worker.partition();
-    if (i >= workers_.size() || told_[i] || worker.state() != WorkerStatus::LOST) continue;
+    if (i >= workers_.size() || told_[i]) continue;
+    if (worker.state() != WorkerStatus::LOST || worker.pid() != workers_[i].pid()) {
+      silent_since_[i].reset();
+      continue;
+    }
     if (!silent_since_[i]) silent_since_[i] = Clock::now();
     if (silent_told_[i] || Clock::now() - *silent_since_[i] < kSilentGrace) continue;
     silent_told_[i] = true;
     Problem(absl::StrFormat("worker %d (pid %d) was %s, so its lease has run out, and its process has not ended by itself "
-                            "within %d s more: it is stopped, or starved of memory or of a disk. It is killed",
+                            "within %d s more: it is stopped, starved, or in a step that takes longer. It is killed",
                             i, workers_[i].pid(), worker.reason(), kSilentGrace.count() / 1000));
     workers_[i].Signal(SIGKILL);
   }

@@ -61,9 +61,11 @@ absl::StatusOr<std::array<int, 2>> Connect(Family family) {
   return ends;
 }
 
-bool WriteAll(int fd, const std::byte* bytes, std::size_t size) {
+// Calls write or read until all is through.
+template <typename Call, typename Byte>
+bool All(Call call, int fd, Byte* bytes, std::size_t size) {
   while (size > 0) {
-    const ssize_t n = write(fd, bytes, size);
+    const ssize_t n = call(fd, bytes, size);
     if (n <= 0) return false;
     bytes += n;
     size -= static_cast<std::size_t>(n);
@@ -71,15 +73,8 @@ bool WriteAll(int fd, const std::byte* bytes, std::size_t size) {
   return true;
 }
 
-bool ReadAll(int fd, std::byte* bytes, std::size_t size) {
-  while (size > 0) {
-    const ssize_t n = read(fd, bytes, size);
-    if (n <= 0) return false;
-    bytes += n;
-    size -= static_cast<std::size_t>(n);
-  }
-  return true;
-}
+bool WriteAll(int fd, const std::byte* bytes, std::size_t size) { return All(write, fd, bytes, size); }
+bool ReadAll(int fd, std::byte* bytes, std::size_t size) { return All(read, fd, bytes, size); }
 
 // Runs `child` in a process of its own with one end of a connection, and `parent` here with the other.
 absl::Status Between(Family family, const std::function<void(int)>& child, const std::function<void(int)>& parent) {

@@ -131,7 +131,7 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes) 
     return absl::InvalidArgumentError(absl::StrCat("unknown frame kind ", static_cast<int>(header.kind)));
   }
   header.codec = in.Get<CodecId>();
-  if (header.codec != CodecId::kRaw) {
+  if (header.codec < CodecId::kRaw || header.codec > kLastCodec) {
     return absl::InvalidArgumentError(absl::StrCat("unknown codec ", static_cast<int>(header.codec)));
   }
   header.reason = in.Get<Refusal>();
@@ -168,7 +168,8 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes) 
   }
   const bool carries_values = header.kind == FrameKind::kSet || header.kind == FrameKind::kPush ||
                               header.kind == FrameKind::kValues;
-  if (carries_values && header.payload_bytes != uint64_t{header.elements} * sizeof(float)) {
+  const bool raw = header.codec == CodecId::kRaw;
+  if (carries_values && raw && header.payload_bytes != uint64_t{header.elements} * sizeof(float)) {
     return absl::InvalidArgumentError(absl::StrCat("a raw payload of ", header.payload_bytes, " bytes can't hold ",
                                                    header.elements, " floats"));
   }

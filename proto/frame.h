@@ -55,8 +55,19 @@ inline constexpr size_t kRefusalCount = static_cast<size_t>(Refusal::kWrongConte
 absl::string_view RefusalName(Refusal reason);
 absl::string_view FrameKindName(FrameKind kind);
 
-// How a payload's values are encoded. Numbers on the wire.
-enum class CodecId : uint8_t { kRaw = 1 };
+// How a payload's values are encoded (proto/codec/). Numbers on the wire: never reused, never changed.
+enum class CodecId : uint8_t {
+  kRaw = 1,
+  kBf16 = 2,
+  kFp16 = 3,
+  kInt8 = 4,
+  kOneBit = 5,
+  kTopK = 6,
+  kThreshold = 7,
+  kRandomK = 8,
+  kPowerSgd = 9,
+};
+inline constexpr CodecId kLastCodec = CodecId::kPowerSgd;
 
 // What a push carries, and so what a server does with it. Numbers on the wire.
 enum class PushContent : uint8_t {

@@ -20,6 +20,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "proto/address.h"
+#include "proto/codec/codec.h"
 #include "proto/job_keys.h"
 #include "proto/job_overrides.h"
 #include "proto/limits.h"
@@ -358,6 +359,11 @@ void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   }
   CheckSyncAcrossKeys(job.sync(), job.workers(), job.optimizer().learning_rate(), mistakes);
   const auto mode = FindSyncMode(job.sync().mode());
+  if (const auto codec = FindCodec(job.wire().push().codec());
+      codec.ok() && mode.ok() && (*mode)->content == PushContent::kParameters && !(*codec)->for_parameters) {
+    mistakes->Add(-1, "wire.push.codec", absl::StrCat((*codec)->name, " is for what is added to parameters; sync.mode ",
+                                                      job.sync().mode(), " averages parameters: raw, bf16 or fp16"));
+  }
   const bool peers = mode.ok() && (*mode)->peers;
   if (peers && job.servers().addresses_size() != static_cast<int>(job.workers())) {
     mistakes->Add(-1, "servers.addresses",

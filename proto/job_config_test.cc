@@ -228,6 +228,22 @@ TEST_CASE("a default can depend on the choice") {
   CHECK(ParseJob(std::string(kSmallest) + "optimizer: {name: adadelta}", "job.yaml")->optimizer().epsilon() == Approx(1e-6));
 }
 
+TEST_CASE("codecs have keys of their own, and parameters only travel in some") {
+  const auto wire = [](const std::string& yaml) { return std::string(kSmallest) + "wire: {push: " + yaml + "}\n"; };
+  const absl::StatusOr<Job> job = ParseJob(wire("{codec: top_k}"), "job.yaml");
+  REQUIRE(job.ok());
+  CHECK(job->wire().push().share() == Approx(0.01));
+  CHECK(job->wire().push().feedback());
+  CHECK_FALSE(job->wire().push().has_rank());
+  CHECK(job->wire().pull().codec() == "raw");
+  CHECK_THAT(Mistake(wire("{codec: int8, share: 0.1}")), Contains("belongs to codec top_k, random_k, not to int8"));
+  CHECK_THAT(Mistake(wire("{feedback: true}")), Contains("belongs to codec bf16, "));
+  CHECK_THAT(Mistake(wire("{codec: topk}")), Contains("did you mean top_k?"));
+  CHECK_THAT(Mistake(wire("{codec: int8}") + "sync: {mode: local_sgd}\n"),
+             Contains("wire.push.codec: int8 is for what is added to parameters; sync.mode local_sgd averages"));
+  CHECK(ParseJob(wire("{codec: fp16}") + "sync: {mode: local_sgd}\n", "job.yaml").ok());
+}
+
 TEST_CASE("a mistake in what is set names it, and the file's own keep their lines") {
   const std::string file = std::string(kSmallest) + "sync: {mode: downpour, n_push: 3}\nworker: {lease_ms: 500}\n";
   const auto mistake = [&file](const std::vector<std::string>& overrides) {

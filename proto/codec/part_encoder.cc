@@ -1,0 +1,44 @@
+#include "proto/codec/part_encoder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/vector_ops.h"
+
+namespace downpour {
+
+void EncodePart(const PartLayout& layout, std::span<float> values, Encoder* encoder, ByteBuffer* payload) {
+  payload->Clear();
+  payload->Append(static_cast<uint32_t>(layout.exempt.size()));
+  payload->AppendAll(std::span<const ExemptRange>(layout.exempt));
+  for (const ExemptRange& range : layout.exempt) {
+    const std::span<float> exempt = values.subspan(range.begin, range.end - range.begin);
+    payload->AppendAll(std::span<const float>(exempt));
+    kernels::Zero(exempt);
+  }
+  encoder->Encode(values, payload);
+  // What the codec made of the zeros is not used.
+  for (const ExemptRange& range : layout.exempt) {
+    kernels::Zero(values.subspan(range.begin, range.end - range.begin));
+  }
+}
+
+PartEncoder::PartEncoder(const Codec& codec, const CodecSettings& settings, PartLayout layout, bool feedback,
+                         uint64_t seed)
+    : codec_(codec),
+      layout_(std::move(layout)),
+      feedback_(feedback),
+      encoder_(codec.encoder({layout_.elements, layout_.rows, settings, seed})),
+      carried_(layout_.elements) {}
+
+void PartEncoder::Encode(std::span<const float> values, ByteBuffer* payload) {
+  const std::span carried(carried_.data(), carried_.size());
+  if (feedback_) {
+    kernels::Axpy(1, values, carried);
+  } else {
+    std::copy(values.begin(), values.end(), carried.begin());
+  }
+  EncodePart(layout_, carried, encoder_.get(), payload);
+}
+
+}  // namespace downpour

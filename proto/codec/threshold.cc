@@ -1,0 +1,95 @@
+// Plus or minus `threshold` for each float whose magnitude reaches it, nothing for the rest (Strom 2015, "Scalable
+// distributed DNN training using commodity GPU cloud computing"; DL4J's encoding). The error of a float is at most the
+// larger of the threshold and its magnitude less the threshold.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/function_clones.h"
+#include "proto/codec/byte_reader.h"
+#include "proto/codec/codec.h"
+#include "proto/codec/gaps.h"
+
+namespace downpour {
+namespace {
+
+constexpr uint32_t kTagBits = 1;  // 1 for a negative float
+constexpr size_t kGroup = 32;
+
+DOWNPOUR_CLONES
+bool AnyReaches(float threshold, const float* x, size_t size) {
+  uint32_t found = 0;
+  for (size_t i = 0; i < size; ++i) found |= x[i] >= threshold || x[i] <= -threshold ? 1 : 0;
+  return found != 0;
+}
+
+class ThresholdEncoder final : public Encoder {
+ public:
+  explicit ThresholdEncoder(float threshold) : threshold_(threshold) {}
+
+  void Encode(std::span<float> values, ByteBuffer* payload) override {
+    payload->Append(threshold_);
+    const size_t at = payload->size();
+    uint32_t count = 0;
+    payload->Append(count);
+    GapWriter gaps(kTagBits, values.size(), payload);
+    for (size_t begin = 0; begin < values.size(); begin += kGroup) {
+      const size_t size = std::min(kGroup, values.size() - begin);
+      if (!AnyReaches(threshold_, values.data() + begin, size)) continue;
+      for (size_t i = begin; i < begin + size; ++i) {
+        if (std::fabs(values[i]) < threshold_) continue;
+        const bool negative = values[i] < 0;
+        gaps.Add(static_cast<uint32_t>(i), negative ? 1 : 0);
+        values[i] -= negative ? -threshold_ : threshold_;
+        ++count;
+      }
+    }
+    std::memcpy(payload->bytes().data() + at, &count, sizeof(count));
+  }
+
+ private:
+  const float threshold_;
+};
+
+class ThresholdDecoder final : public Decoder {
+ public:
+  ThresholdDecoder(float threshold, std::span<const std::byte> gaps)
+      : threshold_(threshold), gaps_(kTagBits, gaps), next_(gaps_.Next()) {}
+
+  void Decode(std::span<float> out) override {
+    std::fill(out.begin(), out.end(), 0.0f);
+    for (; next_ && next_->place < at_ + out.size(); next_ = gaps_.Next()) {
+      out[next_->place - at_] = next_->tag == 1 ? -threshold_ : threshold_;
+    }
+    at_ += out.size();
+  }
+
+ private:
+  const float threshold_;
+  GapReader gaps_;
+  std::optional<GapReader::Place> next_;
+  size_t at_ = 0;
+};
+
+std::unique_ptr<Encoder> MakeEncoder(const EncoderSpec& spec) {
+  return std::make_unique<ThresholdEncoder>(spec.settings.threshold);
+}
+
+absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> bytes, uint32_t elements) {
+  ByteReader in(bytes);
+  float threshold = 0;
+  uint32_t count = 0;
+  if (!in.Read(&threshold) || !in.Read(&count)) return absl::InvalidArgumentError("no threshold");
+  if (CountPlaces(kTagBits, in.rest(), elements) != count) {
+    return absl::InvalidArgumentError(absl::StrCat("what follows is not ", count, " ascending places of the part"));
+  }
+  return std::make_unique<ThresholdDecoder>(threshold, in.rest());
+}
+
+}  // namespace
+
+const Codec kThresholdCodec = {CodecId::kThreshold, "threshold", false, MakeEncoder, MakeDecoder};
+
+}  // namespace downpour

@@ -1,0 +1,148 @@
+// The `share` of the elements with the largest magnitudes, as they are; the rest is zero, and of two that are alike the
+// first counts (Stich, Cordonnier, Jaggi 2018, "Sparsified SGD with memory"). The error's square is at most 1 - share
+// of the floats' own.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/function_clones.h"
+#include "proto/codec/byte_reader.h"
+#include "proto/codec/codec.h"
+#include "proto/codec/gaps.h"
+
+namespace downpour {
+namespace {
+
+constexpr uint32_t kMagnitudeBits = 0x7fffffff;
+constexpr int kBucketShift = 19;  // the exponent, and 4 bits more
+constexpr size_t kBuckets = (kMagnitudeBits >> kBucketShift) + 1;
+constexpr size_t kGroup = 32;
+
+// Magnitudes of floats are ordered as their bits are.
+uint32_t Magnitude(float x) { return std::bit_cast<uint32_t>(x) & kMagnitudeBits; }
+
+DOWNPOUR_CLONES
+bool AnyAtLeast(uint32_t least, const float* x, size_t size) {
+  uint32_t found = 0;
+  for (size_t i = 0; i < size; ++i) found |= (std::bit_cast<uint32_t>(x[i]) & kMagnitudeBits) >= least ? 1 : 0;
+  return found != 0;
+}
+
+// Calls for each float of at least that magnitude, from front to back.
+template <typename Visit>
+void ForEachAtLeast(uint32_t least, std::span<const float> x, Visit visit) {
+  for (size_t begin = 0; begin < x.size(); begin += kGroup) {
+    const size_t size = std::min(kGroup, x.size() - begin);
+    if (!AnyAtLeast(least, x.data() + begin, size)) continue;
+    for (size_t i = begin; i < begin + size; ++i) {
+      if (const uint32_t magnitude = Magnitude(x[i]); magnitude >= least) visit(i, magnitude);
+    }
+  }
+}
+
+class TopKEncoder final : public Encoder {
+ public:
+  explicit TopKEncoder(const EncoderSpec& spec)
+      : count_(static_cast<size_t>(std::ceil(spec.settings.share * spec.elements))) {}
+
+  void Encode(std::span<float> values, ByteBuffer* payload) override {
+    const Least least = FindLeast(values);
+    chosen_.clear();
+    const size_t header = payload->size();
+    payload->Append(uint32_t{0});
+    uint32_t gap_bytes = 0;
+    {
+      GapWriter gaps(0, std::min(count_, values.size()), payload);
+      size_t ties = least.ties;
+      ForEachAtLeast(least.magnitude, values, [&](size_t i, uint32_t magnitude) {
+        if (magnitude == least.magnitude) {
+          if (ties == 0) return;
+          --ties;
+        }
+        gaps.Add(static_cast<uint32_t>(i));
+        chosen_.push_back(values[i]);
+        values[i] = 0;
+      });
+      gap_bytes = static_cast<uint32_t>(gaps.written());
+    }
+    std::memcpy(payload->bytes().data() + header, &gap_bytes, sizeof(gap_bytes));
+    payload->AppendAll(std::span<const float>(chosen_));
+  }
+
+ private:
+  // The least magnitude that is sent, and how many that have just that.
+  struct Least {
+    uint32_t magnitude = 0;
+    size_t ties = 0;
+  };
+
+  Least FindLeast(std::span<const float> values) {
+    std::array<uint32_t, kBuckets> counts{};
+    for (const float x : values) ++counts[Magnitude(x) >> kBucketShift];
+    size_t above = 0;
+    size_t bucket = kBuckets - 1;
+    while (bucket > 0 && above + counts[bucket] < count_) above += counts[bucket--];
+    candidates_.clear();
+    const auto low =
+        std::max<uint32_t>(1, static_cast<uint32_t>(bucket << kBucketShift));  // zeros are not worth sending
+    ForEachAtLeast(low, values, [&](size_t, uint32_t magnitude) {
+      if (magnitude >> kBucketShift == bucket) candidates_.push_back(magnitude);
+    });
+    const size_t wanted = std::min(count_ - above, candidates_.size());
+    if (wanted == 0) return {static_cast<uint32_t>((bucket + 1) << kBucketShift), SIZE_MAX};
+    std::nth_element(candidates_.begin(), candidates_.begin() + (wanted - 1), candidates_.end(), std::greater<>());
+    const uint32_t magnitude = candidates_[wanted - 1];
+    const auto larger = std::count_if(candidates_.begin(), candidates_.begin() + wanted,
+                                      [magnitude](uint32_t other) { return other > magnitude; });
+    return {magnitude, wanted - static_cast<size_t>(larger)};
+  }
+
+  const size_t count_;
+  std::vector<uint32_t> candidates_;
+  std::vector<float> chosen_;
+};
+
+class TopKDecoder final : public Decoder {
+ public:
+  TopKDecoder(std::span<const std::byte> gaps, std::span<const std::byte> values)
+      : gaps_(0, gaps), values_(values), next_(gaps_.Next()) {}
+
+  void Decode(std::span<float> out) override {
+    std::fill(out.begin(), out.end(), 0.0f);
+    for (; next_ && next_->place < at_ + out.size(); next_ = gaps_.Next()) values_.Read(&out[next_->place - at_]);
+    at_ += out.size();
+  }
+
+ private:
+  GapReader gaps_;
+  ByteReader values_;
+  std::optional<GapReader::Place> next_;
+  size_t at_ = 0;
+};
+
+std::unique_ptr<Encoder> MakeEncoder(const EncoderSpec& spec) { return std::make_unique<TopKEncoder>(spec); }
+
+absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> bytes, uint32_t elements) {
+  ByteReader in(bytes);
+  uint32_t gap_bytes = 0;
+  if (!in.Read(&gap_bytes) || gap_bytes > in.left()) return absl::InvalidArgumentError("the places don't fit");
+  const auto gaps = in.Take(gap_bytes);
+  const auto count = CountPlaces(0, gaps, elements);
+  if (!count) return absl::InvalidArgumentError("the places are not ascending places of the part");
+  if (in.left() != uint64_t{*count} * sizeof(float)) {
+    return absl::InvalidArgumentError(absl::StrCat(*count, " places, and ", in.left(), " bytes of values"));
+  }
+  return std::make_unique<TopKDecoder>(gaps, in.rest());
+}
+
+}  // namespace
+
+const Codec kTopKCodec = {CodecId::kTopK, "top_k", false, MakeEncoder, MakeDecoder};
+
+}  // namespace downpour

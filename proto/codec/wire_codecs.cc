@@ -1,0 +1,24 @@
+#include "proto/codec/wire_codecs.h"
+
+namespace downpour {
+
+absl::StatusOr<WireCodecs> WireCodecsOf(const Job& job) {
+  WireCodecs codecs;
+  const PushWire& push = job.wire().push();
+  if (!push.codec().empty()) {
+    const auto codec = FindCodec(push.codec());
+    if (!codec.ok()) return codec.status();
+    codecs.push = *codec;
+  }
+  codecs.settings = {push.share(), push.threshold(), push.rank()};
+  codecs.feedback = push.feedback();
+  codecs.min_elements = push.min_elements();
+  if (!job.wire().pull().codec().empty()) {
+    const auto codec = FindCodec(job.wire().pull().codec());
+    if (!codec.ok()) return codec.status();
+    codecs.pull = *codec;
+  }
+  return codecs;
+}
+
+}  // namespace downpour

@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "proto/hyper.h"
 #include "proto/schedule.h"
-#include "ps/codec.h"
 #include "ps/overdue.h"
 
 namespace downpour::ps {
@@ -50,13 +49,17 @@ absl::StatusOr<std::unique_ptr<ShardCore>> ShardCore::Create(const Job& job) {
   if (!settings.ok()) return settings.status();
   const auto rule = ServerRule(job);
   if (!rule.ok()) return rule.status();
-  return std::unique_ptr<ShardCore>(new ShardCore(job, *std::move(settings), *rule));
+  const auto codecs = WireCodecsOf(job);
+  if (!codecs.ok()) return codecs.status();
+  return std::unique_ptr<ShardCore>(new ShardCore(job, *std::move(settings), *rule, *codecs));
 }
 
-ShardCore::ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule* rule)
+ShardCore::ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule* rule,
+                     const WireCodecs& codecs)
     : job_(job),
       rule_(rule),
       hyper_(MakeHyper(job.optimizer())),
+      codecs_(codecs),
       settings_(std::move(settings)),
       leases_(job.workers()) {}
 
@@ -214,13 +217,21 @@ Table::Part* ShardCore::Locate(const FrameHeader& header, const Payload* payload
   *table = found->second.get();
   if (payload == nullptr) return part;
   const uint64_t elements = part->values.size();
-  const Codec* codec = FindCodec(header.codec);
-  if (codec == nullptr || header.elements != elements || payload->size() != codec->payload_bytes(elements)) {
+  const bool length_fits = header.codec != CodecId::kRaw || payload->size() == elements * sizeof(float);
+  if (header.elements != elements || !length_fits) {
     *sentence = absl::StrCat("part ", header.part, " has ", elements, " elements; the frame carries ",
                              header.elements, " in ", payload->size(), " bytes");
     return nullptr;
   }
   return part;
+}
+
+bool ShardCore::CheckCodec(const FrameHeader& header, const Codec& job_codec, std::string* sentence) {
+  if (header.codec == CodecId::kRaw || header.codec == job_codec.id) return true;
+  const Codec* const codec = FindCodec(header.codec);
+  *sentence = absl::StrCat("codec ", codec == nullptr ? absl::StrCat(static_cast<int>(header.codec)) : codec->name,
+                           " for a ", FrameKindName(header.kind), "; the job's is ", job_codec.name);
+  return false;
 }
 
 PartView ShardCore::View(const Table::Part& part) const {
@@ -280,16 +291,22 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
-  if (part == nullptr) return Acknowledge(event.route, header, Refusal::kMalformed, sentence, actions);
+  if (part == nullptr || !CheckCodec(header, kRawCodec, &sentence)) {
+    return Acknowledge(event.route, header, Refusal::kMalformed, sentence, actions);
+  }
   if (!leases_.Holds(header)) {
     const auto [reason, why] = leases_.WhyNot(header);
     return Acknowledge(event.route, header, reason, why, actions);
   }
   if (draining_) return Acknowledge(event.route, header, Refusal::kShuttingDown, kDraining, actions);
   if (!part->set) {
-    if (const auto bad = table->FirstNonFinite(event.message)) {
+    const auto bad = table->FirstNonFinite(event.message);
+    if (!bad.ok()) {
+      return Acknowledge(event.route, header, Refusal::kMalformed, std::string(bad.status().message()), actions);
+    }
+    if (bad->has_value()) {
       return Acknowledge(event.route, header, Refusal::kNotFinite,
-                         absl::StrCat("element ", part->begin + *bad, " of the first values is not finite"),
+                         absl::StrCat("element ", part->begin + **bad, " of the first values is not finite"),
                          actions);
     }
     table->Assign(*part, event.message);
@@ -308,7 +325,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
-  if (part == nullptr) return refuse(Refusal::kMalformed, sentence);
+  if (part == nullptr || !CheckCodec(header, *codecs_.push, &sentence)) return refuse(Refusal::kMalformed, sentence);
   if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
   if (!leases_.Holds(header)) {
     const auto [reason, why] = leases_.WhyNot(header);
@@ -337,9 +354,11 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
                                                 ", which is at clock ", part->clock, ", the slowest worker at ",
                                                 SlowestClock(View(*part))));
   }
-  if (const auto bad = table->FirstNonFinite(event.message)) {
+  const auto bad = table->FirstNonFinite(event.message);
+  if (!bad.ok()) return refuse(Refusal::kMalformed, std::string(bad.status().message()));
+  if (bad->has_value()) {
     return pass_by(Refusal::kNotFinite,
-                   absl::StrCat("element ", part->begin + *bad, " of the gradient of clock ", header.clock,
+                   absl::StrCat("element ", part->begin + **bad, " of the gradient of clock ", header.clock,
                                 " is not finite"));
   }
   if (decision.action == PushAction::kApply) {
@@ -506,7 +525,9 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(event.header, nullptr, &table, &sentence);
-  if (part == nullptr) return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
+  if (part == nullptr || !CheckCodec(event.header, *codecs_.pull, &sentence)) {
+    return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
+  }
   if (!leases_.Holds(event.header) && !leases_.IsObserver(event.header.fence)) {
     const auto [reason, why] = leases_.WhyNot(event.header);
     return RefusePull(event.route, event.header, reason, why, actions);
@@ -552,24 +573,29 @@ bool ShardCore::MayRead(const Table::Part& part, const FrameHeader& pull) const 
 
 void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, const FrameHeader& pull,
                            std::vector<Action>& actions) {
-  const Payload& values = table.Snapshot(part);
+  const Settings& settings = *settings_.Version(pull.settings);
+  const Sync& sync = settings.sync;
+  const bool compensates = sync.delay_compensation() > 0 && !leases_.IsObserver(pull.fence);
+  const bool raw = pull.codec == CodecId::kRaw;
+  const Payload values = raw ? table.Snapshot(part) : table.Snapshot(part, *FindCodec(pull.codec));
   if (values.size() == 0) {
     ++stats_.refused[static_cast<size_t>(Refusal::kOverload)];
     actions.push_back(Reply{route, MakeRefusal(pull, Refusal::kOverload, "the server is out of memory")});
     return;
   }
   FrameHeader header = AnswerTo(pull, FrameKind::kValues);
-  const Settings& settings = *settings_.Version(pull.settings);
   const uint64_t clock = settings.mode->read_clock(View(part));
   header.clock = clock == kAnyClock ? part.clock : clock;
   header.version = part.version;
   header.elements = static_cast<uint32_t>(part.values.size());
+  header.codec = pull.codec;
   header.payload_bytes = static_cast<uint32_t>(values.size());
-  const Sync& sync = settings.sync;
-  if (sync.delay_compensation() > 0 && !leases_.IsObserver(pull.fence)) {
+  if (compensates) {
     part.sent.resize(leases_.partitions());
     auto& sent = part.sent[pull.worker];
-    if (sent.empty() || sent.back().version != part.version) sent.push_back({part.version, values});
+    if (sent.empty() || sent.back().version != part.version) {
+      sent.push_back({part.version, raw ? values : table.Snapshot(part)});
+    }
     // What a worker may have in use: installed, on its way, accrued, and behind each push under way.
     if (sent.size() > sync.max_pushes_in_flight() + 3) sent.erase(sent.begin());
   }

@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/optimizer/update_rule.h"
+#include "proto/codec/wire_codecs.h"
 #include "proto/job.pb.h"
 #include "proto/settings.h"
 #include "proto/sync/mode.h"
@@ -71,7 +72,7 @@ class ShardCore {
   const Table* table(uint32_t id) const;
 
  private:
-  ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule* rule);
+  ShardCore(const Job& job, SettingsHistory settings, const kernels::UpdateRule* rule, const WireCodecs& codecs);
 
   void On(CreateTable event, std::vector<Action>& actions);
   void On(Join event, std::vector<Action>& actions);
@@ -88,6 +89,8 @@ class ShardCore {
   // otherwise.
   Table::Part* Locate(const FrameHeader& header, const Payload* payload, Table** table,
                       std::string* sentence);
+  // Whether a frame may have its codec; `job_codec` is the one that may stand beside raw.
+  static bool CheckCodec(const FrameHeader& header, const Codec& job_codec, std::string* sentence);
 
   PartView View(const Table::Part& part) const;
   // The settings that a part's next clock goes by.
@@ -136,6 +139,7 @@ class ShardCore {
   const Job job_;
   const kernels::UpdateRule* const rule_;  // null where workers step by themselves
   const kernels::Hyper hyper_;
+  const WireCodecs codecs_;
 
   // Changed by events alone.
   SettingsHistory settings_;

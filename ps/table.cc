@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "kernels/vector_ops.h"
+#include "proto/codec/block_reader.h"
 #include "proto/hyper.h"
-#include "ps/codec.h"
 
 namespace downpour::ps {
 namespace {
@@ -31,13 +31,18 @@ uint64_t Hash(std::initializer_list<uint64_t> words) {
   return hash;
 }
 
+// Of a message whose payload was found to be one.
+std::unique_ptr<BlockReader> ReaderOf(const Message& message) {
+  return *BlockReader::Open(message.header.codec, message.payload, message.header.elements);
+}
+
 // Reads the weighted sum of gradients from front to back. One gradient alone is its own sum and is not copied.
 class GradientReader {
  public:
   GradientReader(std::span<const Table::Gradient> gradients, std::span<float> scratch)
       : gradients_(gradients), scratch_(scratch) {
     for (const Table::Gradient& gradient : gradients) {
-      readers_.push_back(FindCodec(gradient.message->header.codec)->read(gradient.message->payload));
+      readers_.push_back(ReaderOf(*gradient.message));
     }
   }
 
@@ -148,18 +153,19 @@ Table::Part* Table::Find(uint32_t index) {
   return &parts_[by_index_[index]];
 }
 
-std::optional<uint64_t> Table::FirstNonFinite(const Message& message) {
-  const auto reader = FindCodec(message.header.codec)->read(message.payload);
+absl::StatusOr<std::optional<uint64_t>> Table::FirstNonFinite(const Message& message) {
+  const auto reader = BlockReader::Open(message.header.codec, message.payload, message.header.elements);
+  if (!reader.ok()) return reader.status();
   for (uint64_t at = 0;;) {
-    const std::span<const float> block = reader->Next(kBlockElements, scratch_);
+    const std::span<const float> block = (*reader)->Next(kBlockElements, scratch_);
     if (block.empty()) return std::nullopt;
-    if (const auto bad = kernels::FirstNonFinite(block)) return at + *bad;
+    if (const auto bad = kernels::FirstNonFinite(block)) return std::optional(at + *bad);
     at += block.size();
   }
 }
 
 void Table::Assign(Part& part, const Message& message) {
-  const auto reader = FindCodec(message.header.codec)->read(message.payload);
+  const auto reader = ReaderOf(message);
   for (size_t at = 0; at < part.values.size();) {
     const std::span<const float> block = reader->Next(part.values.size() - at, scratch_);
     if (block.empty()) break;
@@ -234,6 +240,13 @@ const Payload& Table::Snapshot(Part& part) {
       Payload(std::move(buffer.owner), std::span<const float>(buffer.values.first(part.values.size())));
   part.snapshot_version = part.version;
   return part.snapshot;
+}
+
+const Payload& Table::Snapshot(Part& part, const Codec& codec) {
+  if (part.coded == nullptr || part.coded->codec() != codec.id) {
+    part.coded = std::make_unique<CodedSnapshot>(codec, static_cast<uint32_t>(part.values.size()));
+  }
+  return part.coded->Of(part.values, part.version);
 }
 
 uint64_t Table::Checksum() const {

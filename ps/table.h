@@ -6,15 +6,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "kernels/optimizer/update_rule.h"
 #include "proto/param_groups.h"
 #include "proto/sync/mode.h"
-#include "ps/page_buffer.h"
 #include "ps/buffer_pool.h"
+#include "ps/coded_snapshot.h"
 #include "ps/event.h"
+#include "ps/page_buffer.h"
 
 namespace downpour::ps {
 
@@ -69,6 +72,8 @@ class Table {
     // The values as they were at `snapshot_version`, shared by the replies that carry them.
     Payload snapshot;
     uint64_t snapshot_version = 0;
+    // Likewise, encoded; made when the first pull asks for it.
+    std::unique_ptr<CodedSnapshot> coded;
   };
 
   // One push of an update and its weight in the sum.
@@ -99,7 +104,8 @@ class Table {
   uint64_t bytes() const { return arena_.size() * sizeof(float); }
 
   // The index of the first NaN or infinity in a payload that has the part's length; none when all is well.
-  std::optional<uint64_t> FirstNonFinite(const Message& message);
+  // InvalidArgument where it is no payload of its codec.
+  absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(const Message& message);
   // Takes a payload of the part's length as the part's values.
   void Assign(Part& part, const Message& message);
   // One update by the rule from the weighted sum of the gradients, added up in their order; `hyper` is what a group of
@@ -112,6 +118,8 @@ class Table {
   void Add(Part& part, std::span<const Gradient> differences);
   // The part's values as they are now, shared with the replies before as long as nothing changes.
   const Payload& Snapshot(Part& part);
+  // The same in a codec that is not raw.
+  const Payload& Snapshot(Part& part, const Codec& codec);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.
   uint64_t Checksum() const;
   // One part's share of it.

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "proto/codec/block_reader.h"
+#include "proto/codec/wire_codecs.h"
 #include "proto/grpc_status.h"
 #include "proto/service.grpc.pb.h"
 #include "proto/sync/mode.h"
@@ -24,6 +26,18 @@ std::string SentenceOf(const Message& message) {
   std::string sentence(std::min<size_t>(message.payload.size(), 1000), '\0');
   PayloadReader(message.payload).Read(std::as_writable_bytes(std::span(sentence)));
   return sentence;
+}
+
+absl::Status ReadValues(const Message& message, std::span<float> to) {
+  auto reader = BlockReader::Open(message.header.codec, message.payload, message.header.elements);
+  if (!reader.ok()) return reader.status();
+  while (!to.empty()) {
+    const std::span<const float> block = (*reader)->Next(to.size(), to);
+    if (block.empty()) return absl::InternalError("too few values");
+    if (block.data() != to.data()) std::copy(block.begin(), block.end(), to.begin());
+    to = to.subspan(block.size());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -70,13 +84,15 @@ struct PsClient::PushInFlight {
 };
 
 PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
-                   const Registration& registration)
+                   const Registration& registration, std::unique_ptr<PushEncoder> encoder, CodecId pull_codec)
     : job_(job),
       identity_(identity),
       elements_(elements),
       map_(registration.map),
       progress_(registration.progress),
+      pull_codec_(pull_codec),
       unset_parts_(registration.unset_parts),
+      encoder_(std::move(encoder)),
       current_{std::make_unique<kernels::AlignedBuffer>(elements),
                std::vector<uint64_t>(map_.tables(0).parts_size()), std::vector<uint64_t>(map_.tables(0).parts_size())},
       owed_clocks_(map_.tables(0).parts_size()),
@@ -111,7 +127,12 @@ absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Open(const Job& job, const I
                                                          const TableSpec& table, const Registration& registration) {
   auto settings = SettingsHistory::Create(job);
   if (!settings.ok()) return settings.status();
-  std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration));
+  auto encoder = PushEncoder::Create(job, identity.partition, table, registration.map);
+  if (!encoder.ok()) return encoder.status();
+  const auto codecs = WireCodecsOf(job);
+  if (!codecs.ok()) return codecs.status();
+  std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration,
+                                                *std::move(encoder), codecs->pull->id));
   client->OpenStreams();
   return client;
 }
@@ -183,6 +204,7 @@ void PsClient::StartFetch(const FetchOptions& options) {
     message.header.clock = options.after_own_push ? std::max(options.clock, owed_clocks_[i]) : options.clock;
     message.header.settings = options.settings;
     message.header.sequence = next_fetch_ - 1;
+    message.header.codec = pull_codec_;
     servers_[parts[i].server()]->stream->Send(std::move(message));
   }
 }
@@ -234,8 +256,14 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
     push.missing = parts.size();
     pushes_.push_back(std::move(push));
   }
+  buffer->codec = encoder_->CodecFor(buffer->content);
+  buffer->coded.resize(parts.size());
   for (int i = 0; i < parts.size(); ++i) {
     owed_clocks_[i] = buffer->clocks[i] + 1;
+    if (buffer->codec != CodecId::kRaw) {
+      const std::span<const float> values(buffer->gradient.data() + parts[i].begin(), parts[i].end() - parts[i].begin());
+      encoder_->Encode(buffer->content, i, values, &buffer->coded[i]);
+    }
     SendPart(buffer, sequence, i);
   }
 }
@@ -252,10 +280,18 @@ void PsClient::SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t 
   header.version = buffer->versions[index];
   header.samples = buffer->samples;
   header.elements = part.end() - part.begin();
-  header.payload_bytes = header.elements * sizeof(float);
-  message.payload =
-      Payload(buffer, std::span<const float>(buffer->gradient.data() + part.begin(), header.elements));
+  header.codec = buffer->codec;
+  message.payload = PayloadOf(buffer, index);
+  header.payload_bytes = message.payload.size();
   servers_[part.server()]->stream->Send(std::move(message));
+}
+
+Payload PsClient::PayloadOf(const std::shared_ptr<GradientBuffer>& buffer, uint32_t index) const {
+  if (buffer->codec != CodecId::kRaw) {
+    return Payload(buffer, std::vector<Payload::Bytes>{buffer->coded[index].bytes()});
+  }
+  const ShardMap::Part& part = map_.tables(0).parts(static_cast<int>(index));
+  return Payload(buffer, std::span<const float>(buffer->gradient.data() + part.begin(), part.end() - part.begin()));
 }
 
 std::vector<PsClient::PushInFlight>::iterator PsClient::FindPush(uint64_t sequence) {
@@ -333,7 +369,9 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
     fetch_->seen[header.part] = true;
     to = fetch_->snapshot.values->data() + parts[header.part].begin();
   }
-  PayloadReader(message.payload).Read(std::as_writable_bytes(std::span(to, header.elements)));
+  if (absl::Status status = ReadValues(message, std::span(to, header.elements)); !status.ok()) {
+    return Fail(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent ", status.message())));
+  }
   std::lock_guard lock(mutex_);
   fetch_->snapshot.versions[header.part] = header.version;
   fetch_->snapshot.clocks[header.part] = header.clock;
@@ -347,9 +385,13 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
     return Fail(absl::InternalError(
         absl::StrCat(servers_[server]->Name(), " acknowledged part ", header.part, ", which it does not own")));
   }
-  servers_[server]->stream->Acknowledged((parts[header.part].end() - parts[header.part].begin()) * sizeof(float));
   std::lock_guard lock(mutex_);
   ++frames_received_;
+  if (header.sequence == 0) {
+    servers_[server]->stream->Acknowledged((parts[header.part].end() - parts[header.part].begin()) * sizeof(float));
+  } else if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
+    servers_[server]->stream->Acknowledged(PayloadOf(push->buffer, header.part).size());
+  }
   switch (header.reason) {
     case Refusal::kNone:
     case Refusal::kDuplicate: break;

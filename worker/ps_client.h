@@ -14,10 +14,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/aligned_buffer.h"
+#include "proto/codec/byte_buffer.h"
 #include "proto/frame.h"
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
+#include "worker/push_encoder.h"
 #include "worker/registration.h"
 
 namespace downpour::worker {
@@ -33,6 +35,10 @@ struct GradientBuffer {
   PushContent content = PushContent::kGradient;
   uint64_t position = 0;           // the samples that it completes
   uint32_t samples = 0;            // behind it; 0 where the gradient is zero because the real one was not finite
+
+  // The client's: how it travels, and where that is not raw, what of each part.
+  CodecId codec = CodecId::kRaw;
+  std::vector<ByteBuffer> coded;
 };
 
 // Errors of all methods: Unavailable (a server was lost or could not be found: names it), Aborted (a newer attempt
@@ -129,13 +135,14 @@ class PsClient {
   struct PushInFlight;
 
   PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
-           const Registration& registration);
+           const Registration& registration, std::unique_ptr<PushEncoder> encoder, CodecId pull_codec);
 
   void OpenStreams();
   // What a server knows of changes; whatever all know counts.
   void LearnChanges(Server* server, const google::protobuf::RepeatedPtrField<SettingsChange>& changes);  // needs mutex_
   FrameHeader HeaderFor(FrameKind kind, uint32_t part) const;
   void SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t part);
+  Payload PayloadOf(const std::shared_ptr<GradientBuffer>& buffer, uint32_t part) const;
   std::vector<PushInFlight>::iterator FindPush(uint64_t sequence);  // needs mutex_
   void OnMessage(uint32_t server, Message message);
   void OnValues(uint32_t server, const Message& message);
@@ -158,10 +165,12 @@ class PsClient {
   const uint64_t elements_;
   const ShardMap map_;
   const Progress progress_;
+  const CodecId pull_codec_;
   std::vector<uint32_t> unset_parts_;  // until SetInitial
   std::vector<std::unique_ptr<Server>> servers_;
 
   // The compute thread's.
+  const std::unique_ptr<PushEncoder> encoder_;
   Snapshot current_;
   uint64_t seen_clock_ = 0;
   std::vector<uint64_t> owed_clocks_;  // by part: the one after that of the last push to it

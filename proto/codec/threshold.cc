@@ -3,7 +3,6 @@
 // larger of the threshold and its magnitude less the threshold.
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -18,10 +17,13 @@ namespace {
 constexpr uint32_t kTagBits = 1;  // 1 for a negative float
 constexpr size_t kGroup = 32;
 
+// Magnitudes of floats are ordered as their bits are.
+uint32_t Magnitude(float x) { return std::bit_cast<uint32_t>(x) & 0x7fffffff; }
+
 DOWNPOUR_CLONES
-bool AnyReaches(float threshold, const float* x, size_t size) {
+bool AnyReaches(uint32_t threshold, const float* x, size_t size) {
   uint32_t found = 0;
-  for (size_t i = 0; i < size; ++i) found |= x[i] >= threshold || x[i] <= -threshold ? 1 : 0;
+  for (size_t i = 0; i < size; ++i) found |= (std::bit_cast<uint32_t>(x[i]) & 0x7fffffff) >= threshold ? 1 : 0;
   return found != 0;
 }
 
@@ -34,12 +36,13 @@ class ThresholdEncoder final : public Encoder {
     const size_t at = payload->size();
     uint32_t count = 0;
     payload->Append(count);
+    const uint32_t threshold = Magnitude(threshold_);
     GapWriter gaps(kTagBits, values.size(), payload);
     for (size_t begin = 0; begin < values.size(); begin += kGroup) {
       const size_t size = std::min(kGroup, values.size() - begin);
-      if (!AnyReaches(threshold_, values.data() + begin, size)) continue;
+      if (!AnyReaches(threshold, values.data() + begin, size)) continue;
       for (size_t i = begin; i < begin + size; ++i) {
-        if (std::fabs(values[i]) < threshold_) continue;
+        if (Magnitude(values[i]) < threshold) continue;
         const bool negative = values[i] < 0;
         gaps.Add(static_cast<uint32_t>(i), negative ? 1 : 0);
         values[i] -= negative ? -threshold_ : threshold_;

@@ -13,11 +13,14 @@ absl::StatusOr<WireCodecs> WireCodecsOf(const Job& job) {
   codecs.settings = {push.share(), push.threshold(), push.rank()};
   codecs.feedback = push.feedback();
   codecs.min_elements = push.min_elements();
-  if (!job.wire().pull().codec().empty()) {
-    const auto codec = FindCodec(job.wire().pull().codec());
+  const PullWire& pull = job.wire().pull();
+  if (!pull.codec().empty()) {
+    const auto codec = FindCodec(pull.codec());
     if (!codec.ok()) return codec.status();
     codecs.pull = *codec;
   }
+  codecs.pull_settings = {pull.share(), pull.threshold(), 1};
+  codecs.pull_min_elements = pull.min_elements();
   return codecs;
 }
 

@@ -14,7 +14,9 @@ struct WireCodecs {
   CodecSettings settings;          // of `push`
   bool feedback = false;
   uint32_t min_elements = 0;
-  const Codec* pull = &kRawCodec;  // likewise
+  const Codec* pull = &kRawCodec;  // likewise; where it is not for parameters, differences travel in it
+  CodecSettings pull_settings;
+  uint32_t pull_min_elements = 0;
 };
 
 // InvalidArgument where the job names a codec that does not exist.

@@ -29,7 +29,7 @@ class Servers(NamedTuple):
         return self.stage.count if self.stage else 0
 
     def failure(self, follows: bool = False) -> Optional[TrainingFailed]:
-        """Why servers that are tasks have ended, if they have. follows: a worker says that it has lost one."""
+        """Why servers that are tasks have ended, if they have. follows: someone says that it has lost one."""
         return self.stage.failure(_NOTICE_S if follows else 0.0) if self.stage else None
 
 

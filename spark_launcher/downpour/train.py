@@ -168,7 +168,10 @@ def _run(spark, job: Job, servers: Union[str, Sequence[str]], run_dir: Optional[
     epochs = job.resolved.get("training", {}).get("epochs", 1)
     with servers_of(spark, job, servers, programs.server) as placed, shown_progress(epochs) as on_event:
         with Supervisor(job.path, run_dir, programs.run, placed.settings, placed.attach, on_event) as supervisor:
-            running = supervisor.wait_started()
+            try:
+                running = supervisor.wait_started()
+            except TrainingFailed as error:  # maybe for a server that has died since it said where it listens
+                raise placed.failure(follows=True) or error
             cluster = _cluster(running, job, programs, executor_memory_of(spark), placed.tasks)
             spark_job = SparkJob(spark, lambda: start(cluster))
             try:

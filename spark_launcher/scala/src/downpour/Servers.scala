@@ -17,7 +17,7 @@ private[downpour] final case class Servers(settings: Map[String, Any], attach: B
 
   /** Why servers that are tasks have ended, if they have.
     *
-    * @param follows a worker says that it has lost one, so that it will be known in a moment
+    * @param follows someone says that it has lost one, so that it will be known in a moment
     */
   def failure(follows: Boolean = false): Option[TrainingFailed] =
     stage.flatMap(_.failure(if (follows) Servers.Notice else Duration.Zero))

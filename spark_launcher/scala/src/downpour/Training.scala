@@ -87,7 +87,9 @@ private[downpour] object Training {
       train: (RDD[InternalRow] => Option[Seq[PartitionResult]]) => Option[Seq[PartitionResult]]): TrainingResult =
     Using.resource(new Supervisor(job, servers.settings, servers.attach)) { supervisor =>
       try {
-        val running = supervisor.awaitStarted()
+        // A server that has died since it said where it listens is why ps-run gets no answer.
+        val running = try supervisor.awaitStarted()
+        catch { case error: TrainingFailed => throw servers.failure(follows = true).getOrElse(error) }
         def start(rows: RDD[InternalRow]) = {
           val trainer = new PartitionTrainer(cluster(running, job, servers, context), layout)
           val trained = if (running.strong) rows.barrier().mapPartitions(trainer) else rows.mapPartitions(trainer)

@@ -13,6 +13,7 @@
 #include "bench/physical.h"
 #include "bench/wire_link.h"
 #include "proto/job_config.h"
+#include "proto/keep_memory.h"
 
 namespace downpour::bench {
 namespace {
@@ -102,4 +103,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace downpour::bench
 
-int main(int argc, char** argv) { return downpour::bench::Main(argc, argv); }
+int main(int argc, char** argv) {
+  downpour::KeepFreedMemory();
+  return downpour::bench::Main(argc, argv);
+}

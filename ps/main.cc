@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/address.h"
 #include "proto/job_config.h"
+#include "proto/keep_memory.h"
 #include "proto/version.h"
 #include "ps/log.h"
 #include "ps/server.h"
@@ -138,4 +139,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace downpour::ps
 
-int main(int argc, char** argv) { return downpour::ps::Main(argc, argv); }
+int main(int argc, char** argv) {
+  downpour::KeepFreedMemory();
+  return downpour::ps::Main(argc, argv);
+}

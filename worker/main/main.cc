@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "proto/address.h"
 #include "proto/job_config.h"
+#include "proto/keep_memory.h"
 #include "proto/sync/mode.h"
 #include "proto/version.h"
 #include "ps/server.h"
@@ -53,6 +54,7 @@ int Fail(const std::string& message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  downpour::KeepFreedMemory();
   downpour::worker::EnsureStandardStreams();
   CLI::App cli("Trains one partition of a job. Started by a launcher; worker/CONTRACT.md has the details.", "ps-worker");
   cli.set_version_flag("--version", std::string("ps-worker ") + downpour::kVersion);

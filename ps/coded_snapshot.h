@@ -8,6 +8,7 @@
 
 #include "proto/codec/part_encoder.h"
 #include "proto/payload.h"
+#include "ps/shared_buffers.h"
 
 namespace downpour::ps {
 
@@ -23,7 +24,7 @@ class CodedSnapshot {
 
  private:
   PartEncoder encoder_;
-  std::vector<std::shared_ptr<ByteBuffer>> buffers_;  // a buffer that nobody else holds is free
+  SharedBuffers buffers_;
   Payload payload_;
   uint64_t version_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "ps/shard_core.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -161,6 +162,7 @@ void ShardCore::On(Leave event, std::vector<Action>& actions) {
     ForEachPart([&](Table& table, Table::Part& part) {
       Enter(part, event.partition);
       if (!part.sent.empty()) part.sent[event.partition].clear();
+      Table::ForgetWorker(part, event.partition);
       stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
         if (parked.header.worker != event.partition || parked.header.fence != event.fence) return false;
         RefusePull(parked.route, parked.header, Refusal::kLeaseEnded, "the lease has ended", actions);
@@ -528,6 +530,9 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
   if (part == nullptr || !CheckCodec(event.header, *codecs_.pull, &sentence)) {
     return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
   }
+  if (leases_.IsObserver(event.header.fence) && !FindCodec(event.header.codec)->for_parameters) {
+    return RefusePull(event.route, event.header, Refusal::kMalformed, "differences are for workers", actions);
+  }
   if (!leases_.Holds(event.header) && !leases_.IsObserver(event.header.fence)) {
     const auto [reason, why] = leases_.WhyNot(event.header);
     return RefusePull(event.route, event.header, reason, why, actions);
@@ -576,8 +581,11 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
   const Settings& settings = *settings_.Version(pull.settings);
   const Sync& sync = settings.sync;
   const bool compensates = sync.delay_compensation() > 0 && !leases_.IsObserver(pull.fence);
-  const bool raw = pull.codec == CodecId::kRaw;
-  const Payload values = raw ? table.Snapshot(part) : table.Snapshot(part, *FindCodec(pull.codec));
+  const Codec& codec = *FindCodec(pull.codec);
+  std::optional<Payload> difference;
+  if (!codec.for_parameters) difference = table.Difference(part, pull, codecs_);
+  const bool raw = codec.id == CodecId::kRaw || (!codec.for_parameters && !difference);
+  const Payload values = difference ? *difference : raw ? table.Snapshot(part) : table.Snapshot(part, codec);
   if (values.size() == 0) {
     ++stats_.refused[static_cast<size_t>(Refusal::kOverload)];
     actions.push_back(Reply{route, MakeRefusal(pull, Refusal::kOverload, "the server is out of memory")});
@@ -588,7 +596,8 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
   header.clock = clock == kAnyClock ? part.clock : clock;
   header.version = part.version;
   header.elements = static_cast<uint32_t>(part.values.size());
-  header.codec = pull.codec;
+  header.codec = raw ? CodecId::kRaw : codec.id;
+  header.content = difference ? PushContent::kDifference : PushContent::kParameters;
   header.payload_bytes = static_cast<uint32_t>(values.size());
   if (compensates) {
     part.sent.resize(leases_.partitions());

@@ -173,5 +173,48 @@ TEST_CASE("values come in the codec that the pull asks for, encoded once for all
   }
 }
 
+TEST_CASE("a worker that says what it has gets the difference, any other the values") {
+  const Job job = CodedJob("asp", "raw", "int8");
+  Cluster cluster(job);
+  Pull pull = Cluster::PullOf(1, 0);
+  pull.header.codec = CodecId::kInt8;
+  pull.header.sequence = 1;
+  const Message whole = cluster.One(pull);
+  CHECK(whole.header.codec == CodecId::kRaw);
+  CHECK(whole.header.content == PushContent::kParameters);
+  std::vector<float> has = Values(whole.payload);
+
+  cluster.Do(Cluster::PushOf(0, 1, 0, Gaussian(3)));
+  pull.header.sequence = 2;
+  pull.header.position = 1;
+  const Message difference = cluster.One(pull);
+  CHECK(difference.header.codec == CodecId::kInt8);
+  CHECK(difference.header.content == PushContent::kDifference);
+  CHECK(difference.payload.size() < whole.payload.size());
+  const std::vector<float> step = Decoded(difference);
+  for (size_t i = 0; i < has.size(); ++i) has[i] += step[i];
+  const auto& values = cluster.core().table(0)->parts()[0].values;
+  for (size_t i = 0; i < has.size(); ++i) REQUIRE(has[i] == Approx(values[i]).margin(0.02));
+
+  // The answer to 2 is not what it says it has: an attempt that lost it, or one that is new.
+  CHECK(cluster.One(pull).header.codec == CodecId::kRaw);
+  pull.header.position = 2;
+  CHECK(cluster.One(pull).header.codec == CodecId::kInt8);
+  cluster.Rejoin(1, 21);
+  pull.header.fence = 21;
+  CHECK(cluster.One(pull).header.codec == CodecId::kRaw);
+  cluster.Do(Leave{.ticket = 0, .partition = 1, .fence = 21});
+  cluster.Rejoin(1, 31);
+  pull.header.fence = 31;
+  CHECK(cluster.One(pull).header.codec == CodecId::kRaw);
+
+  // Who only reads along gets values.
+  cluster.Do(Join{.ticket = 9, .partition = 0, .fence = 99, .observer = true});
+  pull.header.fence = 99;
+  CHECK(cluster.One(pull).header.reason == Refusal::kMalformed);
+  pull.header.codec = CodecId::kRaw;
+  CHECK(cluster.One(pull).header.kind == FrameKind::kValues);
+}
+
 }  // namespace
 }  // namespace downpour::ps

@@ -249,6 +249,44 @@ const Payload& Table::Snapshot(Part& part, const Codec& codec) {
   return part.coded->Of(part.values, part.version);
 }
 
+PartLayout Table::LayoutOf(const Part& part, uint32_t min_elements) const {
+  PartLayout layout;
+  layout.elements = static_cast<uint32_t>(part.values.size());
+  const uint64_t end = part.begin + part.values.size();
+  for (const ParamGroup& group : groups_) {
+    if (group.end <= part.begin || group.begin >= end) continue;
+    if (!group.settings.average && group.end - group.begin >= min_elements) continue;
+    const auto from = static_cast<uint32_t>(std::max(group.begin, part.begin) - part.begin);
+    const auto to = static_cast<uint32_t>(std::min(group.end, end) - part.begin);
+    if (!layout.exempt.empty() && layout.exempt.back().end == from) {
+      layout.exempt.back().end = to;
+    } else {
+      layout.exempt.push_back({from, to});
+    }
+  }
+  return layout;
+}
+
+std::optional<Payload> Table::Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs) {
+  part.deltas.resize(std::max<size_t>(part.deltas.size(), pull.worker + 1));
+  std::unique_ptr<DeltaSender>& sender = part.deltas[pull.worker];
+  if (sender == nullptr) {
+    const uint64_t seed = Hash({id_, part.index, pull.worker});
+    sender = std::make_unique<DeltaSender>(*codecs.pull, codecs.pull_settings,
+                                           LayoutOf(part, codecs.pull_min_elements), seed);
+  }
+  if (!sender->Knows(pull.fence, pull.position)) {
+    sender->SendWhole(part.values, pull.fence, pull.sequence);
+    return std::nullopt;
+  }
+  difference_.resize(std::max(difference_.size(), part.values.size()));
+  return sender->SendDifference(part.values, pull.sequence, difference_);
+}
+
+void Table::ForgetWorker(Part& part, uint32_t partition) {
+  if (partition < part.deltas.size()) part.deltas[partition] = nullptr;
+}
+
 uint64_t Table::Checksum() const {
   uint64_t sum = 0;
   for (const Part& part : parts_) sum += Checksum(part);

@@ -12,10 +12,12 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/optimizer/update_rule.h"
+#include "proto/codec/wire_codecs.h"
 #include "proto/param_groups.h"
 #include "proto/sync/mode.h"
 #include "ps/buffer_pool.h"
 #include "ps/coded_snapshot.h"
+#include "ps/delta_sender.h"
 #include "ps/event.h"
 #include "ps/page_buffer.h"
 
@@ -74,6 +76,8 @@ class Table {
     uint64_t snapshot_version = 0;
     // Likewise, encoded; made when the first pull asks for it.
     std::unique_ptr<CodedSnapshot> coded;
+    // By partition, what its worker has; only where differences travel.
+    std::vector<std::unique_ptr<DeltaSender>> deltas;
   };
 
   // One push of an update and its weight in the sum.
@@ -120,6 +124,11 @@ class Table {
   const Payload& Snapshot(Part& part);
   // The same in a codec that is not raw.
   const Payload& Snapshot(Part& part, const Codec& codec);
+  // The way from what a worker has of the part to what it is now; none where that is not known, and then it has to get it
+  // whole. `pull` is a frame of that worker.
+  std::optional<Payload> Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs);
+  // Forgets what a partition's worker has.
+  static void ForgetWorker(Part& part, uint32_t partition);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.
   uint64_t Checksum() const;
   // One part's share of it.
@@ -137,6 +146,8 @@ class Table {
   bool WholeTensors() const { return rule_ != nullptr && rule_->per_tensor; }
   // The part's pieces: its tensors where the rule needs them whole, else neighbours alike are one.
   std::vector<Piece> CutByGroups(const PartRange& range) const;
+  // Running averages, and groups of fewer floats, are exempt.
+  PartLayout LayoutOf(const Part& part, uint32_t min_elements) const;
 
   const uint32_t id_;
   const kernels::UpdateRule* rule_;
@@ -148,6 +159,7 @@ class Table {
   std::vector<int32_t> by_index_;  // into parts_, -1 where it is another shard's
   std::vector<float> scratch_;  // a block
   std::vector<float> then_;     // likewise
+  std::vector<float> difference_;  // of the largest part that had one
   PageBuffer sum_;              // a block, or the largest tensor where the rule needs it whole
 };
 

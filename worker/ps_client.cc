@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kernels/vector_ops.h"
 #include "proto/codec/block_reader.h"
 #include "proto/codec/wire_codecs.h"
 #include "proto/grpc_status.h"
@@ -28,14 +29,25 @@ std::string SentenceOf(const Message& message) {
   return sentence;
 }
 
-absl::Status ReadValues(const Message& message, std::span<float> to) {
+// Writes what values have become; `base` is what they were, of which the message may be the difference.
+absl::Status ReadValues(const Message& message, const float* base, std::span<float> to) {
   auto reader = BlockReader::Open(message.header.codec, message.payload, message.header.elements);
   if (!reader.ok()) return reader.status();
-  while (!to.empty()) {
-    const std::span<const float> block = (*reader)->Next(to.size(), to);
+  const bool difference = message.header.content == PushContent::kDifference;
+  if (difference && base == nullptr) return absl::InvalidArgumentError("a difference that nobody asked for");
+  std::vector<float> scratch(difference ? kBlockElements : 0);
+  for (size_t at = 0; at < to.size();) {
+    const std::span<float> left = to.subspan(at);
+    const std::span<const float> block =
+        difference ? (*reader)->Next(kBlockElements, scratch) : (*reader)->Next(left.size(), left);
     if (block.empty()) return absl::InternalError("too few values");
-    if (block.data() != to.data()) std::copy(block.begin(), block.end(), to.begin());
-    to = to.subspan(block.size());
+    if (difference) {
+      std::copy_n(base + at, block.size(), left.begin());
+      kernels::Axpy(1, block, left.first(block.size()));
+    } else if (block.data() != left.data()) {
+      std::copy(block.begin(), block.end(), left.begin());
+    }
+    at += block.size();
   }
   return absl::OkStatus();
 }
@@ -98,6 +110,7 @@ PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& ide
       owed_clocks_(map_.tables(0).parts_size()),
       next_sequence_(progress_.sequence() + 1),
       settings_(std::move(settings)) {
+  if (!FindCodec(pull_codec_)->for_parameters) base_ = std::make_unique<kernels::AlignedBuffer>(elements_);
   for (const RegisteredServer& server : registration.servers) servers_.push_back(std::make_unique<Server>(server));
   for (size_t i = 0; i < servers_.size(); ++i) LearnChanges(servers_[i].get(), registration.changes[i]);
 }
@@ -131,8 +144,10 @@ absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Open(const Job& job, const I
   if (!encoder.ok()) return encoder.status();
   const auto codecs = WireCodecsOf(job);
   if (!codecs.ok()) return codecs.status();
+  // Who reads along gets the parameters as they are.
+  const CodecId pull_codec = identity.role == OBSERVER ? CodecId::kRaw : codecs->pull->id;
   std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration,
-                                                *std::move(encoder), codecs->pull->id));
+                                                *std::move(encoder), pull_codec));
   client->OpenStreams();
   return client;
 }
@@ -205,6 +220,7 @@ void PsClient::StartFetch(const FetchOptions& options) {
     message.header.settings = options.settings;
     message.header.sequence = next_fetch_ - 1;
     message.header.codec = pull_codec_;
+    message.header.position = base_fetch_;
     servers_[parts[i].server()]->stream->Send(std::move(message));
   }
 }
@@ -219,6 +235,10 @@ absl::Status PsClient::Install() {
   absl::Status status = WaitFor(lock, "a fetch", [this] { return fetch_->missing == 0; });
   if (!status.ok()) return status;
   std::swap(current_, fetch_->snapshot);
+  if (base_ != nullptr) {
+    std::copy_n(current_.values->data(), elements_, base_->data());
+    base_fetch_ = fetch_->number;
+  }
   seen_clock_ = *std::min_element(current_.clocks.begin(), current_.clocks.end());
   fetch_started_ = false;
   return absl::OkStatus();
@@ -369,7 +389,8 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
     fetch_->seen[header.part] = true;
     to = fetch_->snapshot.values->data() + parts[header.part].begin();
   }
-  if (absl::Status status = ReadValues(message, std::span(to, header.elements)); !status.ok()) {
+  const float* const base = base_ == nullptr ? nullptr : base_->data() + map_.tables(0).parts(header.part).begin();
+  if (absl::Status status = ReadValues(message, base, std::span(to, header.elements)); !status.ok()) {
     return Fail(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent ", status.message())));
   }
   std::lock_guard lock(mutex_);

@@ -172,6 +172,10 @@ class PsClient {
   // The compute thread's.
   const std::unique_ptr<PushEncoder> encoder_;
   Snapshot current_;
+  // As the last fetch brought them, to which differences are added; none where none travel. Read by whoever receives a part
+  // of the next.
+  std::unique_ptr<kernels::AlignedBuffer> base_;
+  uint64_t base_fetch_ = 0;  // the number of that fetch
   uint64_t seen_clock_ = 0;
   std::vector<uint64_t> owed_clocks_;  // by part: the one after that of the last push to it
   uint64_t next_sequence_ = 1;

@@ -1,8 +1,9 @@
 // Training with what travels encoded.
+#include "proto/codec/codec.h"
+
 #include <catch2/catch.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "proto/codec/codec.h"
 #include "tests/cluster/cluster.h"
 
 namespace downpour::tests {
@@ -15,10 +16,10 @@ Job CodedJob(const std::string& sync, const std::string& wire) {
 
 std::string PushBy(const Codec& codec) {
   const std::string more = codec.id == CodecId::kTopK || codec.id == CodecId::kRandomK ? ", share: 0.1"
-                           : codec.id == CodecId::kThreshold                          ? ", threshold: 0.01"
+                           : codec.id == CodecId::kThreshold                           ? ", threshold: 0.01"
                                                                                        : "";
-  return absl::StrCat("{push: {codec: ", codec.name, more,
-                      codec.id == CodecId::kRaw ? "" : ", min_elements: 100", "}, pull: {codec: bf16}}");
+  return absl::StrCat("{push: {codec: ", codec.name, more, codec.id == CodecId::kRaw ? "" : ", min_elements: 100",
+                      "}, pull: {codec: bf16}}");
 }
 
 TEST_CASE("every codec learns, in weak and strong modes") {
@@ -38,6 +39,22 @@ TEST_CASE("bsp: two runs of the same seed give the same bits in every codec") {
     CAPTURE(std::string(codec->name));
     const Job job = CodedJob("{mode: bsp}", PushBy(*codec));
     CHECK(LargestDifference(TrainAll(job, 320), TrainAll(job, 320)) == 0);
+  }
+}
+
+TEST_CASE("fetches bring what has changed") {
+  for (const Codec* codec : Codecs()) {
+    if (codec->id == CodecId::kPowerSgd) continue;
+    const std::string more = codec->id == CodecId::kTopK || codec->id == CodecId::kRandomK ? ", share: 0.2"
+                             : codec->id == CodecId::kThreshold                            ? ", threshold: 0.005"
+                                                                                           : "";
+    for (const std::string sync : {"{mode: downpour}", "{mode: ssp}", "{mode: bsp}", "{mode: local_sgd, tau: 5}"}) {
+      CAPTURE(std::string(codec->name), sync);
+      const Job job = CodedJob(sync, absl::StrCat("{pull: {codec: ", codec->name, more, "}}"));
+      Cluster cluster(job);
+      REQUIRE(cluster.Train(640).ok());
+      CHECK(Accuracy(job, cluster.FlatParameters(), SmallSamples(640, 0, 1)) > 0.9);
+    }
   }
 }
 

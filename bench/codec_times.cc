@@ -1,16 +1,15 @@
 // How fast codecs are, and how much they save: `bench/codecs` runs it.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <vector>
-
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "bench/physical.h"
 #include "kernels/aligned_buffer.h"

@@ -330,6 +330,29 @@ void CheckSchedule(const Schedule& schedule, Mistakes* mistakes) {
   }
 }
 
+void CheckWireAcrossKeys(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
+  const bool averages = mode.content == PushContent::kParameters;
+  if (const auto codec = FindCodec(job.wire().push().codec()); codec.ok() && averages && !(*codec)->for_parameters) {
+    mistakes->Add(-1, "wire.push.codec", absl::StrCat((*codec)->name, " is for what is added to parameters; sync.mode ",
+                                                      mode.name, " averages parameters: raw, bf16 or fp16"));
+  }
+  if (job.wire().push().max_bandwidth_mbps() > 0 && averages) {
+    mistakes->Add(-1, "wire.push.max_bandwidth_mbps",
+                  absl::StrCat("is for what is added to parameters; sync.mode ", mode.name, " averages them"));
+  }
+  if (job.wire().push().has_feedback() && !job.wire().push().feedback() &&
+      (job.wire().adapt() || job.wire().push().max_bandwidth_mbps() > 0)) {
+    mistakes->Add(-1, "wire.push.feedback", "what adapt or max_bandwidth_mbps leaves out has to be carried: true");
+  }
+  if (job.wire().adapt() && mode.coupling(job.sync()) != Coupling::kNone) {
+    mistakes->Add(-1, "wire.adapt", absl::StrCat("in sync.mode ", mode.name, " workers wait for one another, so that ",
+                                                 "waiting says nothing of the wire"));
+  }
+  if (job.wire().adapt() && averages) {
+    mistakes->Add(-1, "wire.adapt", absl::StrCat("sync.mode ", mode.name, " averages parameters"));
+  }
+}
+
 // What no single key can know.
 void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   const auto check_name = [mistakes](const std::string& path, const std::string& name) {
@@ -359,11 +382,7 @@ void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   }
   CheckSyncAcrossKeys(job.sync(), job.workers(), job.optimizer().learning_rate(), mistakes);
   const auto mode = FindSyncMode(job.sync().mode());
-  if (const auto codec = FindCodec(job.wire().push().codec());
-      codec.ok() && mode.ok() && (*mode)->content == PushContent::kParameters && !(*codec)->for_parameters) {
-    mistakes->Add(-1, "wire.push.codec", absl::StrCat((*codec)->name, " is for what is added to parameters; sync.mode ",
-                                                      job.sync().mode(), " averages parameters: raw, bf16 or fp16"));
-  }
+  if (mode.ok()) CheckWireAcrossKeys(job, **mode, mistakes);
   const bool peers = mode.ok() && (*mode)->peers;
   if (peers && job.servers().addresses_size() != static_cast<int>(job.workers())) {
     mistakes->Add(-1, "servers.addresses",

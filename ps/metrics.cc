@@ -149,6 +149,28 @@ std::vector<MetricFamily> Metrics::Collect() const {
   }
   all.push_back(std::move(workers));
 
+  // As the workers' last reports have them.
+  const auto of_workers = [&](const char* name, const char* help, MetricType type, auto value) {
+    Family family(name, help, type);
+    for (const WorkerStatus& worker : status.workers()) {
+      if (!worker.has_report()) continue;
+      family.Add({{"job", job}, {"worker", absl::StrCat(worker.partition())}}, static_cast<double>(value(worker.report())));
+    }
+    all.push_back(std::move(family));
+  };
+  of_workers("downpour_worker_push_round_trip_seconds", "From a push to its acknowledgement, mean of a recent stretch.",
+             kGauge, [](auto& r) { return r.push_round_trip_seconds(); });
+  of_workers("downpour_worker_fetch_round_trip_seconds", "From a fetch to its arrival, mean of a recent stretch.", kGauge,
+             [](auto& r) { return r.fetch_round_trip_seconds(); });
+  of_workers("downpour_worker_goodput_bytes_per_second", "Payload acknowledged and fetched in a recent stretch.", kGauge,
+             [](auto& r) { return r.goodput_bytes_per_second(); });
+  of_workers("downpour_worker_waited_ratio", "Share of a recent stretch in which the step waited for the data plane.",
+             kGauge, [](auto& r) { return r.waited_share(); });
+  of_workers("downpour_worker_wire_level", "By how many steps less a worker sends than the job says (wire.adapt).", kGauge,
+             [](auto& r) { return r.wire_level(); });
+  of_workers("downpour_worker_wire_changes_total", "How often that has changed.", kCounter,
+             [](auto& r) { return r.wire_changes(); });
+
   const Labels of_job = {{"job", job}};
   const auto one = [&](const char* name, const char* help, MetricType type, double value) {
     all.push_back(std::move(Family(name, help, type).Add(of_job, value)));

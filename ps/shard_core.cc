@@ -228,8 +228,8 @@ Table::Part* ShardCore::Locate(const FrameHeader& header, const Payload* payload
   return part;
 }
 
-bool ShardCore::CheckCodec(const FrameHeader& header, const Codec& job_codec, std::string* sentence) {
-  if (header.codec == CodecId::kRaw || header.codec == job_codec.id) return true;
+bool ShardCore::CheckCodec(const FrameHeader& header, const Codec& job_codec, bool may, std::string* sentence) {
+  if (may) return true;
   const Codec* const codec = FindCodec(header.codec);
   *sentence = absl::StrCat("codec ", codec == nullptr ? absl::StrCat(static_cast<int>(header.codec)) : codec->name,
                            " for a ", FrameKindName(header.kind), "; the job's is ", job_codec.name);
@@ -293,7 +293,7 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
-  if (part == nullptr || !CheckCodec(header, kRawCodec, &sentence)) {
+  if (part == nullptr || !CheckCodec(header, kRawCodec, header.codec == CodecId::kRaw, &sentence)) {
     return Acknowledge(event.route, header, Refusal::kMalformed, sentence, actions);
   }
   if (!leases_.Holds(header)) {
@@ -327,7 +327,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
-  if (part == nullptr || !CheckCodec(header, *codecs_.push, &sentence)) return refuse(Refusal::kMalformed, sentence);
+  if (part == nullptr || !CheckCodec(header, *codecs_.push, MayPush(codecs_, header.codec), &sentence)) return refuse(Refusal::kMalformed, sentence);
   if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
   if (!leases_.Holds(header)) {
     const auto [reason, why] = leases_.WhyNot(header);
@@ -527,7 +527,8 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(event.header, nullptr, &table, &sentence);
-  if (part == nullptr || !CheckCodec(event.header, *codecs_.pull, &sentence)) {
+  const bool may = event.header.codec == CodecId::kRaw || event.header.codec == codecs_.pull->id;
+  if (part == nullptr || !CheckCodec(event.header, *codecs_.pull, may, &sentence)) {
     return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
   }
   if (leases_.IsObserver(event.header.fence) && !FindCodec(event.header.codec)->for_parameters) {

@@ -19,8 +19,24 @@ namespace downpour::worker {
 namespace {
 
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kFarewell{1000};
+
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// Adds how long it lives.
+class Waiting {
+ public:
+  explicit Waiting(double* seconds) : seconds_(seconds) {}
+  ~Waiting() { *seconds_ += Seconds(Clock::now() - begun_); }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+ private:
+  double* const seconds_;
+  const Clock::time_point begun_ = Clock::now();
+};
 
 // Why a frame was refused, as the server says it.
 std::string SentenceOf(const Message& message) {
@@ -84,12 +100,14 @@ struct PsClient::Fetch {
 
   Snapshot snapshot;
   std::vector<bool> seen;
+  Clock::time_point begun;
   uint64_t number = 0;
   size_t missing = 0;
 };
 
 struct PsClient::PushInFlight {
   uint64_t sequence = 0;
+  Clock::time_point begun;
   std::shared_ptr<GradientBuffer> buffer;
   std::vector<bool> acknowledged;
   size_t missing = 0;
@@ -209,6 +227,7 @@ void PsClient::StartFetch(const FetchOptions& options) {
   {
     std::lock_guard lock(mutex_);
     if (!fetch_) fetch_ = std::make_unique<Fetch>(elements_, parts.size());
+    fetch_->begun = Clock::now();
     fetch_->number = next_fetch_++;
     fetch_->missing = parts.size();
     std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
@@ -247,6 +266,7 @@ absl::Status PsClient::Install() {
 absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
   constexpr size_t kSpare = 2;
   std::unique_lock lock(mutex_);
+  const Waiting waiting(&window_.waited_seconds);
   while (true) {
     if (!failure_.ok()) return failure_;
     for (const auto& buffer : buffers_) {
@@ -271,18 +291,21 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
     std::lock_guard lock(mutex_);
     PushInFlight push;
     push.sequence = sequence;
+    push.begun = Clock::now();
     push.buffer = buffer;
     push.acknowledged.resize(parts.size());
     push.missing = parts.size();
     pushes_.push_back(std::move(push));
   }
-  buffer->codec = encoder_->CodecFor(buffer->content);
+  const PushEncoder::Plan plan = encoder_->Begin(buffer->content, Seconds(Clock::now().time_since_epoch()));
+  buffer->codec = plan.codec->id;
+  buffer->encoded = plan.encoded;
   buffer->coded.resize(parts.size());
   for (int i = 0; i < parts.size(); ++i) {
     owed_clocks_[i] = buffer->clocks[i] + 1;
-    if (buffer->codec != CodecId::kRaw) {
+    if (plan.encoded) {
       const std::span<const float> values(buffer->gradient.data() + parts[i].begin(), parts[i].end() - parts[i].begin());
-      encoder_->Encode(buffer->content, i, values, &buffer->coded[i]);
+      encoder_->Encode(i, values, &buffer->coded[i]);
     }
     SendPart(buffer, sequence, i);
   }
@@ -307,7 +330,7 @@ void PsClient::SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t 
 }
 
 Payload PsClient::PayloadOf(const std::shared_ptr<GradientBuffer>& buffer, uint32_t index) const {
-  if (buffer->codec != CodecId::kRaw) {
+  if (buffer->encoded) {
     return Payload(buffer, std::vector<Payload::Bytes>{buffer->coded[index].bytes()});
   }
   const ShardMap::Part& part = map_.tables(0).parts(static_cast<int>(index));
@@ -337,6 +360,17 @@ double PsClient::TakeMeanStaleness() {
   return mean;
 }
 
+WireWindow PsClient::TakeWireWindow() {
+  std::lock_guard lock(mutex_);
+  WireWindow window = std::exchange(window_, {});
+  const Clock::time_point now = Clock::now();
+  window.seconds = Seconds(now - std::exchange(window_begun_, now));
+  if (window.pushes > 0) window.push_round_trip /= static_cast<double>(window.pushes);
+  const uint64_t fetches = std::exchange(fetches_, 0);
+  if (fetches > 0) window.fetch_round_trip /= static_cast<double>(fetches);
+  return window;
+}
+
 bool PsClient::WaitsForWorkers() const {
   return settings_.AnyWaitsForWorkers() || job_.sync().warmup_steps() > 0;
 }
@@ -344,6 +378,7 @@ bool PsClient::WaitsForWorkers() const {
 template <typename Predicate>
 absl::Status PsClient::WaitFor(std::unique_lock<std::mutex>& lock, const std::string& what, Predicate done) {
   const milliseconds timeout(job_.worker().call_timeout_ms());
+  const Waiting waiting(&window_.waited_seconds);
   while (true) {
     if (!failure_.ok()) return failure_;
     if (done()) return absl::OkStatus();
@@ -396,7 +431,11 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
   std::lock_guard lock(mutex_);
   fetch_->snapshot.versions[header.part] = header.version;
   fetch_->snapshot.clocks[header.part] = header.clock;
-  if (--fetch_->missing == 0) changed_.notify_all();
+  window_.bytes += static_cast<double>(header.payload_bytes);
+  if (--fetch_->missing > 0) return;
+  window_.fetch_round_trip += Seconds(Clock::now() - fetch_->begun);
+  ++fetches_;
+  changed_.notify_all();
 }
 
 void PsClient::OnAck(uint32_t server, const Message& message) {
@@ -411,7 +450,9 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
   if (header.sequence == 0) {
     servers_[server]->stream->Acknowledged((parts[header.part].end() - parts[header.part].begin()) * sizeof(float));
   } else if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
-    servers_[server]->stream->Acknowledged(PayloadOf(push->buffer, header.part).size());
+    const uint64_t bytes = PayloadOf(push->buffer, header.part).size();
+    servers_[server]->stream->Acknowledged(bytes);
+    window_.bytes += static_cast<double>(bytes);
   }
   switch (header.reason) {
     case Refusal::kNone:
@@ -469,7 +510,11 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
         staleness_sum_ += header.version - std::min(based_on, header.version);
         ++staleness_count_;
       }
-      if (--push->missing == 0) pushes_.erase(push);
+      if (--push->missing == 0) {
+        window_.push_round_trip += Seconds(Clock::now() - push->begun);
+        ++window_.pushes;
+        pushes_.erase(push);
+      }
     }
   }
   changed_.notify_all();

@@ -1,6 +1,7 @@
 // A worker's side of the parameter servers: takes the partition's lease, fetches parameters, pushes gradients.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -19,6 +20,7 @@
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
+#include "worker/congestion_control.h"
 #include "worker/push_encoder.h"
 #include "worker/registration.h"
 
@@ -36,8 +38,9 @@ struct GradientBuffer {
   uint64_t position = 0;           // the samples that it completes
   uint32_t samples = 0;            // behind it; 0 where the gradient is zero because the real one was not finite
 
-  // The client's: how it travels, and where that is not raw, what of each part.
+  // The client's: how it travels, and where it is encoded, what of each part.
   CodecId codec = CodecId::kRaw;
+  bool encoded = false;
   std::vector<ByteBuffer> coded;
 };
 
@@ -99,6 +102,10 @@ class PsClient {
   absl::StatusOr<std::shared_ptr<GradientBuffer>> AcquireBuffer();
   // Starts pushing to all servers.
   void Push(std::shared_ptr<GradientBuffer> buffer);
+  // How pushes go from the next one on (push_encoder.h).
+  void SetWireLevel(const WireLevel& level) { encoder_->SetLevel(level); }
+  // What the data plane did since the last call; its fetch_interval is the caller's to fill in.
+  WireWindow TakeWireWindow();
   // Waits until at most `in_flight` pushes are unacknowledged.
   absl::Status WaitForPushes(uint32_t in_flight);
   // Parts of pushes that a server did not take, since the last call; what was in them is lost.
@@ -192,6 +199,9 @@ class PsClient {
   uint32_t sets_in_flight_ = 0;
   uint64_t refused_parts_ = 0;
   SettingsHistory settings_;
+  WireWindow window_;  // round trips are sums
+  uint64_t fetches_ = 0;  // in them
+  std::chrono::steady_clock::time_point window_begun_ = std::chrono::steady_clock::now();
   uint64_t staleness_sum_ = 0;
   uint64_t staleness_count_ = 0;
   uint64_t frames_received_ = 0;

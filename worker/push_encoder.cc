@@ -1,10 +1,17 @@
 #include "worker/push_encoder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "proto/codec/part_layout.h"
 
 namespace downpour::worker {
+namespace {
+
+constexpr double kBytesOfTopK = 5.5;  // of each value that it sends, its place included
+constexpr double kLeastShare = 1e-6;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<PushEncoder>> PushEncoder::Create(const Job& job, uint32_t partition,
                                                                  const TableSpec& table, const ShardMap& map) {
@@ -23,22 +30,57 @@ PushEncoder::PushEncoder(const WireCodecs& codecs, uint64_t seed, std::vector<Pa
     : codecs_(codecs),
       seed_(seed),
       layouts_(std::move(layouts)),
+      level_(codecs.levels[0]),
+      budget_(codecs.push_bytes_per_second),
       added_(layouts_.size()),
-      averaged_(layouts_.size()) {}
-
-CodecId PushEncoder::CodecFor(PushContent content) const {
-  const bool fits = content != PushContent::kParameters || codecs_.push->for_parameters;
-  return fits ? codecs_.push->id : CodecId::kRaw;
+      averaged_(layouts_.size()) {
+  for (const PartLayout& layout : layouts_) {
+    uint64_t exempt = 0;
+    for (const ExemptRange& range : layout.exempt) exempt += range.end - range.begin;
+    exempt_bytes_ += exempt * sizeof(float);
+    coded_elements_ += layout.elements - exempt;
+  }
 }
 
-void PushEncoder::Encode(PushContent content, uint32_t part, std::span<const float> values, ByteBuffer* payload) {
-  const bool averaged = content == PushContent::kParameters;
+WireLevel PushEncoder::Fitting(double bytes) const {
+  const double values = (bytes - static_cast<double>(exempt_bytes_)) / kBytesOfTopK;
+  const double share = values / static_cast<double>(std::max<uint64_t>(1, coded_elements_));
+  const double most = level_.push->id == CodecId::kTopK ? level_.settings.share : 1.0;
+  return {&kTopKCodec, TopKSettings(std::clamp(share, kLeastShare, most))};
+}
+
+PushEncoder::Plan PushEncoder::Begin(PushContent content, double now) {
+  content_ = content;
+  if (content == PushContent::kParameters) {
+    now_ = {codecs_.push->for_parameters ? codecs_.push : &kRawCodec, codecs_.settings};
+    return {now_.push, now_.push->id != CodecId::kRaw};
+  }
+  now_ = level_;
+  if (budget_.bounded()) {
+    // As it went the last time, or raw, which nothing is longer than.
+    const bool known = last_bytes_ > 0 && last_ == level_;
+    const double expected = known ? last_bytes_ : static_cast<double>(exempt_bytes_ + coded_elements_ * sizeof(float));
+    budget_.Spend(std::exchange(bytes_, 0));
+    if (const double room = budget_.At(now); expected > room) now_ = Fitting(room);
+  }
+  const bool may_wait = codecs_.levels.size() > 1 || budget_.bounded();
+  return {now_.push, now_.push->id != CodecId::kRaw || may_wait};
+}
+
+void PushEncoder::Encode(uint32_t part, std::span<const float> values, ByteBuffer* payload) {
+  const bool averaged = content_ == PushContent::kParameters;
   std::unique_ptr<PartEncoder>& encoder = (averaged ? averaged_ : added_)[part];
   if (encoder == nullptr) {
-    encoder = std::make_unique<PartEncoder>(*codecs_.push, codecs_.settings, layouts_[part],
-                                            codecs_.feedback && !averaged, seed_ * layouts_.size() + part);
+    encoder = std::make_unique<PartEncoder>(*now_.push, now_.settings, layouts_[part], codecs_.feedback && !averaged,
+                                            seed_ * layouts_.size() + part);
   }
+  encoder->Use(*now_.push, now_.settings);
   encoder->Encode(values, payload);
+  bytes_ += static_cast<double>(payload->size());
+  if (part + 1 == layouts_.size()) {
+    last_ = now_;
+    last_bytes_ = bytes_;
+  }
 }
 
 }  // namespace downpour::worker

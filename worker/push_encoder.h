@@ -1,4 +1,4 @@
-// A worker's pushes in the job's codec.
+// A worker's pushes in the codec that the job, its bound on bandwidth and the wire's state leave for them.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "proto/frame.h"
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
+#include "worker/send_budget.h"
 
 namespace downpour::worker {
 
@@ -23,19 +24,41 @@ class PushEncoder {
   static absl::StatusOr<std::unique_ptr<PushEncoder>> Create(const Job& job, uint32_t partition, const TableSpec& table,
                                                              const ShardMap& map);
 
-  // How a push of such values travels.
-  CodecId CodecFor(PushContent content) const;
+  // How pushes of what is added to the servers' values go from now on; at first, as the job says.
+  void SetLevel(const WireLevel& level) { level_ = level; }
 
-  // Encodes a part of such a push, where it does not travel raw. What the codec leaves out is carried to the part's next
-  // push, if the job wants that and the values are added to the servers' and not in place of them.
-  void Encode(PushContent content, uint32_t part, std::span<const float> values, ByteBuffer* payload);
+  // What a push of such values goes by, at `now` in seconds of a clock that does not go back.
+  struct Plan {
+    const Codec* codec = &kRawCodec;
+    bool encoded = false;  // each part has to be, raw ones too where something waits to be added
+  };
+  Plan Begin(PushContent content, double now);
+
+  // Encodes a part of the push that was begun. What the codec leaves out is carried to the part's next push, if the job
+  // wants that and the values are added to the servers' and not in place of them.
+  void Encode(uint32_t part, std::span<const float> values, ByteBuffer* payload);
 
  private:
   PushEncoder(const WireCodecs& codecs, uint64_t seed, std::vector<PartLayout> layouts);
 
+  // What fits into so many bytes.
+  WireLevel Fitting(double bytes) const;
+
   const WireCodecs codecs_;
   const uint64_t seed_;
   const std::vector<PartLayout> layouts_;  // by part
+  uint64_t exempt_bytes_ = 0;              // of a push, whatever the codec
+  uint64_t coded_elements_ = 0;            // floats of it that are encoded
+  WireLevel level_;
+  SendBudget budget_;
+
+  // Of the push that was begun.
+  WireLevel now_;
+  PushContent content_ = PushContent::kGradient;
+  double bytes_ = 0;  // encoded so far
+  WireLevel last_;    // of the one before, and what it took
+  double last_bytes_ = 0;
+
   // By part, each made when it is first needed.
   std::vector<std::unique_ptr<PartEncoder>> added_;
   std::vector<std::unique_ptr<PartEncoder>> averaged_;

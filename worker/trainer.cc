@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/vector_ops.h"
+#include "proto/codec/wire_codecs.h"
 #include "proto/schedule.h"
 #include "worker/measure.h"
 
@@ -65,6 +66,9 @@ Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& setting
       groups_(GroupsThatDiffer(job, table)),
       replica_(std::move(replica)),
       settings_(settings),
+      sync_(settings.sync),
+      levels_(WireCodecsOf(job)->levels),
+      congestion_(levels_.size()),
       slow_down_(slow_down),
       gradient_(net->parameter_count()),
       step_(client->progress().clock() * settings.mode->steps_a_clock(settings.sync)),
@@ -115,6 +119,7 @@ absl::Status Trainer::Run() {
       if (absl::Status status = Exchange(step_); !status.ok()) return status;
       if (absl::Status status = client_.WaitForPushes(plan->pushes_in_flight); !status.ok()) return status;
       if (client_.TakeRefusedParts() > 0) refetch_ = true;
+      WatchWire();
     }
     ++step_;
     Count(batch, result);
@@ -136,11 +141,58 @@ absl::Status Trainer::Run() {
 }
 
 StepPlan Trainer::Plan() const {
-  return settings_.mode->on_step(settings_.sync, {.step = step_,
+  return settings_.mode->on_step(sync_, {.step = step_,
                                                   .first_step = first_step_,
                                                   .fetch_in_flight = client_.fetch_in_flight(),
                                                   .fetched = fetched_,
                                                   .seen_clock = client_.seen_clock()});
+}
+
+void Trainer::SetSync() {
+  sync_ = settings_.sync;
+  const uint32_t times = levels_[congestion_.level()].intervals;
+  if (sync_.has_n_push()) sync_.set_n_push(sync_.n_push() * times);
+  if (sync_.has_n_fetch()) sync_.set_n_fetch(sync_.n_fetch() * times);
+}
+
+void Trainer::WatchWire() {
+  constexpr double kLeastSeconds = 1;
+  constexpr uint32_t kLeastPushes = 4;
+  const double now = Now();
+  if (++window_pushes_ < kLeastPushes || now - window_begun_ < kLeastSeconds) return;
+  WireWindow window = client_.TakeWireWindow();
+  const bool first = window_begun_ == 0;
+  const double step_seconds = (window.seconds - window.waited_seconds) / static_cast<double>(step_ + 1 - window_step_);
+  // In the modes without n_fetch a fetch follows the one before, and the step waits for it or it doesn't matter.
+  if (sync_.has_n_fetch()) window.fetch_interval = sync_.n_fetch() * step_seconds;
+  window_begun_ = now;
+  window_step_ = step_ + 1;
+  window_pushes_ = 0;
+  {
+    std::lock_guard lock(mutex_);
+    report_.set_push_round_trip_seconds(window.push_round_trip);
+    report_.set_fetch_round_trip_seconds(window.fetch_round_trip);
+    report_.set_goodput_bytes_per_second(window.goodput());
+    report_.set_waited_share(window.waited_share());
+  }
+  // What comes first, parameters as a whole, says nothing of what follows.
+  const bool waits_for_workers = settings_.mode->coupling(settings_.sync) != Coupling::kNone;
+  if (first || waits_for_workers || !congestion_.OnWindow(window)) return;
+  const WireLevel& level = levels_[congestion_.level()];
+  client_.SetWireLevel(level);
+  SetSync();
+  {
+    std::lock_guard lock(mutex_);
+    report_.set_wire_level(static_cast<uint32_t>(congestion_.level()));
+    report_.set_wire_changes(congestion_.changes());
+  }
+  spdlog::info(
+      "step {}: wire level {} of {}: {}, n_push {}, n_fetch {}; waited {:.0f} % of {:.1f} s, a push took {:.0f} ms, a fetch "
+      "{:.0f} ms, {:.1f} MB/s",
+      step_, congestion_.level(), levels_.size() - 1,
+      absl::StrCat(level.push->name, level.push->id == CodecId::kTopK ? absl::StrCat(" ", level.settings.share) : ""),
+      sync_.n_push(), sync_.n_fetch(), 100 * window.waited_share(), window.seconds, 1e3 * window.push_round_trip,
+      1e3 * window.fetch_round_trip, window.goodput() / 1e6);
 }
 
 absl::StatusOr<StepPlan> Trainer::Prepare() {
@@ -153,6 +205,7 @@ absl::StatusOr<StepPlan> Trainer::Prepare() {
     }
     if (absl::Status status = client_.WaitForPushes(0); !status.ok()) return status;
     settings_ = *std::move(next);
+    SetSync();
     refetch_ = true;  // what is under way was asked for under the settings before
     spdlog::info("step {}: settings version {}, sync mode {}", step_, settings_.version,
                  std::string(settings_.mode->name));

@@ -10,10 +10,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/aligned_buffer.h"
+#include "proto/codec/wire_codecs.h"
 #include "proto/job.pb.h"
 #include "proto/param_groups.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
+#include "worker/congestion_control.h"
 #include "worker/data/batcher.h"
 #include "worker/data/sample_store.h"
 #include "worker/epoch_history.h"
@@ -59,6 +61,10 @@ class Trainer {
   absl::Status Fetch(const StepPlan& plan);
   absl::Status Install();
   StepPlan Plan() const;
+  // The mode's settings, at the wire's level.
+  void SetSync();
+  // Looks at what the wire was like, once a while has passed.
+  void WatchWire();
   // Pushes what has accrued up to this step.
   absl::Status Exchange(uint64_t last_step);
   absl::Status FillParameters(GradientBuffer* push);
@@ -88,6 +94,12 @@ class Trainer {
 
   // The compute thread's.
   Settings settings_;
+  Sync sync_;  // of the settings, with the intervals of the wire's level
+  const std::vector<WireLevel> levels_;
+  CongestionControl congestion_;
+  double window_begun_ = 0;
+  uint64_t window_step_ = 0;  // the step at which the stretch began
+  uint32_t window_pushes_ = 0;
   SlowDown slow_down_;
   kernels::AlignedBuffer gradient_;  // of one step, where a push takes several or the replica takes it
   std::shared_ptr<GradientBuffer> accrued_;  // null where nothing has accrued

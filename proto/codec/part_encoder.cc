@@ -25,11 +25,18 @@ void EncodePart(const PartLayout& layout, std::span<float> values, Encoder* enco
 
 PartEncoder::PartEncoder(const Codec& codec, const CodecSettings& settings, PartLayout layout, bool feedback,
                          uint64_t seed)
-    : codec_(codec),
-      layout_(std::move(layout)),
-      feedback_(feedback),
-      encoder_(codec.encoder({layout_.elements, layout_.rows, settings, seed})),
-      carried_(layout_.elements) {}
+    : layout_(std::move(layout)), feedback_(feedback), seed_(seed), carried_(layout_.elements) {
+  Use(codec, settings);
+}
+
+void PartEncoder::Use(const Codec& codec, const CodecSettings& settings) {
+  if (codec_ == &codec && settings_ == settings) return;
+  codec_ = &codec;
+  settings_ = settings;
+  // Another seed each time, or the same draws would come again.
+  const uint64_t seed = seed_ + 0x9e3779b97f4a7c15 * changes_++;
+  encoder_ = codec.id == CodecId::kRaw ? nullptr : codec.encoder({layout_.elements, layout_.rows, settings, seed});
+}
 
 void PartEncoder::Encode(std::span<const float> values, ByteBuffer* payload) {
   const std::span carried(carried_.data(), carried_.size());
@@ -38,7 +45,10 @@ void PartEncoder::Encode(std::span<const float> values, ByteBuffer* payload) {
   } else {
     std::copy(values.begin(), values.end(), carried.begin());
   }
-  EncodePart(layout_, carried, encoder_.get(), payload);
+  if (encoder_ != nullptr) return EncodePart(layout_, carried, encoder_.get(), payload);
+  payload->Clear();
+  payload->AppendAll(std::span<const float>(carried));
+  kernels::Zero(carried);
 }
 
 }  // namespace downpour

@@ -13,18 +13,20 @@
 
 namespace downpour {
 
-// Writes what `values`, as many as the part has and all finite, become, into `payload` from its beginning, and leaves in
-// them what that does not say.
+// Writes what `values`, as many as the part has and all finite, become, into `payload` from its beginning, and leaves
+// in them what that does not say.
 void EncodePart(const PartLayout& layout, std::span<float> values, Encoder* encoder, ByteBuffer* payload);
 
 // One thread at a time.
 class PartEncoder {
  public:
-  // `codec` is not raw, and outlives it. With `feedback` the error of each payload is added to what the next one is
+  // `codec` outlives it. With `feedback` the error of each payload is added to what the next one is
   // made from, so that nothing is lost, only late (Karimireddy et al. 2019, "Error feedback fixes SignSGD").
   PartEncoder(const Codec& codec, const CodecSettings& settings, PartLayout layout, bool feedback, uint64_t seed);
 
-  CodecId id() const { return codec_.id; }
+  CodecId id() const { return codec_->id; }
+  // From the next payload on; what waits stays. `codec` outlives it.
+  void Use(const Codec& codec, const CodecSettings& settings);
 
   // Writes what `values`, as many as the part has and all finite, become, into `payload` from its beginning.
   void Encode(std::span<const float> values, ByteBuffer* payload);
@@ -33,10 +35,13 @@ class PartEncoder {
   std::span<const float> error() const { return {carried_.data(), carried_.size()}; }
 
  private:
-  const Codec& codec_;
   const PartLayout layout_;
   const bool feedback_;
-  const std::unique_ptr<Encoder> encoder_;
+  const uint64_t seed_;
+  const Codec* codec_ = nullptr;
+  CodecSettings settings_;
+  uint64_t changes_ = 0;
+  std::unique_ptr<Encoder> encoder_;  // null for raw
   kernels::AlignedBuffer carried_;
 };
 

@@ -1,6 +1,47 @@
 #include "proto/codec/wire_codecs.h"
 
+#include <algorithm>
+
 namespace downpour {
+namespace {
+
+constexpr double kFirstShare = 0.01;
+constexpr double kBytesAMegabit = 1e6 / 8;
+
+std::vector<WireLevel> LevelsOf(const Job& job, const WireCodecs& codecs) {
+  std::vector<WireLevel> levels = {{codecs.push, codecs.settings}};
+  if (!job.wire().adapt()) return levels;
+  const double least = job.wire().adapt_min_share();
+  const bool wide = codecs.push->for_parameters;
+  if (wide && least < 1) levels.push_back({&kInt8Codec, {}});
+  const bool sparse = codecs.push->id == CodecId::kTopK;
+  for (double share = sparse ? codecs.settings.share / 10 : kFirstShare; share >= 0.999 * least; share /= 10) {
+    levels.push_back({&kTopKCodec, TopKSettings(share)});
+  }
+  const Sync& sync = job.sync();
+  if (!sync.has_n_push() || !sync.has_n_fetch()) return levels;
+  const uint64_t longest = std::max(sync.n_push(), sync.n_fetch());
+  for (uint32_t times = 2; longest * times <= job.wire().adapt_max_n(); times *= 2) {
+    WireLevel level = levels.back();
+    level.intervals = times;
+    levels.push_back(level);
+  }
+  return levels;
+}
+
+}  // namespace
+
+CodecSettings TopKSettings(double share) {
+  CodecSettings settings;
+  settings.share = share;
+  return settings;
+}
+
+bool MayPush(const WireCodecs& codecs, CodecId codec) {
+  if (codec == CodecId::kRaw || codec == codecs.push->id) return true;
+  if (codecs.push_bytes_per_second > 0 && codec == CodecId::kTopK) return true;
+  return std::ranges::any_of(codecs.levels, [codec](const WireLevel& level) { return level.push->id == codec; });
+}
 
 absl::StatusOr<WireCodecs> WireCodecsOf(const Job& job) {
   WireCodecs codecs;
@@ -11,8 +52,10 @@ absl::StatusOr<WireCodecs> WireCodecsOf(const Job& job) {
     codecs.push = *codec;
   }
   codecs.settings = {push.share(), push.threshold(), push.rank()};
-  codecs.feedback = push.feedback();
+  codecs.push_bytes_per_second = push.max_bandwidth_mbps() * kBytesAMegabit;
+  codecs.feedback = push.feedback() || job.wire().adapt() || codecs.push_bytes_per_second > 0;
   codecs.min_elements = push.min_elements();
+  codecs.levels = LevelsOf(job, codecs);
   const PullWire& pull = job.wire().pull();
   if (!pull.codec().empty()) {
     const auto codec = FindCodec(pull.codec());

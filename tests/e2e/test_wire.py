@@ -1,0 +1,60 @@
+"""What travels encoded: whole jobs, by their figures."""
+
+import json
+import re
+
+import pytest
+
+from tests.e2e.harness import FASHION
+
+NET = ("[{name: ip1, type: inner_product, outputs: 200}, {name: relu, type: relu}, "
+       "{name: ip2, type: inner_product, outputs: 10}, {name: loss, type: softmax_loss}]")
+DATA = (f"{{train: {{images: {FASHION}/train-images-idx3-ubyte.gz, labels: {FASHION}/train-labels-idx1-ubyte.gz}}, "
+        f"test: {{images: {FASHION}/t10k-images-idx3-ubyte.gz, labels: {FASHION}/t10k-labels-idx1-ubyte.gz}}, limit: 12000}}")
+
+
+def trained(place, folder, **job):
+    job = {"workers": "2", "net": NET, "data": DATA, "sync": "{mode: bsp}",
+           "optimizer": "{name: momentum, learning_rate: 0.02, momentum: 0.9}", "training": "{batch: 64, epochs: 3}",
+           "run": "{evaluations: 1}", **job}
+    done = place.run("ps-run", place.job(**job), "--json", "--run-dir", place.folder / folder)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return json.loads((place.folder / folder / "summary.json").read_text())
+
+
+def test_fewer_bytes_and_the_same_accuracy(place):
+    raw = trained(place, "raw")
+    for name, wire, pushed, fetched in (
+            ("int8", "{push: {codec: int8}, pull: {codec: int8}}", 0.27, 0.29),
+            ("top_k", "{push: {codec: top_k}, pull: {codec: top_k}}", 0.04, 0.11),
+            ("bf16", "{push: {codec: bf16}, pull: {codec: bf16}}", 0.51, 0.51)):
+        coded = trained(place, name, wire=wire)
+        assert coded["result"] == "done" and coded["refused"] == {}
+        assert coded["bytes_to_servers"] < pushed * raw["bytes_to_servers"], name
+        assert coded["bytes_from_servers"] < fetched * raw["bytes_from_servers"], name
+        assert coded["accuracy"] > raw["accuracy"] - 0.02, name
+
+
+def test_a_bound_on_bandwidth_is_kept(place):
+    free = trained(place, "free", sync="{mode: downpour}")
+    bound = trained(place, "bound", sync="{mode: downpour}", wire="{push: {max_bandwidth_mbps: 4}}")
+    # First values, once; then what the bound allows, and a second's worth that had piled up, of each of two workers.
+    parameters = 4 * (784 * 200 + 200 + 200 * 10 + 10)
+    allowed = parameters + 2 * (bound["seconds"] + 1) * 4e6 / 8
+    assert bound["bytes_to_servers"] < 1.15 * allowed + 100_000
+    assert bound["bytes_to_servers"] < free["bytes_to_servers"] / 2
+    assert bound["accuracy"] > free["accuracy"] - 0.03
+
+
+@pytest.mark.parametrize("wire, sync, sentence", [
+    ("{adapt: true}", "{mode: bsp}", "in sync.mode bsp workers wait for one another"),
+    ("{push: {max_bandwidth_mbps: 5}}", "{mode: local_sgd}", "sync.mode local_sgd averages them"),
+    ("{push: {codec: int8, feedback: false, max_bandwidth_mbps: 5}}", "{mode: asp}", "has to be carried"),
+    ("{pull: {codec: power_sgd}}", "{mode: asp}", "is none of raw, bf16"),
+    ("{push: {codec: gzip}}", "{mode: asp}", "is none of raw, bf16"),
+    ("{codec: int8}", "{mode: asp}", "unknown key"),
+])
+def test_what_makes_no_sense_is_said_before_anything_starts(place, wire, sync, sentence):
+    done = place.run("ps-run", place.job(wire=wire, sync=sync), "--check")
+    assert done.returncode == 64
+    assert re.search(re.escape(sentence), done.stdout + done.stderr), done.stdout + done.stderr

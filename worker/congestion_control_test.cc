@@ -1,0 +1,78 @@
+#include "worker/congestion_control.h"
+
+#include <catch2/catch.hpp>
+
+namespace downpour::worker {
+namespace {
+
+TEST_CASE("what is busy, fair and calm") {
+  struct Row {
+    double waited, round_trip, interval;
+    WireVerdict verdict;
+  };
+  for (const Row& row :
+       {Row{0, 0, 0, WireVerdict::kCalm}, Row{0.02, 0, 0, WireVerdict::kCalm}, Row{0.05, 0, 0, WireVerdict::kFair},
+        Row{0.11, 0, 0, WireVerdict::kBusy}, Row{0, 0.4, 1, WireVerdict::kCalm}, Row{0, 0.6, 1, WireVerdict::kFair},
+        Row{0, 1.1, 1, WireVerdict::kBusy}, Row{0, 9, 0, WireVerdict::kCalm}, Row{0.5, 0.1, 1, WireVerdict::kBusy}}) {
+    CAPTURE(row.waited, row.round_trip, row.interval);
+    WireWindow window;
+    window.seconds = 2;
+    window.waited_seconds = 2 * row.waited;
+    window.fetch_round_trip = row.round_trip;
+    window.fetch_interval = row.interval;
+    CHECK(Judge(window) == row.verdict);
+  }
+  CHECK(Judge({}) == WireVerdict::kCalm);
+}
+
+constexpr WireWindow kBusy = {.seconds = 1, .waited_seconds = 0.5};
+constexpr WireWindow kFair = {.seconds = 1, .waited_seconds = 0.05};
+constexpr WireWindow kCalm = {.seconds = 1, .waited_seconds = 0};
+
+// How many calm stretches it takes until the level changes; 0 for more than 1000.
+int CalmUntilChange(CongestionControl* control) {
+  for (int i = 1; i <= 1000; ++i) {
+    if (control->OnWindow(kCalm)) return i;
+  }
+  return 0;
+}
+
+TEST_CASE("less is sent at once, more after a while, longer after each time that it was too early") {
+  CongestionControl control(3);
+  CHECK_FALSE(control.OnWindow(kCalm));
+  CHECK(control.OnWindow(kBusy));
+  CHECK(control.OnWindow(kBusy));
+  CHECK(control.level() == 2);
+  CHECK_FALSE(control.OnWindow(kBusy));
+  CHECK_FALSE(control.OnWindow(kFair));
+  CHECK(control.level() == 2);
+  CHECK(CalmUntilChange(&control) == 4);
+  CHECK(control.level() == 1);
+  CHECK(control.OnWindow(kBusy));
+  CHECK(CalmUntilChange(&control) == 8);
+  CHECK(CalmUntilChange(&control) == 8);
+  CHECK(control.level() == 0);
+  CHECK(CalmUntilChange(&control) == 0);
+  CHECK(control.changes() == 6);
+  for (int i = 0; i < 10; ++i) {
+    control.OnWindow(kBusy);
+    CHECK(CalmUntilChange(&control) > 0);
+  }
+  control.OnWindow(kBusy);
+  CHECK(CalmUntilChange(&control) == 64);
+}
+
+TEST_CASE("calm has to be without a break") {
+  CongestionControl control(2);
+  control.OnWindow(kBusy);
+  for (int i = 0; i < 20; ++i) CHECK_FALSE(control.OnWindow(i % 4 == 3 ? kFair : kCalm));
+}
+
+TEST_CASE("with one level nothing changes") {
+  CongestionControl control(1);
+  CHECK_FALSE(control.OnWindow(kBusy));
+  CHECK(control.level() == 0);
+}
+
+}  // namespace
+}  // namespace downpour::worker

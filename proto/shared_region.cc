@@ -194,7 +194,11 @@ absl::StatusOr<std::span<std::byte>> SharedRegion::Take(uint64_t bytes) {
     return absl::ResourceExhaustedError(absl::StrCat("the region has no room for ", bytes, " bytes more"));
   }
   // Now, that a lack of memory is an error and not a signal when it is first written to.
-  if (const int error = posix_fallocate(fd_, static_cast<off_t>(taken_), static_cast<off_t>(bytes)); error != 0) {
+  int error = 0;
+  do {
+    error = posix_fallocate(fd_, static_cast<off_t>(taken_), static_cast<off_t>(bytes));
+  } while (error == EINTR);
+  if (error != 0) {
     return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes to share: ", strerror(error)));
   }
   const std::span<std::byte> piece(data_ + taken_, bytes);

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "proto/grpc_status.h"
@@ -24,6 +26,18 @@ std::string SentenceOf(const Message& message) {
   std::string sentence(std::min<size_t>(message.payload.size(), 1000), '\0');
   PayloadReader(message.payload).Read(std::as_writable_bytes(std::span(sentence)));
   return sentence;
+}
+
+// Memory that servers on this host may map too; null where there are none, or it is not to be had.
+std::shared_ptr<SharedRegion> RegionToOffer(const Job& job, const Identity& identity, uint64_t elements,
+                                            const Registration& registration) {
+  const bool here = std::any_of(registration.servers.begin(), registration.servers.end(),
+                                [](const RegisteredServer& server) { return server.on_this_host; });
+  if (!here || identity.role != WORKER || job.worker().shared_memory() == "off") return nullptr;
+  auto region = SharedRegion::Create(MostRegionBytes(job.sync().max_pushes_in_flight(), elements));
+  if (region.ok()) return *std::move(region);
+  spdlog::info("no shared memory with servers on this host: {}", std::string(region.status().message()));
+  return nullptr;
 }
 
 }  // namespace
@@ -51,10 +65,8 @@ class PsClient::Server {
 
 // A fetch: parts arrive on gRPC's threads, each into its own range.
 struct PsClient::Fetch {
-  explicit Fetch(size_t elements, size_t parts)
-      : snapshot{std::make_unique<kernels::AlignedBuffer>(elements), std::vector<uint64_t>(parts),
-                 std::vector<uint64_t>(parts)},
-        seen(parts) {}
+  Fetch(std::unique_ptr<ExchangedVector> values, size_t parts)
+      : snapshot{std::move(values), std::vector<uint64_t>(parts), std::vector<uint64_t>(parts)}, seen(parts) {}
 
   Snapshot snapshot;
   std::vector<bool> seen;
@@ -70,14 +82,15 @@ struct PsClient::PushInFlight {
 };
 
 PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
-                   const Registration& registration)
+                   const Registration& registration, std::shared_ptr<SharedRegion> region)
     : job_(job),
       identity_(identity),
       elements_(elements),
       map_(registration.map),
       progress_(registration.progress),
+      region_(std::move(region)),
       unset_parts_(registration.unset_parts),
-      current_{std::make_unique<kernels::AlignedBuffer>(elements),
+      current_{std::make_unique<ExchangedVector>(elements, region_),
                std::vector<uint64_t>(map_.tables(0).parts_size()), std::vector<uint64_t>(map_.tables(0).parts_size())},
       owed_clocks_(map_.tables(0).parts_size()),
       next_sequence_(progress_.sequence() + 1),
@@ -111,7 +124,8 @@ absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Open(const Job& job, const I
                                                          const TableSpec& table, const Registration& registration) {
   auto settings = SettingsHistory::Create(job);
   if (!settings.ok()) return settings.status();
-  std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration));
+  std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration,
+                                                RegionToOffer(job, identity, table.elements(), registration)));
   client->OpenStreams();
   return client;
 }
@@ -122,7 +136,7 @@ void PsClient::OpenStreams() {
     hello.fence = server->registered.fence;
     const uint32_t index = server->registered.index;
     server->stream = std::make_unique<ServerStream>(
-        server->registered.channel, hello,
+        server->registered.channel, hello, server->registered.on_this_host ? region_ : nullptr,
         ServerStream::Callbacks{
             .on_message = [this, index](Message message) { OnMessage(index, std::move(message)); },
             .on_end =
@@ -172,7 +186,9 @@ void PsClient::StartFetch(const FetchOptions& options) {
   const auto& parts = map_.tables(0).parts();
   {
     std::lock_guard lock(mutex_);
-    if (!fetch_) fetch_ = std::make_unique<Fetch>(elements_, parts.size());
+    if (!fetch_) {
+      fetch_ = std::make_unique<Fetch>(std::make_unique<ExchangedVector>(elements_, region_), parts.size());
+    }
     fetch_->number = next_fetch_++;
     fetch_->missing = parts.size();
     std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
@@ -183,6 +199,11 @@ void PsClient::StartFetch(const FetchOptions& options) {
     message.header.clock = options.after_own_push ? std::max(options.clock, owed_clocks_[i]) : options.clock;
     message.header.settings = options.settings;
     message.header.sequence = next_fetch_ - 1;
+    if (region_ != nullptr) {
+      const std::span<const float> to(fetch_->snapshot.values->data() + parts[i].begin(),
+                                      parts[i].end() - parts[i].begin());
+      message.payload = Payload(region_, to);
+    }
     servers_[parts[i].server()]->stream->Send(std::move(message));
   }
 }
@@ -215,7 +236,7 @@ absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
       }
     }
     if (buffers_.size() < pushes_.size() + kSpare) {
-      buffers_.push_back(std::make_shared<GradientBuffer>(elements_));
+      buffers_.push_back(std::make_shared<GradientBuffer>(ExchangedVector(elements_, region_)));
       return buffers_.back();
     }
     changed_.wait_for(lock, std::chrono::microseconds(200));
@@ -305,13 +326,21 @@ absl::Status PsClient::WaitFor(std::unique_lock<std::mutex>& lock, const std::st
 
 void PsClient::OnMessage(uint32_t server, Message message) {
   switch (message.header.kind) {
-    case FrameKind::kWelcome: return;
+    case FrameKind::kWelcome: return OnWelcome(server, message);
     case FrameKind::kValues: return OnValues(server, message);
     case FrameKind::kAck: return OnAck(server, message);
     case FrameKind::kRefused: return OnRefused(server, message);
     default:
       Fail(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent a ",
                                             FrameKindName(message.header.kind), " frame")));
+  }
+}
+
+void PsClient::OnWelcome(uint32_t server, const Message& message) {
+  if (message.header.place == PayloadPlace::kShared) {
+    spdlog::info("{} has mapped {} bytes of shared memory", servers_[server]->Name(), region_->bytes().size());
+  } else if (message.payload.size() != 0) {
+    spdlog::info("no shared memory with {}: {}", servers_[server]->Name(), SentenceOf(message));
   }
 }
 
@@ -333,7 +362,10 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
     fetch_->seen[header.part] = true;
     to = fetch_->snapshot.values->data() + parts[header.part].begin();
   }
-  PayloadReader(message.payload).Read(std::as_writable_bytes(std::span(to, header.elements)));
+  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(to, header.elements));
+  // The server has written them where they are wanted.
+  const bool there = message.payload.chunks().size() == 1 && message.payload.chunks().front().data() == bytes.data();
+  if (!there) PayloadReader(message.payload).Read(bytes);
   std::lock_guard lock(mutex_);
   fetch_->snapshot.versions[header.part] = header.version;
   fetch_->snapshot.clocks[header.part] = header.clock;

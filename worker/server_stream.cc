@@ -121,15 +121,23 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
 
   // Needs mutex_.
   void WriteNext() {
-    if (writing_ || ended_ || outgoing_.empty()) return;
-    const FrameHeader& next = outgoing_.front().header;
-    const uint64_t bytes = next.kind == FrameKind::kHello ? 0 : next.payload_bytes;
-    if (bytes > credit_) return;
-    credit_ -= bytes;
+    if (writing_ || !MayWrite()) return;
+    credit_ -= Cost(outgoing_.front().header);
     writing_ = true;
     sending_ = ToByteBuffer(ToShared(shared_.get(), std::move(outgoing_.front())));
     outgoing_.pop_front();
-    StartWrite(&sending_);
+    grpc::WriteOptions options;
+    // What is small waits for what comes right behind it: one call of the system for both.
+    if (sending_.Length() <= kSmallFrameBytes && MayWrite()) options.set_buffer_hint();
+    StartWrite(&sending_, options);
+  }
+
+  // Needs mutex_.
+  bool MayWrite() const { return !ended_ && !outgoing_.empty() && Cost(outgoing_.front().header) <= credit_; }
+
+  // Of credit.
+  static uint64_t Cost(const FrameHeader& header) {
+    return header.kind == FrameKind::kHello ? 0 : header.payload_bytes;
   }
 
   const Callbacks callbacks_;

@@ -71,6 +71,7 @@ struct Set {
 struct Push {
   Route route;
   Message message;
+  bool finite = false;  // all of its values are, as the transport has seen; otherwise the shard looks itself
 };
 
 struct Pull {

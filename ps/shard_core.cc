@@ -337,7 +337,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
                                                 ", which is at clock ", part->clock, ", the slowest worker at ",
                                                 SlowestClock(View(*part))));
   }
-  if (const auto bad = table->FirstNonFinite(event.message)) {
+  if (const auto bad = event.finite ? std::nullopt : table->FirstNonFinite(event.message)) {
     return pass_by(Refusal::kNotFinite,
                    absl::StrCat("element ", part->begin + *bad, " of the gradient of clock ", header.clock,
                                 " is not finite"));

@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/vector_ops.h"
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
 #include "proto/shared_frame.h"
@@ -23,6 +24,16 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kGreetingTimeout = std::chrono::seconds(10);
+
+// Whether a gradient is known to have nothing but numbers. Of raw floats in one piece, which are those that a worker
+// shares; what came in slices is looked at when it is decoded. Here, for a shard's thread is what there is least of.
+bool IsFinite(const Message& push) {
+  if (push.header.codec != CodecId::kRaw || push.payload.chunks().size() != 1) return false;
+  const Payload::Bytes bytes = push.payload.chunks().front();
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(float) != 0) return false;
+  const std::span<const float> values(reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float));
+  return !kernels::FirstNonFinite(values).has_value();
+}
 
 // A stream's life: reading (hello first), then closing (answers still go out), then finished. gRPC calls
 // On...() one at a time for each kind of event; shards call Send(). All state is under one lock, and gRPC's
@@ -199,7 +210,11 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     bool taken = false;
     switch (kept.kind) {
       case FrameKind::kSet: taken = shard->TryPost(Set{route, std::move(message)}); break;
-      case FrameKind::kPush: taken = shard->TryPost(Push{route, std::move(message)}); break;
+      case FrameKind::kPush: {
+        const bool finite = IsFinite(message);
+        taken = shard->TryPost(Push{route, std::move(message), finite});
+        break;
+      }
       default: taken = shard->TryPost(Pull{route, kept}); break;
     }
     return taken || Answer(route, kept, Refusal::kOverload, "the shard's queue is full");

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <condition_variable>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -286,9 +287,20 @@ TEST_CASE("gradients are read from shared memory, and values are written there")
   call.Receive(Carrying(edge, FrameKind::kPull, {}));
   CHECK(call.Answer().payload.size() == kElements * sizeof(float));
   CHECK(call.written().back().place == PayloadPlace::kFollows);
+
+  PieceOf(*region, 1)[9] = std::numeric_limits<float>::quiet_NaN();
+  Message bad = shared(FrameKind::kPush, PieceOf(*region, 1));
+  bad.header.sequence = 2;
+  call.Receive(bad);
+  const Message refused = call.Answer();
+  CHECK(refused.header.reason == Refusal::kNotFinite);
+  CHECK_THAT(TextOf(refused.payload), Catch::Contains("element 9 "));
+  call.Receive(shared(FrameKind::kPull, PieceOf(*region, 6)));
+  CHECK(call.Answer(region).header.version == 1);
+  CHECK(std::ranges::all_of(PieceOf(*region, 6), [](float value) { return value == 2.0f; }));
   CHECK(edge.stats().shared_opened == 1);
-  CHECK(edge.stats().shared_received_bytes == 2 * kElements * sizeof(float));
-  CHECK(edge.stats().shared_sent_bytes == kElements * sizeof(float));
+  CHECK(edge.stats().shared_received_bytes == 3 * kElements * sizeof(float));
+  CHECK(edge.stats().shared_sent_bytes == 2 * kElements * sizeof(float));
 }
 
 TEST_CASE("an offer that can't be taken is no reason to end a stream") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include "absl/strings/str_cat.h"
+#include "proto/address.h"
 #include "proto/shard_map.h"
 #include "ps/control.h"
 #include "ps/edge_stats.h"
@@ -25,12 +27,14 @@
 #include "ps/service/parameter_service.h"
 #include "ps/service/streams.h"
 #include "ps/shard.h"
+#include "ps/unix_socket.h"
 
 namespace downpour::ps {
 namespace {
 
 using std::chrono::milliseconds;
 
+constexpr char kAddressSetting[] = "servers.addresses or --listen";
 constexpr auto kTick = milliseconds(50);
 constexpr int kTicksToGreetingCheck = 20;
 // Room beside a part in one message; control messages are small.
@@ -51,8 +55,14 @@ void EnableReflectionOnce() {
   });
 }
 
+// The address at which others find it.
 std::string WithPort(const std::string& address, int port) {
-  if (address.rfind("unix:", 0) == 0) return address;
+  if (const auto path = UnixPath(address)) {
+    // For whoever reads it elsewhere: where that is not too long.
+    std::error_code error;
+    const std::string whole = absl::StrCat("unix:", std::filesystem::absolute(*path, error).string());
+    return !error && CheckConnectAddress(whole).ok() ? whole : address;
+  }
   const size_t colon = address.rfind(':');
   return absl::StrCat(address.substr(0, colon), ":", port);
 }
@@ -182,6 +192,12 @@ class Server::Impl final : public Shard::Sink {
     EnableReflectionOnce();
     const std::string address =
         options_.listen.empty() ? job_.servers().addresses(options_.index) : options_.listen;
+    SocketClaim claim;
+    if (const auto path = UnixPath(address)) {
+      auto claimed = ClaimSocketPath(*path, kAddressSetting);
+      if (!claimed.ok()) return claimed.status();
+      claim = *std::move(claimed);
+    }
     control_service_ = std::make_unique<ControlServiceImpl>(control_.get());
     parameter_service_ =
         std::make_unique<ParameterServiceImpl>(control_.get(), &streams_, &stats_, CreditBytes(job_), log_);
@@ -201,7 +217,7 @@ class Server::Impl final : public Shard::Sink {
     builder.RegisterService(control_service_.get());
     builder.RegisterService(parameter_service_.get());
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr) return ListenError(address, "servers.addresses or --listen");
+    if (server_ == nullptr) return ListenError(address, kAddressSetting);
     address_ = WithPort(address, port);
     log_.Info(absl::StrCat("listening on ", address_, ", metrics on ", metrics_address_, ", ", shards_.size(),
                            " shards, sync ", job_.sync().mode(), ", optimizer ", job_.optimizer().name()));

@@ -14,13 +14,6 @@ namespace {
 
 constexpr char kDraining[] = "the server is shutting down";
 
-Payload Sentence(std::string text) {
-  if (text.empty()) return {};
-  auto owner = std::make_shared<const std::string>(std::move(text));
-  const auto bytes = std::as_bytes(std::span(*owner));
-  return Payload(owner, {bytes});
-}
-
 // The answer's header, with everything by which the worker knows what it is the answer to.
 FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
   FrameHeader header = frame;
@@ -34,6 +27,13 @@ FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
 }
 
 }  // namespace
+
+Payload Sentence(std::string text) {
+  if (text.empty()) return {};
+  auto owner = std::make_shared<const std::string>(std::move(text));
+  const auto bytes = std::as_bytes(std::span(*owner));
+  return Payload(owner, {bytes});
+}
 
 Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string sentence) {
   const bool acknowledged = frame.kind == FrameKind::kSet || frame.kind == FrameKind::kPush;
@@ -362,7 +362,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
                                                 ", which is at clock ", part->clock, ", the slowest worker at ",
                                                 part->clocks.slowest()));
   }
-  const auto bad = table->FirstNonFinite(event.message);
+  const auto bad = event.finite ? std::nullopt : table->FirstNonFinite(event.message);
   if (!bad.ok()) return refuse(Refusal::kMalformed, std::string(bad.status().message()));
   if (bad->has_value()) {
     return pass_by(Refusal::kNotFinite,

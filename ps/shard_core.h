@@ -152,6 +152,9 @@ class ShardCore {
   CoreStats stats_;
 };
 
+// Words for a person, as frames carry them.
+Payload Sentence(std::string text);
+
 // What a server answers to a frame it does not take: an ack for a set or a push, a refusal for anything else.
 Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string sentence);
 

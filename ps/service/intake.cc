@@ -54,7 +54,7 @@ Intake::Verdict Intake::Take(const FrameHeader& header) {
     return Refuse(Refusal::kMalformed, absl::StrCat("part ", header.part, " has ", place.elements,
                                                     " elements; the frame carries ", header.elements));
   }
-  return {.shard = static_cast<uint32_t>(place.shard)};
+  return {.shard = static_cast<uint32_t>(place.shard), .elements = static_cast<uint32_t>(place.elements)};
 }
 
 bool Intake::Reserve(const FrameHeader& header) {

@@ -20,6 +20,7 @@ class Intake {
  public:
   struct Verdict {
     std::optional<uint32_t> shard;    // of this server, which it goes to; none where it is refused
+    uint32_t elements = 0;            // of the part
     Refusal reason = Refusal::kNone;  // why it is
     std::string sentence;
     absl::Status end;  // not OK: the stream ends with this, for there is no telling any more what the peer means

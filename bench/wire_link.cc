@@ -18,7 +18,8 @@ double Seconds(Clock::time_point since) { return std::chrono::duration<double>(C
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<WireLink>> WireLink::Open(const Job& job, std::uint64_t elements) {
+absl::StatusOr<std::unique_ptr<WireLink>> WireLink::Open(const Job& job, std::uint64_t elements,
+                                                         std::shared_ptr<SharedRegion> region) {
   TableSpec table;
   table.set_elements(elements);
   TensorSpec* const tensor = table.add_tensors();
@@ -26,21 +27,23 @@ absl::StatusOr<std::unique_ptr<WireLink>> WireLink::Open(const Job& job, std::ui
   tensor->add_shape(elements);
   const auto registration = worker::Register(job, {}, table, {});
   if (!registration.ok()) return registration.status();
-  std::unique_ptr<WireLink> link(new WireLink(job, elements, *registration));
+  std::unique_ptr<WireLink> link(new WireLink(job, elements, *registration, std::move(region)));
   if (absl::Status status = link->SetInitial(registration->unset_parts); !status.ok()) return status;
   return link;
 }
 
-WireLink::WireLink(const Job& job, std::uint64_t elements, const worker::Registration& registration)
+WireLink::WireLink(const Job& job, std::uint64_t elements, const worker::Registration& registration,
+                   std::shared_ptr<SharedRegion> region)
     : job_(job),
       map_(registration.map),
       fence_(registration.servers[0].fence),
-      gradient_(std::make_shared<kernels::AlignedBuffer>(elements)),
-      parameters_(elements) {
+      region_(std::move(region)),
+      gradient_(std::make_shared<worker::ExchangedVector>(elements, region_)),
+      parameters_(elements, region_) {
   std::fill_n(gradient_->data(), elements, 1e-3f);
   kernels::Zero({parameters_.data(), elements});
   stream_ = std::make_unique<worker::ServerStream>(
-      registration.servers[0].channel, HeaderFor(FrameKind::kHello, 0),
+      registration.servers[0].channel, HeaderFor(FrameKind::kHello, 0), region_,
       worker::ServerStream::Callbacks{.on_message = [this](Message message) { OnMessage(message); },
                                       .on_end =
                                           [this](absl::Status status) {
@@ -65,8 +68,11 @@ FrameHeader WireLink::HeaderFor(FrameKind kind, std::uint32_t part) const {
 void WireLink::Send(FrameKind kind, std::uint32_t part, std::uint64_t number) {
   Message message{HeaderFor(kind, part), {}};
   message.header.sequence = number;
-  if (kind != FrameKind::kPull) {
-    const ShardMap::Part& range = map_.tables(0).parts(static_cast<int>(part));
+  const ShardMap::Part& range = map_.tables(0).parts(static_cast<int>(part));
+  if (kind == FrameKind::kPull) {
+    const std::span<const float> to(parameters_.data() + range.begin(), range.end() - range.begin());
+    message.payload = Payload(region_, to);
+  } else {
     message.header.clock = number - 1;
     message.header.samples = 1;
     message.header.elements = static_cast<std::uint32_t>(range.end() - range.begin());
@@ -90,15 +96,21 @@ absl::Status WireLink::SetInitial(const std::vector<std::uint32_t>& unset) {
 
 void WireLink::OnMessage(const Message& message) {
   const FrameHeader& header = message.header;
-  if (header.kind == FrameKind::kWelcome) return;
+  if (header.kind == FrameKind::kWelcome) {
+    if (region_ == nullptr || header.place == PayloadPlace::kShared) return;
+    std::lock_guard lock(mutex_);
+    failure_ = absl::UnavailableError("the server has not mapped the shared memory");
+    return answered_.notify_all();
+  }
   const bool known = header.part < parts();
   const ShardMap::Part& range = map_.tables(0).parts(known ? static_cast<int>(header.part) : 0);
   const std::size_t elements = range.end() - range.begin();
   const bool values = header.kind == FrameKind::kValues && header.elements == elements;
   const bool taken = header.kind == FrameKind::kAck && header.reason == Refusal::kNone;
   if (values && known) {
-    PayloadReader(message.payload)
-        .Read(std::as_writable_bytes(std::span(parameters_.data() + range.begin(), elements)));
+    const auto to = std::as_writable_bytes(std::span(parameters_.data() + range.begin(), elements));
+    const bool there = !message.payload.chunks().empty() && message.payload.chunks().front().data() == to.data();
+    if (!there) PayloadReader(message.payload).Read(to);
   }
   if (taken) stream_->Acknowledged(elements * sizeof(float));
   std::lock_guard lock(mutex_);

@@ -9,9 +9,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/aligned_buffer.h"
 #include "proto/frame.h"
 #include "proto/job.pb.h"
+#include "proto/shared_region.h"
+#include "worker/exchanged_vector.h"
 #include "worker/registration.h"
 #include "worker/server_stream.h"
 
@@ -20,9 +21,11 @@ namespace downpour::bench {
 // Threads: one for pushing and one for pulling may be inside at once.
 class WireLink {
  public:
-  // Registers as partition 0 with a table of so many floats, and gives it its first values. The job has one server, and a
-  // mode whose pushes are applied as they come.
-  static absl::StatusOr<std::unique_ptr<WireLink>> Open(const Job& job, std::uint64_t elements);
+  // Registers as partition 0 with a table of so many floats, and gives it its first values. The job has one server, and
+  // a mode whose pushes are applied as they come. `region` is the memory for gradient and parameters that the server is
+  // offered, and has to take; null for none.
+  static absl::StatusOr<std::unique_ptr<WireLink>> Open(const Job& job, std::uint64_t elements,
+                                                        std::shared_ptr<SharedRegion> region);
   ~WireLink();
 
   // Bytes a second of gradients that the server has applied, or of parameters that lie in this process's memory, with so
@@ -38,7 +41,8 @@ class WireLink {
     std::uint64_t answered = 0;
   };
 
-  WireLink(const Job& job, std::uint64_t elements, const worker::Registration& registration);
+  WireLink(const Job& job, std::uint64_t elements, const worker::Registration& registration,
+           std::shared_ptr<SharedRegion> region);
   absl::Status SetInitial(const std::vector<std::uint32_t>& unset);
   FrameHeader HeaderFor(FrameKind kind, std::uint32_t part) const;
   void Send(FrameKind kind, std::uint32_t part, std::uint64_t number);
@@ -53,8 +57,9 @@ class WireLink {
   const Job job_;
   const ShardMap map_;
   const std::uint64_t fence_;
-  const std::shared_ptr<kernels::AlignedBuffer> gradient_;
-  kernels::AlignedBuffer parameters_;  // as pulls bring them
+  const std::shared_ptr<SharedRegion> region_;
+  const std::shared_ptr<worker::ExchangedVector> gradient_;
+  worker::ExchangedVector parameters_;  // as pulls bring them
   std::uint64_t pushes_ = 0;           // whole tables
   std::uint64_t pulls_ = 0;
 

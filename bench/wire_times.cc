@@ -1,6 +1,7 @@
 // What the wire moves, and what the machine does: `bench/wire` runs it and sets the figures side by side.
 #include <algorithm>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "bench/wire_link.h"
 #include "proto/job_config.h"
 #include "proto/keep_memory.h"
+#include "proto/shared_region.h"
 
 namespace downpour::bench {
 namespace {
@@ -44,9 +46,22 @@ absl::StatusOr<ordered_json> Physical(std::size_t bytes, double seconds, int rou
   return seen;
 }
 
-absl::StatusOr<ordered_json> Link(const Job& job, std::uint64_t elements, double seconds, std::uint32_t under_way,
-                                  int round_trips) {
-  const auto opened = WireLink::Open(job, elements);
+struct LinkOptions {
+  bool shared_memory = false;
+  double seconds = 1;
+  std::uint32_t under_way = 4;
+  int round_trips = 0;
+};
+
+absl::StatusOr<ordered_json> Link(const Job& job, std::uint64_t elements, const LinkOptions& options) {
+  const auto& [shared_memory, seconds, under_way, round_trips] = options;
+  std::shared_ptr<SharedRegion> region;
+  if (shared_memory) {
+    auto made = SharedRegion::Create(MostRegionBytes(job.sync().max_pushes_in_flight(), elements));
+    if (!made.ok()) return made.status();
+    region = *std::move(made);
+  }
+  const auto opened = WireLink::Open(job, elements, region);
   if (!opened.ok()) return opened.status();
   WireLink& link = **opened;
   if (round_trips > 0) {
@@ -73,24 +88,24 @@ int Main(int argc, char** argv) {
   CLI::App cli("GB/s and round trips of one stream between a worker and a server, or of the machine's own sockets");
   std::string config, address;
   std::size_t bytes = 4 << 20;
-  double seconds = 1;
-  std::uint32_t under_way = 4;
-  int round_trips = 0;
+  LinkOptions options;
   cli.add_option("--config", config, "Job file of a server that runs; without: the machine");
   cli.add_option("--server", address, "Where it listens");
   cli.add_option("--bytes", bytes, "Of a table, or of a message")->check(CLI::Range(std::size_t{64}, std::size_t{1} << 32));
-  cli.add_option("--seconds", seconds, "Of each measurement");
-  cli.add_option("--under-way", under_way, "Tables that are under way at once")->check(CLI::Range(1, 64));
-  cli.add_option("--round-trips", round_trips, "So many pulls one after the other, in place of rates");
+  cli.add_flag("--shared-memory", options.shared_memory,
+               "Exchange through shared memory; the server must be on this host");
+  cli.add_option("--seconds", options.seconds, "Of each measurement");
+  cli.add_option("--under-way", options.under_way, "Tables that are under way at once")->check(CLI::Range(1, 64));
+  cli.add_option("--round-trips", options.round_trips, "So many pulls one after the other, in place of rates");
   CLI11_PARSE(cli, argc, argv);
 
   bytes = bytes / sizeof(float) * sizeof(float);
   absl::StatusOr<ordered_json> seen;
   if (config.empty()) {
-    seen = Physical(bytes, seconds, std::max(round_trips, 1));
+    seen = Physical(bytes, options.seconds, std::max(options.round_trips, 1));
   } else {
     auto job = LoadJob(config, {"servers.addresses=[\"" + address + "\"]"});
-    seen = job.ok() ? Link(*job, bytes / sizeof(float), seconds, under_way, round_trips) : job.status();
+    seen = job.ok() ? Link(*job, bytes / sizeof(float), options) : job.status();
   }
   if (!seen.ok()) {
     std::cerr << seen.status().message() << "\n";

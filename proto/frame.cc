@@ -6,7 +6,7 @@ namespace downpour {
 namespace {
 
 constexpr uint32_t kMagic = 0x46575044;  // "DPWF"
-constexpr size_t kReservedBytes[] = {85, 86, 87, 92, 93, 94, 95};
+constexpr size_t kReservedBytes[] = {86, 87, 92, 93, 94, 95};
 
 // Writes integers of the header in order, little endian.
 class Writer {
@@ -36,6 +36,21 @@ class Reader {
  private:
   const std::byte* at_;
 };
+
+// A hello's and a welcome's lengths are for whoever opens regions to judge.
+absl::Status CheckShared(const FrameHeader& header, bool carries_values) {
+  if (header.kind == FrameKind::kHello || header.kind == FrameKind::kWelcome) return absl::OkStatus();
+  if (!carries_values && header.kind != FrameKind::kPull) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a frame of kind ", FrameKindName(header.kind), " can't lie in shared memory"));
+  }
+  if (header.codec != CodecId::kRaw) return absl::InvalidArgumentError("only raw floats may lie in shared memory");
+  if (header.payload_bytes != kSharedPlaceBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("a place in shared memory is told in ", kSharedPlaceBytes,
+                                                   " bytes, not in ", header.payload_bytes));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -107,7 +122,8 @@ std::array<std::byte, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& he
   out.Put(header.elements);
   out.Put(header.payload_bytes);
   out.Put(static_cast<uint8_t>(header.content));
-  out.Skip(3);
+  out.Put(static_cast<uint8_t>(header.place));
+  out.Skip(2);
   out.Put(header.settings);
   return bytes;
 }
@@ -155,7 +171,11 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes) 
   if (header.content > PushContent::kDifference) {
     return absl::InvalidArgumentError(absl::StrCat("unknown content ", static_cast<int>(header.content)));
   }
-  in.Skip(3);
+  header.place = in.Get<PayloadPlace>();
+  if (header.place > PayloadPlace::kShared) {
+    return absl::InvalidArgumentError(absl::StrCat("unknown place ", static_cast<int>(header.place)));
+  }
+  in.Skip(2);
   header.settings = in.Get<uint32_t>();
   for (const size_t i : kReservedBytes) {
     if (bytes[i] != std::byte{0}) {
@@ -169,7 +189,9 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes) 
   const bool carries_values = header.kind == FrameKind::kSet || header.kind == FrameKind::kPush ||
                               header.kind == FrameKind::kValues;
   const bool raw = header.codec == CodecId::kRaw;
-  if (carries_values && raw && header.payload_bytes != uint64_t{header.elements} * sizeof(float)) {
+  if (header.place == PayloadPlace::kShared) {
+    if (absl::Status status = CheckShared(header, carries_values); !status.ok()) return status;
+  } else if (carries_values && raw && header.payload_bytes != uint64_t{header.elements} * sizeof(float)) {
     return absl::InvalidArgumentError(absl::StrCat("a raw payload of ", header.payload_bytes, " bytes can't hold ",
                                                    header.elements, " floats"));
   }

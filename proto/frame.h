@@ -76,6 +76,15 @@ enum class PushContent : uint8_t {
   kDifference = 2,  // is added
 };
 
+// Where a payload is. Numbers on the wire.
+enum class PayloadPlace : uint8_t {
+  kFollows = 0,  // behind the header
+  kShared = 1,   // in memory that both ends have mapped (shared_region.h); behind the header stands where
+};
+
+// What stands behind the header of a frame whose payload is shared: u64 offset, u64 bytes.
+inline constexpr size_t kSharedPlaceBytes = 16;
+
 struct FrameHeader {
   FrameKind kind = FrameKind::kHello;
   CodecId codec = CodecId::kRaw;
@@ -95,6 +104,7 @@ struct FrameHeader {
   uint32_t elements = 0;       // floats, decoded
   uint32_t payload_bytes = 0;  // bytes that follow the header
   PushContent content = PushContent::kGradient;
+  PayloadPlace place = PayloadPlace::kFollows;  // where it travels; behind a stream's edges no frame is shared
   uint32_t settings = 0;       // version of the sync settings that a push or pull was made under
 
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
@@ -105,8 +115,9 @@ uint64_t JobId(absl::string_view name);
 
 std::array<std::byte, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& header);
 
-// Checks magic, version, known kind, codec and reason, reserved bytes, and that a raw payload's length is that of
-// its elements. Says which field is wrong. Trusts nothing; the caller checks the rest against its tables.
+// Checks magic, version, known kind, codec, reason and place, reserved bytes, and that a raw payload's length is that
+// of its elements, or that of a place. Says which field is wrong. Trusts nothing; the caller checks the rest against
+// its tables.
 absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes);
 
 // A frame as it travels inside a process.

@@ -11,6 +11,9 @@ namespace downpour {
 // The full name of the data plane's method, for stubs that send raw messages.
 inline constexpr char kExchangeMethod[] = "/downpour.ParameterService/Exchange";
 
+// A frame of at most so many bytes may wait for the next one, where that is there already.
+inline constexpr size_t kSmallFrameBytes = 4096;
+
 // The gRPC message shares the payload's owner until it has left.
 grpc::ByteBuffer ToByteBuffer(const Message& message);
 

@@ -69,7 +69,7 @@ TEST_CASE("the header's bytes are those that proto/README.md describes") {
   CHECK(at(76) == 11);  // elements
   CHECK(at(80) == 44);  // payload bytes
   CHECK(at(84) == 2);   // content
-  CHECK(at(85) == 0);
+  CHECK(at(85) == 0);   // place
   CHECK(at(88) == 12);  // settings
   CHECK(at(92) == 0);
 }
@@ -92,12 +92,31 @@ TEST_CASE("bytes that are no header are refused with the field that is wrong") {
   CHECK_THAT(Mistake(with(80, 43)), Contains("can't hold 11 floats"));
   CHECK_THAT(Mistake(with(83, 0x7f)), Contains("over the limit"));
   CHECK_THAT(Mistake(with(84, 3)), Contains("unknown content 3"));
-  CHECK_THAT(Mistake(with(85, 1)), Contains("reserved byte 85"));
+  CHECK_THAT(Mistake(with(85, 1)), Contains("told in 16 bytes, not in 44"));
+  CHECK_THAT(Mistake(with(85, 2)), Contains("unknown place 2"));
+  CHECK_THAT(Mistake(with(86, 1)), Contains("reserved byte 86"));
   CHECK_THAT(Mistake(with(95, 1)), Contains("reserved byte 95"));
   FrameHeader wraps = Sample();
   wraps.elements = 0x40000001;
   wraps.payload_bytes = 4;
   CHECK_THAT(Mistake(Bytes(wraps)), Contains("can't hold"));
+}
+
+TEST_CASE("what may be shared") {
+  FrameHeader header = Sample();
+  header.place = PayloadPlace::kShared;
+  header.payload_bytes = kSharedPlaceBytes;
+  for (const FrameKind kind : {FrameKind::kSet, FrameKind::kPush, FrameKind::kPull, FrameKind::kValues,
+                               FrameKind::kHello, FrameKind::kWelcome}) {
+    header.kind = kind;
+    const auto decoded = DecodeFrameHeader(EncodeFrameHeader(header));
+    REQUIRE(decoded.ok());
+    CHECK(*decoded == header);
+  }
+  for (const FrameKind kind : {FrameKind::kAck, FrameKind::kRefused}) {
+    header.kind = kind;
+    CHECK_THAT(Mistake(Bytes(header)), Contains("can't lie in shared memory"));
+  }
 }
 
 TEST_CASE("no bytes at all crash the decoder, and what it takes it writes back the same") {

@@ -365,13 +365,12 @@ void CheckAcrossKeys(const Job& job, Mistakes* mistakes) {
   if (job.net_size() > kMaxLayers) {
     mistakes->Add(-1, "net", absl::StrCat("has ", job.net_size(), " layers; the limit is ", kMaxLayers));
   }
-  const auto check_address = [mistakes](absl::string_view path, const std::string& address) {
-    const absl::Status status = CheckListenAddress(address);
+  const auto note = [mistakes](absl::string_view path, const absl::Status& status) {
     if (!status.ok()) mistakes->Add(-1, path, status.message());
   };
-  for (const std::string& address : job.servers().addresses()) check_address("servers.addresses", address);
+  for (const std::string& address : job.servers().addresses()) note("servers.addresses", CheckListenAddress(address));
   for (const std::string& address : job.servers().metrics_addresses()) {
-    check_address("servers.metrics_addresses", address);
+    note("servers.metrics_addresses", CheckMetricsAddress(address));
   }
   if (job.servers().metrics_addresses_size() > job.servers().addresses_size()) {
     mistakes->Add(-1, "servers.metrics_addresses", "has more entries than servers.addresses");

@@ -30,6 +30,7 @@ std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t ser
   auto directory = std::make_shared<Directory>();
   directory->map_version = map.version();
   directory->table = map.tables(0).id();
+  directory->elements = map.tables(0).elements();
   for (const ShardMap::Part& part : map.tables(0).parts()) {
     Directory::Place place;
     place.elements = static_cast<uint32_t>(part.end() - part.begin());
@@ -396,6 +397,9 @@ StatusReply Control::Status() const {
   counters["streams_refused"] = stats_->streams_refused;
   counters["frames_received"] = stats_->frames_received;
   counters["frames_sent"] = stats_->frames_sent;
+  counters["shared_memory_streams_opened"] = stats_->shared_opened;
+  counters["shared_memory_received_bytes"] = stats_->shared_received_bytes;
+  counters["shared_memory_sent_bytes"] = stats_->shared_sent_bytes;
   counters["registrations"] = stats_->registrations;
   counters["registrations_refused"] = stats_->registrations_refused;
   counters["registrations_turned_away"] = stats_->registrations_turned_away;

@@ -17,6 +17,11 @@ struct EdgeStats {
   Count streams_refused{0};  // ended by the server for what the peer sent
   Count frames_received{0};
   Count frames_sent{0};
+  // Of the streams those that agreed on shared memory, and what payload went through it.
+  Count shared_opened{0};
+  Count shared_closed{0};
+  Count shared_received_bytes{0};
+  Count shared_sent_bytes{0};
   Count registrations{0};
   Count registrations_refused{0};
   Count registrations_turned_away{0};  // attempts, however often they ask

@@ -17,6 +17,8 @@ namespace downpour::ps {
 struct Route {
   uint64_t stream = 0;
   uint32_t bytes = 0;  // of credit that the answer gives back
+  // Where the values are wanted, in the memory that the stream shares; the transport's own affair.
+  std::optional<uint64_t> values_at = {};
 
   friend bool operator==(const Route&, const Route&) = default;
 };
@@ -69,6 +71,7 @@ struct Set {
 struct Push {
   Route route;
   Message message;
+  bool finite = false;  // all of its values are, as the transport has seen; otherwise the shard looks itself
 };
 
 struct Pull {

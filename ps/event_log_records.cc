@@ -56,7 +56,8 @@ class Encoder {
     return Frame(RecordKind::kSet, FrameKind::kSet, route, message.header, &message.payload);
   }
   EncodedRecord operator()(const Push& event) const {
-    const auto& [route, message] = event;
+    // Whoever reads it looks again, and sees the same.
+    [[maybe_unused]] const auto& [route, message, finite] = event;
     return Frame(RecordKind::kPush, FrameKind::kPush, route, message.header, &message.payload);
   }
   EncodedRecord operator()(const Pull& event) const {
@@ -91,12 +92,14 @@ class Encoder {
  private:
   static EncodedRecord Frame(RecordKind kind, FrameKind frame_kind, const Route& route, const FrameHeader& header,
                        const Payload* payload) {
-    const auto& [stream, bytes] = route;
+    // Where a worker wanted its values is nothing that a shard decides by.
+    [[maybe_unused]] const auto& [stream, bytes, values_at] = route;
     const auto frame = EncodeFrameHeader(header);
     EncodedRecord encoded{kind, Fields().Put(stream).Put(bytes).Take(), payload};
     encoded.body.append(reinterpret_cast<const char*>(frame.data()), frame.size());
     encoded.status = DecodeFrameHeader(frame).status();
-    if (header.kind != frame_kind || header.payload_bytes != (payload == nullptr ? 0 : payload->size())) {
+    if (header.kind != frame_kind || header.place != PayloadPlace::kFollows ||
+        header.payload_bytes != (payload == nullptr ? 0 : payload->size())) {
       encoded.status = absl::InvalidArgumentError("the frame's header is not of its kind or of its payload's length");
     }
     return encoded;
@@ -140,12 +143,12 @@ Decoded DecodeCreateTable(Cursor in) {
 template <typename Carrier>
 Decoded DecodeFrame(FrameKind kind, const std::shared_ptr<const std::byte[]>& owner, Cursor in) {
   Carrier event;
-  event.route = {in.Get<uint64_t>(), in.Get<uint32_t>()};
+  event.route = {in.Get<uint64_t>(), in.Get<uint32_t>(), {}};
   const std::span<const std::byte> rest = in.Rest();
   const auto header = DecodeFrameHeader(rest);
   if (!header.ok()) return Senseless(header.status().message());
   const std::span<const std::byte> payload = rest.subspan(kFrameHeaderBytes);
-  if (header->kind != kind || header->payload_bytes != payload.size()) {
+  if (header->kind != kind || header->place != PayloadPlace::kFollows || header->payload_bytes != payload.size()) {
     return Senseless(absl::StrCat("a ", FrameKindName(header->kind), " frame that claims ", header->payload_bytes,
                                   " bytes, where a ", FrameKindName(kind), " of ", payload.size(), " stands"));
   }

@@ -10,16 +10,25 @@ Leases::Joined Leases::Join(uint32_t partition, uint64_t fence, uint32_t generat
   if (partition >= leases_.size() || fence < leases_[partition].fence) return Joined::kRefused;
   Lease& lease = leases_[partition];
   const Joined joined = fence > lease.fence ? Joined::kNewer : Joined::kAgain;
+  absent_ -= Of(partition) == State::kAbsent;
   lease = {.fence = fence, .live = true, .generation = generation};
-  generation_ = std::max(generation_, generation);
+  absent_ += Of(partition) == State::kAbsent;
+  if (generation > generation_) {
+    generation_ = generation;
+    // Those of earlier ones will come again.
+    absent_ = 0;
+    for (uint32_t i = 0; i < partitions(); ++i) absent_ += Of(i) == State::kAbsent;
+  }
   if (first_join_ms_ < 0) first_join_ms_ = now_ms;
   return joined;
 }
 
 bool Leases::End(uint32_t partition, uint64_t fence, bool done) {
   if (partition >= leases_.size() || !leases_[partition].live || leases_[partition].fence != fence) return false;
+  absent_ -= Of(partition) == State::kAbsent;
   leases_[partition].live = false;
   leases_[partition].done = done;
+  absent_ += Of(partition) == State::kAbsent;
   return true;
 }
 

@@ -30,7 +30,7 @@ class Leases {
     std::string sentence;
   };
 
-  explicit Leases(uint32_t partitions) : leases_(partitions) {}
+  explicit Leases(uint32_t partitions) : leases_(partitions), absent_(partitions) {}
 
   uint32_t partitions() const { return static_cast<uint32_t>(leases_.size()); }
 
@@ -46,6 +46,8 @@ class Leases {
 
   // `partition` is one that there is.
   State Of(uint32_t partition) const;
+  // How many are kAbsent.
+  uint32_t absent() const { return absent_; }
   // When the first came; -1 for never.
   int64_t first_join_ms() const { return first_join_ms_; }
   uint32_t generation() const { return generation_; }
@@ -65,6 +67,7 @@ class Leases {
   };
 
   std::vector<Lease> leases_;     // by partition
+  uint32_t absent_ = 0;           // of them
   std::set<uint64_t> observers_;  // their fences
   uint32_t generation_ = 0;       // the latest
   int64_t first_join_ms_ = -1;

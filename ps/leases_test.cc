@@ -1,5 +1,7 @@
 #include "ps/leases.h"
 
+#include <random>
+
 #include <catch2/catch.hpp>
 
 namespace downpour::ps {
@@ -37,6 +39,25 @@ TEST_CASE("a partition belongs to its newest attempt") {
   // The same process again, after it was taken for lost.
   CHECK(leases.Join(0, 7, 0, 400) == Joined::kAgain);
   CHECK(leases.Of(0) == State::kLive);
+}
+
+TEST_CASE("after any comings and goings as many are absent as say so") {
+  constexpr uint32_t kPartitions = 4;
+  std::mt19937 random(1);
+  Leases leases(kPartitions);
+  CHECK(leases.absent() == kPartitions);
+  for (uint32_t i = 0; i < 5000; ++i) {
+    const uint32_t partition = random() % (kPartitions + 1);
+    if (random() % 2 == 0) {
+      leases.Join(partition, random() % 8, i / 1000 + random() % 2, i);
+    } else {
+      leases.End(partition, random() % 8, random() % 2 == 0);
+    }
+    uint32_t absent = 0;
+    for (uint32_t p = 0; p < kPartitions; ++p) absent += leases.Of(p) == State::kAbsent;
+    CAPTURE(i);
+    REQUIRE(leases.absent() == absent);
+  }
 }
 
 TEST_CASE("why a frame without a lease is refused") {

@@ -2,21 +2,41 @@
 
 #include <netdb.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "proto/address.h"
 
 namespace downpour::ps {
+namespace {
+
+absl::Status UnixError(const std::string& address, const std::string& path, const std::string& setting) {
+  sockaddr_un place{};
+  place.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(place.sun_path)) {
+    return absl::InvalidArgumentError(absl::StrCat("'", address,
+                                                   "' is no address to listen on: a socket's path has 1 to ",
+                                                   sizeof(place.sun_path) - 1, " bytes; see ", setting));
+  }
+  std::memcpy(place.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool bound = bind(fd, reinterpret_cast<const sockaddr*>(&place), sizeof(place)) == 0;
+  const int error = bound ? 0 : errno;
+  if (bound) unlink(path.c_str());
+  close(fd);
+  return absl::UnavailableError(absl::StrCat("can't listen on ", address, ": ",
+                                             bound ? "refused by the system" : strerror(error),
+                                             ". Another path can be given in ", setting));
+}
+
+}  // namespace
 
 absl::Status ListenError(const std::string& address, const std::string& setting) {
-  if (address.rfind("unix:", 0) == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("can't listen on ", address,
-                     ": is the folder there and writable? Another one can be given in ", setting));
-  }
+  if (const auto path = UnixPath(address)) return UnixError(address, *path, setting);
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos) {
     return absl::InvalidArgumentError(absl::StrCat("'", address, "' is no host:port; see ", setting));

@@ -75,9 +75,11 @@ int Run(const Flags& flags) {
   if (flags.lifeline_fd >= 0 && fcntl(flags.lifeline_fd, F_GETFD) < 0) {
     return Fail(kUsage, absl::StrCat("--lifeline-fd ", flags.lifeline_fd, " is not open"));
   }
-  for (const std::string* address : {&flags.listen, &flags.metrics}) {
-    if (address->empty()) continue;
-    if (absl::Status status = CheckListenAddress(*address); !status.ok()) return Fail(kUsage, status.message());
+  if (!flags.listen.empty()) {
+    if (absl::Status status = CheckListenAddress(flags.listen); !status.ok()) return Fail(kUsage, status.message());
+  }
+  if (!flags.metrics.empty()) {
+    if (absl::Status status = CheckMetricsAddress(flags.metrics); !status.ok()) return Fail(kUsage, status.message());
   }
   const auto job = LoadJob(flags.config);
   if (!job.ok()) return Fail(ExitCode(job.status()), job.status().message());
@@ -122,7 +124,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("ps-server ") + kVersion);
   app.add_option("--config", flags.config, "The job file")->required();
   app.add_option("--index", flags.index, "Which of the job's servers this is, from 0; needed where it has several");
-  app.add_option("--listen", flags.listen, "host:port instead of the job's servers.addresses[index]");
+  app.add_option("--listen", flags.listen, "host:port or unix:path instead of the job's servers.addresses[index]");
   app.add_option("--metrics", flags.metrics, "host:port of /metrics instead of the job's");
   app.add_option("--log-file", flags.log_file, "Where log lines go; without it, to standard error");
   app.add_option("--record", flags.record, "Folder into which each shard writes all that it handles, for ps-replay");

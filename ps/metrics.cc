@@ -185,6 +185,13 @@ std::vector<MetricFamily> Metrics::Collect() const {
       static_cast<double>(stats_->frames_received));
   one("downpour_frames_sent_total", "Frames that went out.", kCounter,
       static_cast<double>(stats_->frames_sent));
+  const uint64_t shared_closed = stats_->shared_closed;
+  one("downpour_shared_memory_streams", "Open streams that exchange through shared memory.", kGauge,
+      static_cast<double>(stats_->shared_opened - shared_closed));
+  one("downpour_shared_memory_received_bytes_total", "Payload of pushes that came through shared memory.", kCounter,
+      static_cast<double>(stats_->shared_received_bytes));
+  one("downpour_shared_memory_sent_bytes_total", "Payload of fetches that went out through shared memory.", kCounter,
+      static_cast<double>(stats_->shared_sent_bytes));
   one("downpour_registrations_total", "Calls to take a lease.", kCounter,
       static_cast<double>(stats_->registrations));
   one("downpour_registrations_refused_total", "Calls to take a lease that were refused.", kCounter,

@@ -33,18 +33,16 @@ std::optional<Overdue> WhyOverdue(const Settings& settings, const Leases& leases
   const PartView& view = part.view;
   // Without rounds nobody waits for who has not come, but for the one who goes first.
   const bool for_first = !part.warm && leases.Of(0) == Leases::State::kAbsent;
-  if (InRounds(settings) || for_first) {
+  if (for_first || (InRounds(settings) && leases.absent() > 0)) {
+    const int64_t join_ms = settings.sync.join_timeout_ms();
+    const int64_t first_ms = leases.first_join_ms();
+    if (join_ms == 0 || first_ms < 0 || now_ms - std::max(first_ms, waiting.since_ms) < join_ms) return std::nullopt;
     const std::string missing = Named(leases, view, [&](uint32_t i) {
       return leases.Of(i) == Leases::State::kAbsent && (!for_first || i == 0);
     });
-    if (!missing.empty()) {
-      const int64_t join_ms = settings.sync.join_timeout_ms();
-      const int64_t first_ms = leases.first_join_ms();
-      if (join_ms == 0 || first_ms < 0 || now_ms - std::max(first_ms, waiting.since_ms) < join_ms) return std::nullopt;
-      return Overdue{Refusal::kNoMembers,
-                     absl::StrCat("after ", join_ms, " ms these of the job's ", leases.partitions(),
-                                  " partitions have no worker yet: ", missing)};
-    }
+    return Overdue{Refusal::kNoMembers,
+                   absl::StrCat("after ", join_ms, " ms these of the job's ", leases.partitions(),
+                                " partitions have no worker yet: ", missing)};
   }
   const int64_t read_ms = settings.sync.read_timeout_ms();
   if (read_ms == 0 || !part.set || !part.warm || now_ms - waiting.since_ms < read_ms) return std::nullopt;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -13,9 +14,11 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include "absl/strings/str_cat.h"
+#include "proto/address.h"
 #include "proto/shard_map.h"
 #include "ps/control.h"
 #include "ps/edge_stats.h"
+#include "ps/flow_limits.h"
 #include "ps/listen_error.h"
 #include "ps/metrics.h"
 #include "ps/metrics_endpoint.h"
@@ -24,18 +27,19 @@
 #include "ps/service/parameter_service.h"
 #include "ps/service/streams.h"
 #include "ps/shard.h"
+#include "ps/unix_socket.h"
 
 namespace downpour::ps {
 namespace {
 
 using std::chrono::milliseconds;
 
-constexpr uint64_t kMebi = 1 << 20;
+constexpr char kAddressSetting[] = "servers.addresses or --listen";
 constexpr auto kTick = milliseconds(50);
 constexpr int kTicksToGreetingCheck = 20;
 // Room beside a part in one message; control messages are small.
 constexpr uint64_t kMessageMargin = 4096;
-constexpr uint64_t kLeastMessageLimit = 4 * kMebi;
+constexpr uint64_t kLeastMessageLimit = 4 << 20;
 
 int64_t SteadyMs() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -51,21 +55,14 @@ void EnableReflectionOnce() {
   });
 }
 
-// What one stream may have unacknowledged: enough to keep a link busy, shared among all workers.
-uint64_t CreditBytes(const Job& job) {
-  const uint64_t share = 1024 * kMebi / std::max<uint32_t>(1, job.workers());
-  return std::max(2 * LargestPartBytes(job), std::min(64 * kMebi, share));
-}
-
-// What all workers together may have waiting at one shard; beyond that, somebody opens more streams than
-// there are workers.
-uint64_t QueueLimitBytes(const Job& job) {
-  const uint64_t credit = CreditBytes(job);
-  return std::max(2 * credit, std::min(2048 * kMebi, credit * (job.workers() + 1)));
-}
-
+// The address at which others find it.
 std::string WithPort(const std::string& address, int port) {
-  if (address.rfind("unix:", 0) == 0) return address;
+  if (const auto path = UnixPath(address)) {
+    // For whoever reads it elsewhere: where that is not too long.
+    std::error_code error;
+    const std::string whole = absl::StrCat("unix:", std::filesystem::absolute(*path, error).string());
+    return !error && CheckConnectAddress(whole).ok() ? whole : address;
+  }
   const size_t colon = address.rfind(':');
   return absl::StrCat(address.substr(0, colon), ":", port);
 }
@@ -195,6 +192,12 @@ class Server::Impl final : public Shard::Sink {
     EnableReflectionOnce();
     const std::string address =
         options_.listen.empty() ? job_.servers().addresses(options_.index) : options_.listen;
+    SocketClaim claim;
+    if (const auto path = UnixPath(address)) {
+      auto claimed = ClaimSocketPath(*path, kAddressSetting);
+      if (!claimed.ok()) return claimed.status();
+      claim = *std::move(claimed);
+    }
     control_service_ = std::make_unique<ControlServiceImpl>(control_.get());
     parameter_service_ =
         std::make_unique<ParameterServiceImpl>(control_.get(), &streams_, &stats_, CreditBytes(job_), log_);
@@ -214,7 +217,7 @@ class Server::Impl final : public Shard::Sink {
     builder.RegisterService(control_service_.get());
     builder.RegisterService(parameter_service_.get());
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr) return ListenError(address, "servers.addresses or --listen");
+    if (server_ == nullptr) return ListenError(address, kAddressSetting);
     address_ = WithPort(address, port);
     log_.Info(absl::StrCat("listening on ", address_, ", metrics on ", metrics_address_, ", ", shards_.size(),
                            " shards, sync ", job_.sync().mode(), ", optimizer ", job_.optimizer().name()));

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -750,11 +751,28 @@ TEST_CASE("a port in use is named, and who to ask about it") {
 
 TEST_CASE("it serves on a Unix socket too") {
   const Job job = MakeJob();
-  const std::string path = absl::StrCat("unix:/tmp/ps_server_test.", getpid());
-  auto server = Server::Start(job, 0, path, "");
+  const std::string path = absl::StrCat("/tmp/ps_server_test.", getpid());
+  const std::string address = absl::StrCat("unix:", path);
+  {  // As a killed server leaves it.
+    sockaddr_un stale{};
+    stale.sun_family = AF_UNIX;
+    std::copy(path.begin(), path.end(), stale.sun_path);
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&stale), sizeof(stale)) == 0);
+    close(fd);
+  }
+  auto server = Server::Start(job, 0, address, "");
+  INFO(server.status());
   REQUIRE(server.ok());
-  CHECK((*server)->address() == path);
+  CHECK((*server)->address() == address);
+  const auto second = Server::Start(job, 0, address, "");
+  REQUIRE(second.status().code() == absl::StatusCode::kUnavailable);
+  CHECK_THAT(std::string(second.status().message()), Catch::Contains("listens there"));
   CheckServes(**server, job);
+  server->reset();
+  CHECK(access(path.c_str(), F_OK) != 0);
+  const auto nowhere = Server::Start(job, 0, "unix:/nowhere/ps.sock", "");
+  CHECK_THAT(std::string(nowhere.status().message()), Catch::Contains("the folder /nowhere is not there"));
 }
 
 TEST_CASE("health is served") {

@@ -14,13 +14,6 @@ namespace {
 
 constexpr char kDraining[] = "the server is shutting down";
 
-Payload Sentence(std::string text) {
-  if (text.empty()) return {};
-  auto owner = std::make_shared<const std::string>(std::move(text));
-  const auto bytes = std::as_bytes(std::span(*owner));
-  return Payload(owner, {bytes});
-}
-
 // The answer's header, with everything by which the worker knows what it is the answer to.
 FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
   FrameHeader header = frame;
@@ -34,6 +27,13 @@ FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
 }
 
 }  // namespace
+
+Payload Sentence(std::string text) {
+  if (text.empty()) return {};
+  auto owner = std::make_shared<const std::string>(std::move(text));
+  const auto bytes = std::as_bytes(std::span(*owner));
+  return Payload(owner, {bytes});
+}
 
 Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string sentence) {
   const bool acknowledged = frame.kind == FrameKind::kSet || frame.kind == FrameKind::kPush;
@@ -126,7 +126,7 @@ void ShardCore::On(Join event, std::vector<Action>& actions) {
       // What an earlier attempt has waiting was not acknowledged: this attempt sends it again, all of it.
       stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
         if (held.message.header.worker != event.partition) return false;
-        part.views[event.partition].clock = held.message.header.clock;
+        part.clocks.SetClock(event.partition, held.message.header.clock);
         Acknowledge(held.route, held.message.header, Refusal::kFenced, "a newer attempt holds the partition",
                     actions);
         return true;
@@ -155,6 +155,14 @@ Leases::Joined ShardCore::JoinLease(const Join& event) {
 
 void ShardCore::On(Leave event, std::vector<Action>& actions) {
   if (leases_.EndObserving(event.fence)) {
+    // Its partition need be none of the job's, and it is no worker's: it waits no longer.
+    ForEachPart([&](Table&, Table::Part& part) {
+      stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
+        if (parked.header.fence != event.fence) return false;
+        RefusePull(parked.route, parked.header, Refusal::kLeaseEnded, "the lease has ended", actions);
+        return true;
+      });
+    });
     actions.push_back(MakeReport(event.ticket, event.partition));
     return;
   }
@@ -194,7 +202,7 @@ Report ShardCore::MakeReport(uint64_t ticket, uint32_t partition) const {
       if (partition >= leases_.partitions()) continue;
       // Whoever comes when others have gone on goes on with them.
       const uint64_t clock =
-          std::max(part.views[partition].clock, EntrySettings(part).mode->entry_clock(View(part)));
+          std::max(part.clocks[partition].clock, EntrySettings(part).mode->entry_clock(View(part)));
       const PartitionProgress progress{part.members[partition].sequence, clock,
                                        part.members[partition].position};
       if (!report.progress || progress.sequence < report.progress->sequence ||
@@ -237,11 +245,11 @@ bool ShardCore::CheckCodec(const FrameHeader& header, const Codec& job_codec, bo
 }
 
 PartView ShardCore::View(const Table::Part& part) const {
-  return {part.clock, static_cast<uint32_t>(part.held.size()), part.views};
+  return {part.clock, static_cast<uint32_t>(part.held.size()), part.clocks.views(), part.clocks.slowest()};
 }
 
 const Settings& ShardCore::EntrySettings(const Table::Part& part) const {
-  return settings_.At(std::max(part.clock, SlowestClock(View(part))));
+  return settings_.At(std::max(part.clock, part.clocks.slowest()));
 }
 
 void ShardCore::EnterRounds(Table::Part& part, const Settings& settings) {
@@ -253,32 +261,30 @@ void ShardCore::EnterRounds(Table::Part& part, const Settings& settings) {
   part.next_rounds = settings.version + 1;
   if (!after_none) return;
   part.clock = std::max(part.clock, settings.from_clock);
-  for (const MemberView& member : part.views) part.clock = std::max(part.clock, member.clock);
+  for (const MemberView& member : part.clocks.views()) part.clock = std::max(part.clock, member.clock);
 }
 
 void ShardCore::Enter(Table::Part& part, uint32_t partition) {
-  MemberView& member = part.views[partition];
   // Nobody waits for the others while the first worker is alone.
-  if (!part.warm && partition != 0) {
-    member.membership = Membership::kGone;
-    return;
-  }
+  if (!part.warm && partition != 0) return part.clocks.SetMembership(partition, Membership::kGone);
   if (const Leases::State state = leases_.Of(partition); state != Leases::State::kLive) {
-    member.membership = state == Leases::State::kAbsent ? Membership::kAbsent : Membership::kGone;
-    return;
+    const bool absent = state == Leases::State::kAbsent;
+    return part.clocks.SetMembership(partition, absent ? Membership::kAbsent : Membership::kGone);
   }
+  MemberView member = part.clocks[partition];
   if (member.membership == Membership::kLive) return;
   const Settings& settings = EntrySettings(part);
   if (settings.mode->coupling(settings.sync) == Coupling::kBounded) {
     member.clock = std::max(member.clock, settings.mode->entry_clock(View(part)));
   }
   member.membership = Membership::kLive;
+  part.clocks.Set(partition, member);
 }
 
 void ShardCore::WarmUp(Table::Part& part) {
   if (part.warm) return;
   const Settings& settings = SettingsOf(part);
-  const uint64_t steps = part.views[0].clock * settings.mode->steps_a_clock(settings.sync);
+  const uint64_t steps = part.clocks[0].clock * settings.mode->steps_a_clock(settings.sync);
   const bool gone = leases_.Of(0) == Leases::State::kEnded;
   if (steps < job_.sync().warmup_steps() && !gone) return;
   part.warm = true;
@@ -354,9 +360,9 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   if (decision.action == PushAction::kRefuse) {
     return refuse(decision.reason, absl::StrCat("a push of clock ", header.clock, " for part ", header.part,
                                                 ", which is at clock ", part->clock, ", the slowest worker at ",
-                                                SlowestClock(View(*part))));
+                                                part->clocks.slowest()));
   }
-  const auto bad = table->FirstNonFinite(event.message);
+  const auto bad = event.finite ? std::nullopt : table->FirstNonFinite(event.message);
   if (!bad.ok()) return refuse(Refusal::kMalformed, std::string(bad.status().message()));
   if (bad->has_value()) {
     return pass_by(Refusal::kNotFinite,
@@ -367,8 +373,10 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
     Apply(*table, *part, settings, std::move(event), actions);
   } else {
     // The same push again, after its stream broke: whoever sent it last waits for the answer.
-    stats_.held -= std::erase_if(
-        part->held, [&](const auto& held) { return held.message.header.worker == header.worker; });
+    if (part->clocks[header.worker].clock > header.clock) {
+      stats_.held -= std::erase_if(
+          part->held, [&](const auto& held) { return held.message.header.worker == header.worker; });
+    }
     Advance(*part, header);
     ++stats_.held;
     part->held.push_back({event.route, std::move(event.message), now_ms_});
@@ -388,8 +396,7 @@ void ShardCore::PassOver(Table& table, Table::Part& part, const Push& push, std:
 }
 
 void ShardCore::Advance(Table::Part& part, const FrameHeader& push) {
-  MemberView& member = part.views[push.worker];
-  member.clock = std::max(member.clock, push.clock + 1);
+  part.clocks.SetClock(push.worker, std::max(part.clocks[push.worker].clock, push.clock + 1));
 }
 
 void ShardCore::Settle(Table& table, Table::Part& part, std::vector<Action>& actions) {
@@ -430,13 +437,9 @@ void ShardCore::Count(const Table::Part& part, const FrameHeader& push) {
   const uint64_t staleness = part.version - std::min(part.version, push.version);
   ++stats_.staleness[bucket(staleness)];
   stats_.staleness_sum += staleness;
-  uint64_t slowest = push.clock;
-  for (uint32_t i = 0; i < part.views.size(); ++i) {
-    if (i != push.worker && part.views[i].membership == Membership::kLive) {
-      slowest = std::min(slowest, part.views[i].clock);
-    }
-  }
-  const uint64_t lead = push.clock - slowest;
+  // The pusher itself is past the clock.
+  const uint64_t slowest = part.clocks.anybody_is_live() ? part.clocks.slowest() : push.clock;
+  const uint64_t lead = push.clock - std::min(push.clock, slowest);
   ++stats_.lead[bucket(lead)];
   stats_.lead_sum += lead;
   stats_.largest_lead = std::max(stats_.largest_lead, lead);
@@ -453,6 +456,7 @@ kernels::Hyper ShardCore::HyperAt(uint64_t clock, const Settings& settings) cons
 void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings, Push push,
                       std::vector<Action>& actions) {
   FrameHeader& header = push.message.header;
+  Advance(part, header);
   Count(part, header);
   const uint64_t version = part.version;
   const Table::Gradient one{&push.message, 1};
@@ -475,7 +479,6 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
   }
   ++stats_.updates;
   part.members[header.worker] = {header.sequence, header.position};
-  Advance(part, header);
   header.version = version;
   Acknowledge(push.route, header, Refusal::kNone, "", actions);
 }
@@ -545,17 +548,20 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
                       absl::StrCat("this server knows no version ", event.header.settings, " of the settings"), actions);
   }
   EnterRounds(*part, *settings);
+  AnswerParked(*table, *part, actions);
+  if (part->set && MayRead(*part, event.header)) return SendValues(*table, *part, event.route, event.header, actions);
   part->parked.push_back({event.route, event.header, now_ms_});
   ++stats_.parked;
-  AnswerParked(*table, *part, actions);
-  if (!part->parked.empty() && leases_.NobodyIsLeft()) {
+  if (leases_.NobodyIsLeft()) {
     RefuseParked(Refusal::kNoMembers, "no worker is left that could complete what this fetch waits for",
                  actions);
   }
 }
 
 void ShardCore::AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions) {
-  if (!part.set) return;
+  const Table::Reads now{part.set, part.warm, part.clock, part.clocks.slowest(), settings_.changes().size()};
+  if (!part.set || part.parked_at == now) return;
+  part.parked_at = now;
   std::erase_if(part.parked, [&](const Table::Parked& parked) {
     if (!MayRead(part, parked.header)) return false;
     --stats_.parked;
@@ -571,7 +577,7 @@ bool ShardCore::MayRead(const Table::Part& part, const FrameHeader& pull) const 
   uint64_t clock = pull.clock;
   if (!observer && InRounds(settings)) {
     // A push that was not taken makes no clock to wait for, and where rounds have ended no clock closes.
-    clock = std::min(clock, part.views[pull.worker].clock);
+    clock = std::min(clock, part.clocks[pull.worker].clock);
     if (!InRounds(SettingsOf(part))) return true;
   }
   return settings.mode->read_clock(View(part)) >= clock;
@@ -650,7 +656,8 @@ void ShardCore::RefuseOverdue(Table::Part& part, std::vector<Action>& actions) {
     const FrameHeader& header = held.message.header;
     const auto overdue = why(header, held.since_ms);
     if (!overdue) return false;
-    part.views[header.worker].clock = header.clock;
+    part.clocks.SetClock(header.worker, header.clock);
+    part.parked_at.reset();  // what the worker waits for is less now
     Acknowledge(held.route, header, overdue->reason, overdue->sentence, actions);
     return true;
   });
@@ -661,7 +668,7 @@ void ShardCore::On(Drain, std::vector<Action>& actions) {
   RefuseParked(Refusal::kShuttingDown, kDraining, actions);
   ForEachPart([&](Table&, Table::Part& part) {
     for (const Table::Held& held : std::exchange(part.held, {})) {
-      part.views[held.message.header.worker].clock = held.message.header.clock;
+      part.clocks.SetClock(held.message.header.worker, held.message.header.clock);
       Acknowledge(held.route, held.message.header, Refusal::kShuttingDown, kDraining, actions);
       --stats_.held;
     }

@@ -111,6 +111,7 @@ class ShardCore {
   void PassOver(Table& table, Table::Part& part, const Push& push, std::vector<Action>& actions);
   // Why a push is not taken, whatever the sync mode; kNone where nothing is wrong.
   Refusal CheckPush(const Table::Part& part, const FrameHeader& header, std::string* sentence) const;
+  // Once its worker has gone on.
   void Count(const Table::Part& part, const FrameHeader& push);
   void Apply(Table& table, Table::Part& part, const Settings& settings, Push push, std::vector<Action>& actions);
   // The clock of a push is behind its worker.
@@ -119,6 +120,7 @@ class ShardCore {
   void Settle(Table& table, Table::Part& part, std::vector<Action>& actions);
   // Applies what is held if the mode says so.
   void CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions);
+  // What waits is looked through only where a clock has moved that reads go by.
   void AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions);
   bool MayRead(const Table::Part& part, const FrameHeader& pull) const;
   void RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions);
@@ -149,6 +151,9 @@ class ShardCore {
   bool draining_ = false;
   CoreStats stats_;
 };
+
+// Words for a person, as frames carry them.
+Payload Sentence(std::string text);
 
 // What a server answers to a frame it does not take: an ack for a set or a push, a refusal for anything else.
 Message MakeRefusal(const FrameHeader& frame, Refusal reason, std::string sentence);

@@ -334,6 +334,22 @@ TEST_CASE("an observer reads, and neither sets nor pushes") {
   CHECK(cluster.One(pull).header.reason == Refusal::kFenced);
 }
 
+TEST_CASE("an observer that leaves waits for nothing any more, whatever its partition was") {
+  Cluster cluster(MakeJob("bsp"));
+  constexpr uint32_t kNoPartition = 1u << 31;
+  cluster.Do(Join{.ticket = 0, .partition = kNoPartition, .fence = 70, .observer = true});
+  Pull pull = Cluster::PullOf(kNoPartition, 1);
+  pull.header.fence = 70;
+  CHECK(cluster.Do(pull).empty());
+  CHECK(cluster.stats().parked == 1);
+  const auto actions = cluster.Do(Leave{.ticket = 0, .partition = kNoPartition, .fence = 70});
+  REQUIRE(actions.size() == 2);
+  CHECK(std::get<Reply>(actions[0]).message.header.reason == Refusal::kLeaseEnded);
+  CHECK(cluster.stats().parked == 0);
+  CHECK(cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f)).empty());
+  CHECK(cluster.Do(Cluster::PushOf(1, 1, 0, 1.0f)).size() == 2);
+}
+
 TEST_CASE("bsp: workers that never come are named") {
   Job job = MakeJob("bsp", "sgd", 2);
   job.set_workers(4);

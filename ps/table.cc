@@ -113,7 +113,7 @@ std::unique_ptr<Table> Table::Create(uint32_t id, std::span<const PartRange> ran
     at += RoundUp(size);
     for (int slot = 0; slot < slots; ++slot, at += RoundUp(size)) part.slots.push_back(at);
     part.members.resize(workers);
-    part.views.resize(workers);
+    part.clocks = MemberClocks(workers);
     table->by_index_[range.part] = static_cast<int32_t>(table->parts_.size()) - 1;
     table->elements_ += size;
   }
@@ -306,7 +306,7 @@ uint64_t Table::Checksum(const Part& part) const {
   sum += Hash({id_, part.index, part.set, part.version, part.clock, part.warm, part.next_rounds});
   for (size_t i = 0; i < part.members.size(); ++i) {
     sum += Hash({id_, part.index, i, part.members[i].sequence, part.members[i].position,
-                 part.views[i].clock, static_cast<uint64_t>(part.views[i].membership)});
+                 part.clocks[i].clock, static_cast<uint64_t>(part.clocks[i].membership)});
   }
   return sum;
 }

@@ -19,6 +19,7 @@
 #include "ps/coded_snapshot.h"
 #include "ps/delta_sender.h"
 #include "ps/event.h"
+#include "ps/member_clocks.h"
 #include "ps/page_buffer.h"
 
 namespace downpour::ps {
@@ -40,6 +41,17 @@ class Table {
     Route route;
     FrameHeader header;
     int64_t since_ms = 0;
+  };
+
+  // All that says whether what is parked may be answered, but for the clocks of those who wait, which then go on only.
+  struct Reads {
+    bool set = false;
+    bool warm = false;
+    uint64_t clock = 0;
+    uint64_t slowest = 0;
+    size_t changes = 0;  // of settings
+
+    friend bool operator==(const Reads&, const Reads&) = default;
   };
 
   // Values that a worker has read.
@@ -64,9 +76,10 @@ class Table {
     uint64_t version = 0;           // updates applied
     uint64_t clock = 0;             // clocks closed
     std::vector<Member> members;    // by partition
-    std::vector<MemberView> views;  // by partition, as the sync mode sees them
+    MemberClocks clocks;            // by partition, as the sync mode sees them
     std::vector<Held> held;         // at most one of each partition
     std::vector<Parked> parked;
+    std::optional<Reads> parked_at;  // what of `parked` could be answered as of then, was
     // By partition, what it read last, oldest first; only where delays are compensated.
     std::vector<std::vector<Sent>> sent;
     uint32_t next_rounds = 0;  // settings of this version and later may begin rounds; those before have, or never will

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/vector_ops.h"
@@ -57,6 +59,7 @@ absl::Status ReadValues(const Message& message, const float* base, std::span<flo
     const std::span<const float> block =
         difference ? (*reader)->Next(kBlockElements, scratch) : (*reader)->Next(left.size(), left);
     if (block.empty()) return absl::InternalError("too few values");
+    // Shared memory: the server may have written them where they are wanted.
     if (difference) {
       std::copy_n(base + at, block.size(), left.begin());
       kernels::Axpy(1, block, left.first(block.size()));
@@ -66,6 +69,18 @@ absl::Status ReadValues(const Message& message, const float* base, std::span<flo
     at += block.size();
   }
   return absl::OkStatus();
+}
+
+// Memory that servers on this host may map too; null where there are none, or it is not to be had.
+std::shared_ptr<SharedRegion> RegionToOffer(const Job& job, const Identity& identity, uint64_t elements,
+                                            const Registration& registration) {
+  const bool here = std::any_of(registration.servers.begin(), registration.servers.end(),
+                                [](const RegisteredServer& server) { return server.on_this_host; });
+  if (!here || identity.role != WORKER || job.worker().shared_memory() == "off") return nullptr;
+  auto region = SharedRegion::Create(MostRegionBytes(job.sync().max_pushes_in_flight(), elements));
+  if (region.ok()) return *std::move(region);
+  spdlog::info("no shared memory with servers on this host: {}", std::string(region.status().message()));
+  return nullptr;
 }
 
 }  // namespace
@@ -93,10 +108,8 @@ class PsClient::Server {
 
 // A fetch: parts arrive on gRPC's threads, each into its own range.
 struct PsClient::Fetch {
-  explicit Fetch(size_t elements, size_t parts)
-      : snapshot{std::make_unique<kernels::AlignedBuffer>(elements), std::vector<uint64_t>(parts),
-                 std::vector<uint64_t>(parts)},
-        seen(parts) {}
+  Fetch(std::unique_ptr<ExchangedVector> values, size_t parts)
+      : snapshot{std::move(values), std::vector<uint64_t>(parts), std::vector<uint64_t>(parts)}, seen(parts) {}
 
   Snapshot snapshot;
   std::vector<bool> seen;
@@ -114,16 +127,17 @@ struct PsClient::PushInFlight {
 };
 
 PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
-                   const Registration& registration, std::unique_ptr<PushEncoder> encoder, CodecId pull_codec)
+                   const Registration& registration, const Transport& transport, std::unique_ptr<PushEncoder> encoder)
     : job_(job),
       identity_(identity),
       elements_(elements),
       map_(registration.map),
       progress_(registration.progress),
-      pull_codec_(pull_codec),
+      pull_codec_(transport.pull_codec),
+      region_(transport.region),
       unset_parts_(registration.unset_parts),
       encoder_(std::move(encoder)),
-      current_{std::make_unique<kernels::AlignedBuffer>(elements),
+      current_{std::make_unique<ExchangedVector>(elements, region_),
                std::vector<uint64_t>(map_.tables(0).parts_size()), std::vector<uint64_t>(map_.tables(0).parts_size())},
       owed_clocks_(map_.tables(0).parts_size()),
       next_sequence_(progress_.sequence() + 1),
@@ -163,9 +177,10 @@ absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Open(const Job& job, const I
   const auto codecs = WireCodecsOf(job);
   if (!codecs.ok()) return codecs.status();
   // Who reads along gets the parameters as they are.
-  const CodecId pull_codec = identity.role == OBSERVER ? CodecId::kRaw : codecs->pull->id;
+  const Transport transport = {identity.role == OBSERVER ? CodecId::kRaw : codecs->pull->id,
+                               RegionToOffer(job, identity, table.elements(), registration)};
   std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration,
-                                                *std::move(encoder), pull_codec));
+                                                transport, *std::move(encoder)));
   client->OpenStreams();
   return client;
 }
@@ -176,7 +191,7 @@ void PsClient::OpenStreams() {
     hello.fence = server->registered.fence;
     const uint32_t index = server->registered.index;
     server->stream = std::make_unique<ServerStream>(
-        server->registered.channel, hello,
+        server->registered.channel, hello, server->registered.on_this_host ? region_ : nullptr,
         ServerStream::Callbacks{
             .on_message = [this, index](Message message) { OnMessage(index, std::move(message)); },
             .on_end =
@@ -226,7 +241,9 @@ void PsClient::StartFetch(const FetchOptions& options) {
   const auto& parts = map_.tables(0).parts();
   {
     std::lock_guard lock(mutex_);
-    if (!fetch_) fetch_ = std::make_unique<Fetch>(elements_, parts.size());
+    if (!fetch_) {
+      fetch_ = std::make_unique<Fetch>(std::make_unique<ExchangedVector>(elements_, region_), parts.size());
+    }
     fetch_->begun = Clock::now();
     fetch_->number = next_fetch_++;
     fetch_->missing = parts.size();
@@ -240,6 +257,11 @@ void PsClient::StartFetch(const FetchOptions& options) {
     message.header.sequence = next_fetch_ - 1;
     message.header.codec = pull_codec_;
     message.header.position = base_fetch_;
+    if (region_ != nullptr && pull_codec_ == CodecId::kRaw) {
+      const std::span<const float> to(fetch_->snapshot.values->data() + parts[i].begin(),
+                                      parts[i].end() - parts[i].begin());
+      message.payload = Payload(region_, to);
+    }
     servers_[parts[i].server()]->stream->Send(std::move(message));
   }
 }
@@ -277,7 +299,7 @@ absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
       }
     }
     if (buffers_.size() < pushes_.size() + kSpare) {
-      buffers_.push_back(std::make_shared<GradientBuffer>(elements_));
+      buffers_.push_back(std::make_shared<GradientBuffer>(ExchangedVector(elements_, region_)));
       return buffers_.back();
     }
     changed_.wait_for(lock, std::chrono::microseconds(200));
@@ -396,13 +418,21 @@ absl::Status PsClient::WaitFor(std::unique_lock<std::mutex>& lock, const std::st
 
 void PsClient::OnMessage(uint32_t server, Message message) {
   switch (message.header.kind) {
-    case FrameKind::kWelcome: return;
+    case FrameKind::kWelcome: return OnWelcome(server, message);
     case FrameKind::kValues: return OnValues(server, message);
     case FrameKind::kAck: return OnAck(server, message);
     case FrameKind::kRefused: return OnRefused(server, message);
     default:
       Fail(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent a ",
                                             FrameKindName(message.header.kind), " frame")));
+  }
+}
+
+void PsClient::OnWelcome(uint32_t server, const Message& message) {
+  if (message.header.place == PayloadPlace::kShared) {
+    spdlog::info("{} has mapped {} bytes of shared memory", servers_[server]->Name(), region_->bytes().size());
+  } else if (message.payload.size() != 0) {
+    spdlog::info("no shared memory with {}: {}", servers_[server]->Name(), SentenceOf(message));
   }
 }
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,7 +21,9 @@
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
+#include "proto/shared_region.h"
 #include "worker/congestion_control.h"
+#include "worker/exchanged_vector.h"
 #include "worker/push_encoder.h"
 #include "worker/registration.h"
 
@@ -28,9 +31,9 @@ namespace downpour::worker {
 
 // What one push is made of. The client owns it; a trainer fills it between AcquireBuffer and Push.
 struct GradientBuffer {
-  explicit GradientBuffer(size_t elements) : gradient(elements) {}
+  explicit GradientBuffer(ExchangedVector memory) : gradient(std::move(memory)) {}
 
-  kernels::AlignedBuffer gradient;
+  ExchangedVector gradient;
   std::vector<uint64_t> versions;  // by part: what it was computed from
   std::vector<uint64_t> clocks;    // by part: what it is for
   uint32_t settings = 0;           // the version that it was made under
@@ -134,15 +137,19 @@ class PsClient {
   struct HeartbeatCall;
   // All parameters as a fetch brings them.
   struct Snapshot {
-    std::unique_ptr<kernels::AlignedBuffer> values;
+    std::unique_ptr<ExchangedVector> values;
     std::vector<uint64_t> versions;  // by part
     std::vector<uint64_t> clocks;    // by part
   };
   struct Fetch;
   struct PushInFlight;
+  struct Transport {
+    CodecId pull_codec = CodecId::kRaw;
+    std::shared_ptr<SharedRegion> region;  // null for none
+  };
 
   PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
-           const Registration& registration, std::unique_ptr<PushEncoder> encoder, CodecId pull_codec);
+           const Registration& registration, const Transport& transport, std::unique_ptr<PushEncoder> encoder);
 
   void OpenStreams();
   // What a server knows of changes; whatever all know counts.
@@ -152,6 +159,7 @@ class PsClient {
   Payload PayloadOf(const std::shared_ptr<GradientBuffer>& buffer, uint32_t part) const;
   std::vector<PushInFlight>::iterator FindPush(uint64_t sequence);  // needs mutex_
   void OnMessage(uint32_t server, Message message);
+  void OnWelcome(uint32_t server, const Message& message);
   void OnValues(uint32_t server, const Message& message);
   void OnAck(uint32_t server, const Message& message);
   void OnRefused(uint32_t server, const Message& message);
@@ -173,7 +181,8 @@ class PsClient {
   const ShardMap map_;
   const Progress progress_;
   const CodecId pull_codec_;
-  std::vector<uint32_t> unset_parts_;  // until SetInitial
+  const std::shared_ptr<SharedRegion> region_;  // what servers on this host are offered; null for nothing
+  std::vector<uint32_t> unset_parts_;           // until SetInitial
   std::vector<std::unique_ptr<Server>> servers_;
 
   // The compute thread's.

@@ -18,6 +18,7 @@
 #include "proto/grpc_status.h"
 #include "proto/service.grpc.pb.h"
 #include "proto/shard_map.h"
+#include "worker/this_host.h"
 
 namespace downpour::worker {
 namespace {
@@ -180,6 +181,7 @@ absl::StatusOr<Registration> Register(const Job& job, const Identity& identity, 
     registration.servers.push_back({index, address, MakeChannel(address, job), 0});
   }
   if (absl::Status status = AwaitServers(job, registration.servers, watch.on_wait); !status.ok()) return status;
+  for (RegisteredServer& server : registration.servers) server.on_this_host = OnThisHost(server.address);
 
   const RegisterRequest request = RequestOf(job, identity, table);
   // Often enough to keep the leases that there are already.

@@ -28,6 +28,7 @@ struct RegisteredServer {
   std::string address;
   std::shared_ptr<grpc::Channel> channel;  // its own, shared with no other client
   uint64_t fence = 0;
+  bool on_this_host = false;
 
   // "server 0 at 127.0.0.1:4711"
   std::string Name() const;

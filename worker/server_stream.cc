@@ -1,6 +1,8 @@
 #include "worker/server_stream.h"
 
+#include <array>
 #include <utility>
+#include <vector>
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/generic/generic_stub.h>
@@ -9,15 +11,17 @@
 #include "absl/strings/str_cat.h"
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
+#include "proto/shared_frame.h"
 
 namespace downpour::worker {
 
 class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  Reactor(std::shared_ptr<grpc::Channel> channel, const FrameHeader& hello, Callbacks callbacks)
-      : callbacks_(std::move(callbacks)), stub_(std::move(channel)) {
+  Reactor(std::shared_ptr<grpc::Channel> channel, const FrameHeader& hello, std::shared_ptr<SharedRegion> region,
+          Callbacks callbacks)
+      : callbacks_(std::move(callbacks)), offered_(std::move(region)), stub_(std::move(channel)) {
     stub_.PrepareBidiStreamingCall(&context_, kExchangeMethod, {}, this);
-    outgoing_.push_back({hello, {}});
+    outgoing_.push_back(offered_ == nullptr ? Message{hello, {}} : Offer(hello, *offered_));
     {
       std::lock_guard lock(mutex_);
       WriteNext();
@@ -50,6 +54,7 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   void OnReadDone(bool ok) override {
     if (!ok) return StopWriting();  // OnDone says why.
     absl::StatusOr<Message> message = FromByteBuffer(incoming_);
+    if (message.ok()) message = FromShared(shared_, *std::move(message));
     if (!message.ok()) {
       {
         std::lock_guard lock(mutex_);
@@ -59,7 +64,7 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
       context_.TryCancel();
       return;
     }
-    if (message->header.kind == FrameKind::kWelcome) Acknowledged(message->header.sequence);
+    if (message->header.kind == FrameKind::kWelcome) OnWelcome(message->header);
     callbacks_.on_message(*std::move(message));
     incoming_.Clear();
     StartRead(&incoming_);
@@ -98,25 +103,53 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
     RemoveHold();
   }
 
+  static Message Offer(const FrameHeader& hello, const SharedRegion& region) {
+    auto bytes = std::make_shared<std::array<std::byte, kRegionOfferBytes>>(EncodeRegionOffer(region.offer()));
+    const Payload::Bytes all(*bytes);
+    Message message{hello, Payload(std::move(bytes), std::vector<Payload::Bytes>{all})};
+    message.header.place = PayloadPlace::kShared;
+    message.header.payload_bytes = kRegionOfferBytes;
+    return message;
+  }
+
+  void OnWelcome(const FrameHeader& welcome) {
+    std::lock_guard lock(mutex_);
+    if (welcome.place == PayloadPlace::kShared) shared_ = offered_;
+    credit_ += welcome.sequence;
+    WriteNext();
+  }
+
   // Needs mutex_.
   void WriteNext() {
-    if (writing_ || ended_ || outgoing_.empty()) return;
-    const uint64_t bytes = outgoing_.front().header.payload_bytes;
-    if (bytes > credit_) return;
-    credit_ -= bytes;
+    if (writing_ || !MayWrite()) return;
+    credit_ -= Cost(outgoing_.front().header);
     writing_ = true;
-    sending_ = ToByteBuffer(outgoing_.front());
+    sending_ = ToByteBuffer(ToShared(shared_.get(), std::move(outgoing_.front())));
     outgoing_.pop_front();
-    StartWrite(&sending_);
+    grpc::WriteOptions options;
+    // What is small waits for what comes right behind it: one call of the system for both.
+    if (sending_.Length() <= kSmallFrameBytes && MayWrite()) options.set_buffer_hint();
+    StartWrite(&sending_, options);
+  }
+
+  // Needs mutex_.
+  bool MayWrite() const { return !ended_ && !outgoing_.empty() && Cost(outgoing_.front().header) <= credit_; }
+
+  // Of credit.
+  static uint64_t Cost(const FrameHeader& header) {
+    return header.kind == FrameKind::kHello ? 0 : header.payload_bytes;
   }
 
   const Callbacks callbacks_;
+  const std::shared_ptr<SharedRegion> offered_;
   grpc::ClientContext context_;
   grpc::GenericStub stub_;
   grpc::ByteBuffer incoming_;  // the read in progress
 
   std::mutex mutex_;
   std::condition_variable done_;
+  // Protected by mutex_; the thread that reads, which alone writes it, reads it without.
+  std::shared_ptr<SharedRegion> shared_;  // null until the server says that it has mapped it
   // Protected by mutex_.
   std::deque<Message> outgoing_;
   grpc::ByteBuffer sending_;
@@ -128,8 +161,9 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   absl::Status broken_;
 };
 
-ServerStream::ServerStream(std::shared_ptr<grpc::Channel> channel, const FrameHeader& hello, Callbacks callbacks)
-    : reactor_(std::make_unique<Reactor>(std::move(channel), hello, std::move(callbacks))) {}
+ServerStream::ServerStream(std::shared_ptr<grpc::Channel> channel, const FrameHeader& hello,
+                           std::shared_ptr<SharedRegion> region, Callbacks callbacks)
+    : reactor_(std::make_unique<Reactor>(std::move(channel), hello, std::move(region), std::move(callbacks))) {}
 
 ServerStream::~ServerStream() { Close(); }
 

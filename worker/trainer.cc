@@ -39,6 +39,7 @@ double Now() {
 }
 
 std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(), buffer.size()}; }
+std::span<float> SpanOf(ExchangedVector& vector) { return {vector.data(), vector.size()}; }
 
 }  // namespace
 
@@ -102,7 +103,7 @@ absl::Status Trainer::Run() {
       steps_on_same_averages_ = 0;
     }
     const bool in_place = first_of_push && replica_ == nullptr;
-    const std::span<float> gradient = SpanOf(in_place ? accrued_->gradient : gradient_);
+    const std::span<float> gradient = in_place ? SpanOf(accrued_->gradient) : SpanOf(gradient_);
     slow_down_.Before();
     const Evaluation result = net_.ForwardBackward(parameters(), batch, gradient);
     slow_down_.After();

@@ -42,10 +42,11 @@ struct PartView {
   uint64_t clock = 0;  // clocks closed
   uint32_t held = 0;   // pushes that wait for the clock to close
   std::span<const MemberView> members;  // by partition; one for each of the job's workers
+  uint64_t slowest = 0;  // SlowestClock(members); whoever has the members knows it without looking at all of them
 };
 
 // The least clock of the members that are there; 0 where nobody is.
-uint64_t SlowestClock(const PartView& view);
+uint64_t SlowestClock(std::span<const MemberView> members);
 
 struct PushView {
   uint32_t worker = 0;
@@ -97,7 +98,8 @@ struct SyncMode {
   // Whether the held pushes are to be applied now, as one update, and the clock closed. Asked when someone has
   // pushed or left, and when settings change.
   bool (*closes)(const Sync& settings, const PartView&) = nullptr;
-  // The clock that a read of the part sees: it may be answered when that is no less than the clock it asks for.
+  // The clock that a read of the part sees: it may be answered when that is no less than the clock it asks for. It moves
+  // only with the view's clock and slowest.
   uint64_t (*read_clock)(const PartView&) = nullptr;
   // The clock at which a worker that comes, or comes again, goes on; no less than its own.
   uint64_t (*entry_clock)(const PartView&) = nullptr;

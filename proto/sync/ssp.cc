@@ -9,9 +9,11 @@ namespace downpour {
 namespace {
 
 PushDecision OnPush(const Sync& settings, const PartView& view, const PushView& push) {
-  if (push.clock > SlowestClock(view) + settings.s()) return {PushAction::kRefuse, Refusal::kClockAhead};
+  if (push.clock > view.slowest + settings.s()) return {PushAction::kRefuse, Refusal::kClockAhead};
   return {PushAction::kApply};
 }
+
+uint64_t Slowest(const PartView& view) { return view.slowest; }
 
 StepPlan OnStep(const Sync& settings, const WorkerView& view) {
   StepPlan plan;
@@ -35,8 +37,8 @@ const SyncMode kSsp = {
     .coupling = [](const Sync&) { return Coupling::kBounded; },
     .on_push = OnPush,
     .closes = [](const Sync&, const PartView&) { return false; },
-    .read_clock = SlowestClock,
-    .entry_clock = SlowestClock,
+    .read_clock = Slowest,
+    .entry_clock = Slowest,
     .on_step = OnStep,
     .steps_a_clock = [](const Sync&) { return uint64_t{1}; },
 };

@@ -20,9 +20,9 @@ constexpr std::array kModes = {
 
 }  // namespace
 
-uint64_t SlowestClock(const PartView& view) {
+uint64_t SlowestClock(std::span<const MemberView> members) {
   uint64_t least = UINT64_MAX;
-  for (const MemberView& member : view.members) {
+  for (const MemberView& member : members) {
     if (member.membership == Membership::kLive) least = std::min(least, member.clock);
   }
   return least == UINT64_MAX ? 0 : least;

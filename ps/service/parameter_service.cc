@@ -1,5 +1,6 @@
 #include "ps/service/parameter_service.h"
 
+#include <array>
 #include <chrono>
 #include <deque>
 #include <memory>
@@ -11,9 +12,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/vector_ops.h"
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
+#include "proto/shared_frame.h"
 #include "ps/service/compact.h"
+#include "ps/service/intake.h"
 
 namespace downpour::ps {
 namespace {
@@ -21,6 +25,16 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kGreetingTimeout = std::chrono::seconds(10);
+
+// Whether a gradient is known to have nothing but numbers. Of raw floats in one piece, which are those that a worker
+// shares; what came in slices is looked at when it is decoded. Here, for a shard's thread is what there is least of.
+bool IsFinite(const Message& push) {
+  if (push.header.codec != CodecId::kRaw || push.payload.chunks().size() != 1) return false;
+  const Payload::Bytes bytes = push.payload.chunks().front();
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(float) != 0) return false;
+  const std::span<const float> values(reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float));
+  return !kernels::FirstNonFinite(values).has_value();
+}
 
 // A stream's life: reading (hello first), then closing (answers still go out), then finished. gRPC calls
 // On...() one at a time for each kind of event; shards call Send(). All state is under one lock, and gRPC's
@@ -59,6 +73,10 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     ++stats_->frames_received;
     auto message = FromByteBuffer(incoming_);
     incoming_.Clear();
+    if (message.ok() && message->header.place == PayloadPlace::kShared) {
+      message = FromShared(region_, *std::move(message));
+      if (message.ok() && region_ != nullptr) stats_->shared_received_bytes += message->header.payload_bytes;
+    }
     if (message.ok()) message->payload = Compact(std::move(message->payload));
     const bool go_on =
         message.ok() ? OnMessage(*std::move(message)) : Refuse(message.status(), Refusal::kMalformed);
@@ -95,6 +113,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void OnDone() override {
     control_->Hangup(id_);
     ++stats_->streams_closed;
+    if (region_ != nullptr) ++stats_->shared_closed;
     streams_->Remove(id_);
     self_.reset();
   }
@@ -102,6 +121,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // ---- From the rest of the server.
 
   void Send(Reply reply) override {
+    if (reply.route.values_at) Share(&reply);
     std::lock_guard lock(mutex_);
     Enqueue({std::move(reply.message), reply.route.bytes});
   }
@@ -113,7 +133,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   void CheckGreeting(SteadyClock::time_point now) override {
     std::lock_guard lock(mutex_);
-    if (directory_ != nullptr || now - opened_ < kGreetingTimeout) return;
+    if (intake_ || now - opened_ < kGreetingTimeout) return;
     Close(absl::DeadlineExceededError("no hello came"), Refusal::kMalformed);
   }
 
@@ -139,64 +159,49 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // Whether to read on.
   bool OnMessage(Message message) {
     const FrameHeader& header = message.header;
-    if (directory_ == nullptr) return OnHello(header);
-    if (header.kind != FrameKind::kSet && header.kind != FrameKind::kPush &&
-        header.kind != FrameKind::kPull) {
-      return Refuse(absl::InvalidArgumentError(absl::StrCat(
-                        "a frame of kind ", std::string(FrameKindName(header.kind)), " after hello")),
-                    Refusal::kMalformed);
+    if (!greeted_) return OnHello(message);
+    Intake::Verdict verdict;
+    {
+      std::lock_guard lock(mutex_);
+      verdict = intake_->Take(header);
     }
-    if (header.job != hello_.job || header.worker != hello_.worker || header.fence != hello_.fence) {
-      return Refuse(absl::InvalidArgumentError("a frame of another job, worker or fence than the hello's"),
-                    Refusal::kMalformed);
-    }
-    const uint32_t bytes = header.payload_bytes;
-    if (!Reserve(header)) {
-      return Refuse(absl::ResourceExhaustedError(
-                        header.kind == FrameKind::kPull
-                            ? "more pulls in flight than parts allow"
-                            : absl::StrCat("more than ", credit_bytes_, " bytes unacknowledged")),
-                    Refusal::kOverload);
-    }
+    if (!verdict.end.ok()) return Refuse(verdict.end, verdict.reason);
     // From here on the frame has an answer, and the stream goes on.
-    const Route route{id_, bytes};
-    if (header.map_version != directory_->map_version) {
-      return Answer(
-          route, header, Refusal::kWrongMap,
-          absl::StrCat("map version ", header.map_version, "; here it is ", directory_->map_version));
+    Route route{id_, header.payload_bytes};
+    if (!verdict.shard) return Answer(route, header, verdict.reason, std::move(verdict.sentence));
+    if (header.kind == FrameKind::kPull && message.payload.size() != 0) {
+      if (message.payload.size() != uint64_t{verdict.elements} * sizeof(float)) {
+        return Answer(route, header, Refusal::kMalformed,
+                      absl::StrCat("part ", header.part, " has ", verdict.elements,
+                                   " elements; the place for them has ", message.payload.size(), " bytes"));
+      }
+      route.values_at = message.payload.chunks().front().data() - region_->bytes().data();
     }
-    const bool known = header.table == directory_->table && header.part < directory_->parts.size();
-    const Directory::Place place = known ? directory_->parts[header.part] : Directory::Place{};
-    if (place.shard < 0) {
-      return Answer(route, header, Refusal::kMalformed,
-                    absl::StrCat("part ", header.part, " of table ", header.table, " is not on this server"));
-    }
-    const bool pull = header.kind == FrameKind::kPull;
-    if (pull ? bytes != 0 : header.elements != place.elements) {
-      return Answer(route, header, Refusal::kMalformed,
-                    pull ? "a pull with a payload"
-                         : absl::StrCat("part ", header.part, " has ", place.elements,
-                                        " elements; the frame carries ", header.elements));
-    }
-    Shard* const shard = control_->shards()[place.shard];
+    Shard* const shard = control_->shards()[*verdict.shard];
     const FrameHeader kept = header;
     bool taken = false;
     switch (kept.kind) {
       case FrameKind::kSet: taken = shard->TryPost(Set{route, std::move(message)}); break;
-      case FrameKind::kPush: taken = shard->TryPost(Push{route, std::move(message)}); break;
+      case FrameKind::kPush: {
+        const bool finite = IsFinite(message);
+        taken = shard->TryPost(Push{route, std::move(message), finite});
+        break;
+      }
       default: taken = shard->TryPost(Pull{route, kept}); break;
     }
     return taken || Answer(route, kept, Refusal::kOverload, "the shard's queue is full");
   }
 
-  bool OnHello(const FrameHeader& header) {
+  bool OnHello(const Message& message) {
+    const FrameHeader& header = message.header;
     if (header.kind != FrameKind::kHello) {
       return Refuse(
           absl::InvalidArgumentError(absl::StrCat(
               "the first frame is of kind ", std::string(FrameKindName(header.kind)), "; it must be hello")),
           Refusal::kMalformed);
     }
-    if (header.payload_bytes != 0) {
+    const bool offers = header.place == PayloadPlace::kShared;
+    if (!offers && header.payload_bytes != 0) {
       return Refuse(absl::InvalidArgumentError("a hello with a payload"), Refusal::kMalformed);
     }
     auto directory = control_->Admit(header);
@@ -208,16 +213,66 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
                                         : code == absl::StatusCode::kUnavailable ? Refusal::kShuttingDown
                                                                                  : Refusal::kMalformed);
     }
-    FrameHeader welcome = header;
-    welcome.kind = FrameKind::kWelcome;
-    welcome.map_version = (*directory)->map_version;
-    welcome.sequence = credit_bytes_;
+    Message welcome{header, {}};
+    welcome.header.kind = FrameKind::kWelcome;
+    welcome.header.map_version = (*directory)->map_version;
+    welcome.header.sequence = credit_bytes_;
+    welcome.header.place = PayloadPlace::kFollows;
+    std::shared_ptr<SharedRegion> region;
+    if (offers) {
+      auto opened = OpenRegion(message, **directory);
+      if (opened.ok()) {
+        region = *std::move(opened);
+        welcome.header.place = PayloadPlace::kShared;
+      } else {
+        welcome.payload = Sentence(std::string(opened.status().message()));
+      }
+    }
+    welcome.header.payload_bytes = static_cast<uint32_t>(welcome.payload.size());
     std::lock_guard lock(mutex_);
+    region_ = std::move(region);
     hello_ = header;
-    most_pulls_ = 16 + 4 * (*directory)->parts_here;
-    directory_ = *std::move(directory);
-    Enqueue({{welcome, {}}, 0});
+    hello_.place = PayloadPlace::kFollows;
+    intake_.emplace(*std::move(directory), header, credit_bytes_);
+    greeted_ = true;
+    Enqueue({std::move(welcome), 0});
     return true;
+  }
+
+  // Maps the memory that a hello offers. Where that is not to be had the stream goes on without.
+  absl::StatusOr<std::shared_ptr<SharedRegion>> OpenRegion(const Message& hello, const Directory& directory) {
+    absl::StatusOr<std::shared_ptr<SharedRegion>> region =
+        absl::InvalidArgumentError(absl::StrCat("an offer of ", hello.payload.size(), " bytes"));
+    std::array<std::byte, kRegionOfferBytes> bytes;
+    if (hello.payload.size() == bytes.size() && PayloadReader(hello.payload).Read(bytes)) {
+      region = SharedRegion::Open(DecodeRegionOffer(bytes),
+                                  MostRegionBytes(control_->job().sync().max_pushes_in_flight(), directory.elements));
+    }
+    const Log log = log_.Worker(hello.header.worker);
+    if (region.ok()) {
+      ++stats_->shared_opened;
+      log.Info(absl::StrCat("exchanges through ", (*region)->bytes().size(), " bytes of shared memory of process ",
+                            (*region)->offer().pid));
+    } else {
+      log.Info(absl::StrCat("exchanges through its socket; no shared memory: ", region.status().message()));
+    }
+    return region;
+  }
+
+  // Writes values where the peer wants them, on the thread of the shard that sends them.
+  void Share(Reply* reply) const {
+    Message& message = reply->message;
+    const std::span<std::byte> all = region_->bytes();
+    const size_t size = message.payload.size();
+    const uint64_t at = *reply->route.values_at;
+    if (message.header.kind != FrameKind::kValues || message.header.codec != CodecId::kRaw || at > all.size() ||
+        size > all.size() - at) {
+      return;
+    }
+    const std::span<std::byte> to = all.subspan(at, size);
+    PayloadReader(message.payload).Read(to);
+    message.payload = Payload(region_, std::vector<Payload::Bytes>{to});
+    stats_->shared_sent_bytes += size;
   }
 
   // Refuses one frame; true, as the stream goes on.
@@ -225,29 +280,6 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     ++stats_->refused[static_cast<size_t>(reason)];
     Send({route, MakeRefusal(frame, reason, std::move(sentence))});
     return true;
-  }
-
-  bool Reserve(const FrameHeader& header) {
-    std::lock_guard lock(mutex_);
-    if (header.kind == FrameKind::kPull) {
-      if (pulls_ >= most_pulls_) return false;
-      ++pulls_;
-      return true;
-    }
-    if (unacknowledged_bytes_ + header.payload_bytes > credit_bytes_ || frames_ >= kMostFrames) return false;
-    unacknowledged_bytes_ += header.payload_bytes;
-    ++frames_;
-    return true;
-  }
-
-  void Release(const Outgoing& answer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const FrameKind kind = answer.message.header.kind;
-    if (kind == FrameKind::kAck) {
-      unacknowledged_bytes_ -= answer.releases;
-      --frames_;
-    } else if ((kind == FrameKind::kValues || kind == FrameKind::kRefused) && pulls_ > 0) {
-      --pulls_;
-    }
   }
 
   void Enqueue(Outgoing outgoing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -261,9 +293,12 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     writing_ = true;
     // Before the peer can see the answer: what it sends next may be here before OnWriteDone is. A peer that does not
     // read gets no credit for the answers behind this one.
-    Release(outgoing_.front());
-    buffer_ = ToByteBuffer(outgoing_.front().message);
-    StartWrite(&buffer_);
+    if (intake_) intake_->Release(outgoing_.front().message.header.kind, outgoing_.front().releases);
+    buffer_ = ToByteBuffer(ToShared(region_.get(), std::move(outgoing_.front().message)));
+    grpc::WriteOptions options;
+    // What is small waits for what comes right behind it: one call of the system for both.
+    if (buffer_.Length() <= kSmallFrameBytes && outgoing_.size() > 1) options.set_buffer_hint();
+    StartWrite(&buffer_, options);
   }
 
   // Says why, and ends the stream once that is sent.
@@ -282,15 +317,12 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     if (!broken_) {
       if (!outgoing_.empty()) return;
       // A peer that has sent its last frame still gets its answers.
-      if (!closing_ && (reading_ || frames_ + pulls_ != 0)) return;
+      if (!closing_ && (reading_ || (intake_ && intake_->unanswered() != 0))) return;
     }
     finished_ = true;
     outgoing_.clear();
     Finish(ToGrpcStatus(end_));
   }
-
-  // So that answers to tiny frames can't pile up for a peer that does not read them.
-  static constexpr uint64_t kMostFrames = 1 << 16;
 
   // Constant after Open().
   Control* const control_;
@@ -305,15 +337,13 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   // Of the thread that reads.
   grpc::ByteBuffer incoming_;
+  bool greeted_ = false;  // there is an intake
 
   std::mutex mutex_;
   // Written once, by the thread that reads.
-  std::shared_ptr<const Directory> directory_;
-  FrameHeader hello_;
-  uint64_t most_pulls_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t pulls_ ABSL_GUARDED_BY(mutex_) = 0;   // unanswered, or the answer waits for others to be written
-  uint64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;  // sets and pushes, likewise
-  uint64_t unacknowledged_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<SharedRegion> region_;  // null where the stream has none
+  FrameHeader hello_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Intake> intake_ ABSL_GUARDED_BY(mutex_);  // once the peer has said hello
   std::deque<Outgoing> outgoing_ ABSL_GUARDED_BY(mutex_);  // the first is being written
   grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

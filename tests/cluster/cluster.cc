@@ -12,6 +12,7 @@
 #include "kernels/device.h"
 #include "kernels/optimizer/update_rule.h"
 #include "kernels/vector_ops.h"
+#include "proto/address.h"
 #include "proto/hyper.h"
 #include "proto/job_config.h"
 #include "proto/schedule.h"
@@ -99,7 +100,9 @@ worker::SampleStore SmallSamples(size_t rows, uint32_t partition, uint32_t parti
 
 Cluster::Cluster(const Job& job, const std::string& record) : job_(job) {
   for (int i = 0; i < job.servers().addresses_size(); ++i) {
-    auto server = ps::Server::Start(job, i, "127.0.0.1:0", "127.0.0.1:0", nullptr, record);
+    const std::string& address = job.servers().addresses(i);
+    const std::string listen = UnixPath(address) ? address : "127.0.0.1:0";
+    auto server = ps::Server::Start(job, i, listen, "127.0.0.1:0", nullptr, record);
     INFO(server.status().message());
     REQUIRE(server.ok());
     servers_.push_back(*std::move(server));

@@ -38,7 +38,7 @@ struct AttemptOptions {
 
 class Cluster {
  public:
-  // Starts the job's servers on free ports. What their shards handle is recorded in the folder `record`, if there is
+  // Starts the job's servers, on free ports or the Unix sockets that it names. What their shards handle is recorded in the folder `record`, if there is
   // one; the recording ends with the servers.
   explicit Cluster(const Job& job, const std::string& record = "");
 

@@ -109,12 +109,36 @@ class PsServerTest(unittest.TestCase):
             self.assertIn(address, said[0])
             self.assertIn("in use", said[0])
 
+    def test_unix_socket(self):
+        path = os.path.join(self.folder.name, "ps.sock")
+        process, line = self.start("--listen", "unix:ps.sock", cwd=self.folder.name)
+        self.assertEqual(line["address"], "unix:" + os.path.join(os.path.realpath(self.folder.name), "ps.sock"))
+        for text in (path, os.path.join(self.folder.name, "none", "ps.sock"), self.config):
+            code, out, err = self.run_to_end("--config", self.config, "--listen", "unix:" + text)
+            self.assertEqual((code, out), (69, ""), err)
+            self.assertIn(f"can't listen on unix:{text}: ", err)
+        code, out, err = self.run_to_end("--config", self.config, "--listen", "unix:" + path)
+        self.assertIn(f"process {process.pid} listens there", err)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+        process.kill()
+        process.wait()
+        self.assertTrue(os.path.exists(path))
+        process, line = self.start("--listen", "unix:" + path)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+        process.terminate()
+        self.assertEqual(process.wait(10), 0)
+        self.assertFalse(os.path.exists(path))
+
     def test_wrong_usage(self):
         bad = self.write("bad.yaml", JOB + "optimzer: {name: sgd}\n")
         for flags, named in ((["--config", os.path.join(self.folder.name, "none.yaml")], "none.yaml"),
                              (["--config", bad], "optimizer"),
                              (["--config", self.config, "--index", "1"], "servers.addresses"),
                              (["--config", self.config, "--listen", "nowhere"], "nowhere"),
+                             (["--config", self.config, "--listen", "unix:/" + "p" * 107], "a path of 108 bytes"),
+                             (["--config", self.config, "--metrics", "unix:/tmp/m"], "is not host:port"),
                              (["--config", self.config, "--lifeline-fd", "99"], "99"),
                              (["--config", self.config, "--frobnicate"], "frobnicate"),
                              ([], "--config")):

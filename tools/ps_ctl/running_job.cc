@@ -11,7 +11,7 @@ namespace downpour::ctl {
 
 RunningJob::RunningJob(CLI::App* flags) {
   flags->add_option("job", target_, "The run folder, or the job file")->required();
-  flags->add_option("--servers", servers_, "host:port of each server, separated by commas; default: the job's");
+  flags->add_option("--servers", servers_, "host:port or unix:path of each server, separated by commas; default: the job's");
 }
 
 absl::StatusOr<Job> RunningJob::Load() const {

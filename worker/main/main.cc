@@ -65,7 +65,7 @@ int main(int argc, char** argv) {
   uint32_t stage_attempt = 0;
   uint32_t task_attempt = 0;
   cli.add_option("--config", config, "The job file")->required();
-  cli.add_option("--servers", servers, "host:port of each server, separated by commas; default: the job's");
+  cli.add_option("--servers", servers, "host:port or unix:path of each server, separated by commas; default: the job's");
   cli.add_option("--partition", options.partition, "Which partition this is, from 0")->required();
   cli.add_option("--stage-attempt", stage_attempt, "Which try of the stage this is");
   cli.add_option("--task-attempt", task_attempt, "Which try of the task this is");

@@ -1,0 +1,86 @@
+#include "ps/unix_socket.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace downpour::ps {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(2);
+constexpr auto kLook = std::chrono::milliseconds(10);
+
+std::string Change(int error) { return absl::StrCat(strerror(error), ". Change that"); }
+
+// "" where the path is free: nothing is there, or a socket on which nobody listens.
+std::string WhoHas(const std::string& path) {
+  struct stat found{};
+  if (lstat(path.c_str(), &found) != 0) return errno == ENOENT ? "" : Change(errno);
+  if (!S_ISSOCK(found.st_mode)) return "something that is no socket is there. Remove it";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return "the path is too long for a socket. Choose a shorter one";
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return Change(errno);
+  const bool connected = connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  const int error = connected ? 0 : errno;
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  const bool known = connected && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0;
+  close(fd);
+  if (error == ECONNREFUSED || error == ENOENT) return "";
+  if (!connected && error != EAGAIN) return Change(error);
+  return absl::StrCat("the path is in use, ", known ? absl::StrCat("process ", peer.pid) : "somebody",
+                      " listens there, maybe another ps-server. Stop that one");
+}
+
+}  // namespace
+
+SocketClaim::~SocketClaim() {
+  if (folder_ >= 0) close(folder_);
+}
+
+SocketClaim::SocketClaim(SocketClaim&& other) noexcept : folder_(std::exchange(other.folder_, -1)) {}
+
+SocketClaim& SocketClaim::operator=(SocketClaim&& other) noexcept {
+  std::swap(folder_, other.folder_);
+  return *this;
+}
+
+absl::StatusOr<SocketClaim> ClaimSocketPath(const std::string& path, const std::string& setting) {
+  const auto cannot = [&](const std::string& why) {
+    return absl::UnavailableError(
+        absl::StrCat("can't listen on unix:", path, ": ", why, ", or give another path in ", setting));
+  };
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = parent.empty() ? std::string(".") : parent.string();
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+    return cannot(absl::StrCat("the folder ", folder, " is not there. Make it"));
+  }
+  SocketClaim claim(fd);
+  // A folder that only root may list is locked by nobody, and one that somebody else keeps locked is no reason to wait
+  // for ever: what is left is that two servers begin in the same moment.
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kLook);
+  }
+  if (const std::string why = WhoHas(path); !why.empty()) return cannot(why);
+  return claim;
+}
+
+}  // namespace downpour::ps

@@ -1,0 +1,31 @@
+// Whether a Unix socket's path may be taken.
+//
+// gRPC removes whatever socket has the path before it binds its own. So the file that a killed server left behind is no
+// hindrance, but a server that runs would lose its path without a word: whoever listens looks here first.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace downpour::ps {
+
+// As long as it lives no other server claims a path in the same folder; from before it is looked at until gRPC listens.
+class SocketClaim {
+ public:
+  SocketClaim() = default;
+  explicit SocketClaim(int folder) : folder_(folder) {}
+  ~SocketClaim();
+  SocketClaim(SocketClaim&& other) noexcept;
+  SocketClaim& operator=(SocketClaim&& other) noexcept;
+
+ private:
+  int folder_ = -1;  // locked
+};
+
+// Unavailable, with words for the person who has to do something about it: somebody listens there, something else than
+// a socket has the path, its folder is not there or may not be read. `setting` is where another path can be given.
+// Waits two seconds at most, for other servers that begin.
+absl::StatusOr<SocketClaim> ClaimSocketPath(const std::string& path, const std::string& setting);
+
+}  // namespace downpour::ps

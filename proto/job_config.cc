@@ -20,7 +20,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "proto/address.h"
-#include "proto/codec/codec.h"
+#include "proto/codec/wire_codecs.h"
 #include "proto/job_keys.h"
 #include "proto/job_overrides.h"
 #include "proto/limits.h"
@@ -330,6 +330,23 @@ void CheckSchedule(const Schedule& schedule, Mistakes* mistakes) {
   }
 }
 
+void CheckAdapt(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
+  const auto add = [&](absl::string_view why) { mistakes->Add(-1, "wire.adapt", why); };
+  if (mode.content != PushContent::kGradient) {
+    add(absl::StrCat("sync.mode ", mode.name, " waits for each exchange, whatever the wire is like"));
+  } else if (mode.coupling(job.sync()) != Coupling::kNone) {
+    add(absl::StrCat("in sync.mode ", mode.name, " workers wait for one another, so that waiting says nothing of the wire"));
+  } else if (job.sync().wait()) {
+    add("with sync.wait each exchange is waited for, so that waiting says nothing of the wire");
+  }
+  const std::string& codec = job.wire().push().codec();
+  if (codec == "threshold" || codec == "random_k" || codec == "power_sgd") {
+    add(absl::StrCat("nobody knows what would send less than ", codec, " does here; raw, bf16, fp16, int8, one_bit or top_k"));
+  } else if (const auto codecs = WireCodecsOf(job); codecs.ok() && codecs->levels.size() == 1) {
+    add("adapt_min_share and adapt_max_n leave nothing to adapt");
+  }
+}
+
 void CheckWireAcrossKeys(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
   const bool averages = mode.content == PushContent::kParameters;
   if (const auto codec = FindCodec(job.wire().push().codec()); codec.ok() && averages && !(*codec)->for_parameters) {
@@ -344,13 +361,22 @@ void CheckWireAcrossKeys(const Job& job, const SyncMode& mode, Mistakes* mistake
       (job.wire().adapt() || job.wire().push().max_bandwidth_mbps() > 0)) {
     mistakes->Add(-1, "wire.push.feedback", "what adapt or max_bandwidth_mbps leaves out has to be carried: true");
   }
-  if (job.wire().adapt() && mode.coupling(job.sync()) != Coupling::kNone) {
-    mistakes->Add(-1, "wire.adapt", absl::StrCat("in sync.mode ", mode.name, " workers wait for one another, so that ",
-                                                 "waiting says nothing of the wire"));
+  const auto pull = FindCodec(job.wire().pull().codec());
+  const bool differences = pull.ok() && !(*pull)->for_parameters;
+  if (job.sync().state() == "averaged" && pull.ok() && (differences || (*pull)->id == CodecId::kFp16)) {
+    mistakes->Add(-1, "wire.pull.codec", absl::StrCat((*pull)->name, " does not keep the optimizer's own vectors near ",
+                                                      "what they are, which sync.state averaged sends too: raw or bf16"));
   }
-  if (job.wire().adapt() && averages) {
-    mistakes->Add(-1, "wire.adapt", absl::StrCat("sync.mode ", mode.name, " averages parameters"));
+  if (job.sync().state() == "averaged" && job.wire().push().codec() == "fp16") {
+    mistakes->Add(-1, "wire.push.codec", "fp16 has no room for the optimizer's own vectors, which sync.state averaged "
+                                         "sends too: raw or bf16");
   }
+  if (differences && job.sync().delay_compensation() > 0) {
+    mistakes->Add(-1, "sync.delay_compensation",
+                  absl::StrCat("goes by what a worker has read; with wire.pull.codec ", (*pull)->name,
+                               " that is not what the servers keep of it: raw, bf16 or fp16"));
+  }
+  if (job.wire().adapt()) CheckAdapt(job, mode, mistakes);
 }
 
 // What no single key can know.

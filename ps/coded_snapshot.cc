@@ -1,20 +1,11 @@
 #include "ps/coded_snapshot.h"
 
+#include <utility>
 #include <vector>
 
 namespace downpour::ps {
-namespace {
-
-PartLayout Whole(uint32_t elements) {
-  PartLayout layout;
-  layout.elements = elements;
-  return layout;
-}
-
-}  // namespace
-
-CodedSnapshot::CodedSnapshot(const Codec& codec, uint32_t elements)
-    : encoder_(codec, {}, Whole(elements), /*feedback=*/false, /*seed=*/0) {}
+CodedSnapshot::CodedSnapshot(const Codec& codec, PartLayout layout)
+    : encoder_(codec, {}, std::move(layout), /*feedback=*/false, /*seed=*/0) {}
 
 const Payload& CodedSnapshot::Of(std::span<const float> values, uint64_t version) {
   if (payload_.size() != 0 && version_ == version) return payload_;

@@ -16,7 +16,7 @@ namespace downpour::ps {
 class CodedSnapshot {
  public:
   // `codec` is not raw, and outlives it.
-  CodedSnapshot(const Codec& codec, uint32_t elements);
+  CodedSnapshot(const Codec& codec, PartLayout layout);
 
   CodecId codec() const { return encoder_.id(); }
   // The values as they are at this version.

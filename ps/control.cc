@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "kernels/optimizer/update_rule.h"
+#include "proto/codec/wire_codecs.h"
 #include "proto/frame.h"
 #include "proto/hyper.h"
 #include "proto/job_config.h"
@@ -45,11 +46,15 @@ std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t ser
 
 // Whether this server may hold so many of the net's parameters.
 absl::Status CheckMemory(const Job& job, const TableSpec& spec, int slots, uint64_t elements_here) {
-  const uint64_t bytes_an_element = sizeof(float) * (1 + slots);
+  const auto codecs = WireCodecsOf(job);
+  // Where differences travel, what each worker has is kept.
+  const uint64_t copies = codecs.ok() && !codecs->pull->for_parameters ? job.workers() : 0;
+  const uint64_t bytes_an_element = sizeof(float) * (1 + slots + copies);
   const uint64_t limit = job.servers().memory_limit_bytes();
   if (elements_here <= limit / bytes_an_element) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each need ",
+      absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each",
+                   copies == 0 ? "" : absl::StrCat(" and the copies of ", copies, " workers (wire.pull)"), " need ",
                    absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element), " bytes on each of ",
                    job.servers().addresses_size(), " servers; servers.memory_limit_bytes is ", limit));
 }

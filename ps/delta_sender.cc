@@ -21,6 +21,7 @@ bool DeltaSender::Knows(uint64_t fence, uint64_t number) const {
 
 void DeltaSender::SendWhole(std::span<const float> values, uint64_t fence, uint64_t number) {
   std::copy(values.begin(), values.end(), has_.data());
+  finite_ = kernels::AllFinite(values);
   fence_ = fence;
   number_ = number;
 }

@@ -25,6 +25,9 @@ class DeltaSender {
   // Whether a worker of this fence has what the answer to its pull `number` brought, and nothing since.
   bool Knows(uint64_t fence, uint64_t number) const;
 
+  // Whether what the worker has is finite: only then is there a difference.
+  bool HasFinite() const { return finite_; }
+
   // The answer to this pull is the values as a whole.
   void SendWhole(std::span<const float> values, uint64_t fence, uint64_t number);
   // The answer to this pull is what is returned, to be added to what the worker has. `scratch` is as long as the part.
@@ -37,6 +40,7 @@ class DeltaSender {
   kernels::AlignedBuffer has_;
   uint64_t fence_ = 0;
   uint64_t number_ = 0;
+  bool finite_ = true;
   SharedBuffers buffers_;
 };
 

@@ -333,7 +333,9 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
-  if (part == nullptr || !CheckCodec(header, *codecs_.push, MayPush(codecs_, header.codec), &sentence)) return refuse(Refusal::kMalformed, sentence);
+  if (part == nullptr || !CheckCodec(header, *codecs_.push, MayPush(codecs_, header.codec), &sentence)) {
+    return refuse(Refusal::kMalformed, sentence);
+  }
   if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
   if (!leases_.Holds(header)) {
     const auto [reason, why] = leases_.WhyNot(header);
@@ -610,7 +612,9 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
     part.sent.resize(leases_.partitions());
     auto& sent = part.sent[pull.worker];
     if (sent.empty() || sent.back().version != part.version) {
-      sent.push_back({part.version, raw ? values : table.Snapshot(part)});
+      if (const Payload exact = raw ? values : table.Snapshot(part); exact.size() != 0) {
+        sent.push_back({part.version, exact});
+      }
     }
     // What a worker may have in use: installed, on its way, accrued, and behind each push under way.
     if (sent.size() > sync.max_pushes_in_flight() + 3) sent.erase(sent.begin());

@@ -244,7 +244,7 @@ const Payload& Table::Snapshot(Part& part) {
 
 const Payload& Table::Snapshot(Part& part, const Codec& codec) {
   if (part.coded == nullptr || part.coded->codec() != codec.id) {
-    part.coded = std::make_unique<CodedSnapshot>(codec, static_cast<uint32_t>(part.values.size()));
+    part.coded = std::make_unique<CodedSnapshot>(codec, LayoutOf(part, 0));
   }
   return part.coded->Of(part.values, part.version);
 }
@@ -276,6 +276,11 @@ std::optional<Payload> Table::Difference(Part& part, const FrameHeader& pull, co
                                            LayoutOf(part, codecs.pull_min_elements), seed);
   }
   if (!sender->Knows(pull.fence, pull.position)) {
+    sender->SendWhole(part.values, pull.fence, pull.sequence);
+    return std::nullopt;
+  }
+  // What is not finite can't be encoded, and whoever has such values should see them.
+  if (!kernels::AllFinite(part.values) || !sender->HasFinite()) {
     sender->SendWhole(part.values, pull.fence, pull.sequence);
     return std::nullopt;
   }

@@ -1,6 +1,7 @@
 #include "worker/congestion_control.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace downpour::worker {
 
@@ -11,23 +12,25 @@ WireVerdict Judge(const WireWindow& window) {
 }
 
 bool CongestionControl::OnWindow(const WireWindow& window) {
+  if (std::exchange(changed_, false)) return false;
   const WireVerdict verdict = Judge(window);
   calm_ = verdict == WireVerdict::kCalm ? calm_ + 1 : 0;
   if (verdict == WireVerdict::kBusy && level_ + 1 < levels_) {
     if (just_relaxed_) needed_ = std::min(2 * needed_, kMostCalm);
     just_relaxed_ = false;
     ++level_;
-    ++changes_;
-    return true;
-  }
-  if (calm_ >= needed_ && level_ > 0) {
+  } else if (calm_ >= needed_ && (level_ > 0 || just_relaxed_)) {
     calm_ = 0;
-    just_relaxed_ = true;
+    // It was not too early.
+    if (std::exchange(just_relaxed_, level_ > 0)) needed_ = std::max(needed_ / 2, kLeastCalm);
+    if (level_ == 0) return false;
     --level_;
-    ++changes_;
-    return true;
+  } else {
+    return false;
   }
-  return false;
+  changed_ = true;
+  ++changes_;
+  return true;
 }
 
 }  // namespace downpour::worker

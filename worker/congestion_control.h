@@ -37,7 +37,8 @@ class CongestionControl {
   size_t level() const { return level_; }
   uint64_t changes() const { return changes_; }
 
-  // Whether the level has changed for what this stretch was like.
+  // Whether the level has changed for what this stretch was like. The one after a change still has much of what was sent
+  // before, and does not count.
   bool OnWindow(const WireWindow& window);
 
  private:
@@ -49,7 +50,8 @@ class CongestionControl {
   uint64_t changes_ = 0;
   uint32_t calm_ = 0;             // stretches in a row
   uint32_t needed_ = kLeastCalm;  // of them, to go down
-  bool just_relaxed_ = false;     // it went down the last time that it changed
+  bool just_relaxed_ = false;  // it went down a short while ago
+  bool changed_ = false;       // in the last stretch
 };
 
 }  // namespace downpour::worker

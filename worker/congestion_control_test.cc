@@ -41,25 +41,36 @@ TEST_CASE("less is sent at once, more after a while, longer after each time that
   CongestionControl control(3);
   CHECK_FALSE(control.OnWindow(kCalm));
   CHECK(control.OnWindow(kBusy));
+  CHECK_FALSE(control.OnWindow(kBusy));  // still of what was sent before
   CHECK(control.OnWindow(kBusy));
   CHECK(control.level() == 2);
+  CHECK_FALSE(control.OnWindow(kBusy));
   CHECK_FALSE(control.OnWindow(kBusy));
   CHECK_FALSE(control.OnWindow(kFair));
   CHECK(control.level() == 2);
   CHECK(CalmUntilChange(&control) == 4);
   CHECK(control.level() == 1);
+  CHECK_FALSE(control.OnWindow(kBusy));
   CHECK(control.OnWindow(kBusy));
-  CHECK(CalmUntilChange(&control) == 8);
-  CHECK(CalmUntilChange(&control) == 8);
+  CHECK(control.level() == 2);
+  CHECK(CalmUntilChange(&control) == 1 + 8);
+  CHECK(CalmUntilChange(&control) == 1 + 8);  // and that was not too early, so the next is a while shorter
   CHECK(control.level() == 0);
   CHECK(CalmUntilChange(&control) == 0);
   CHECK(control.changes() == 6);
   for (int i = 0; i < 10; ++i) {
-    control.OnWindow(kBusy);
+    while (!control.OnWindow(kBusy)) {
+    }
     CHECK(CalmUntilChange(&control) > 0);
   }
-  control.OnWindow(kBusy);
-  CHECK(CalmUntilChange(&control) == 64);
+  while (!control.OnWindow(kBusy)) {
+  }
+  CHECK(CalmUntilChange(&control) == 1 + 64);
+  // After calm for long enough it is forgotten.
+  CHECK(CalmUntilChange(&control) == 0);
+  while (!control.OnWindow(kBusy)) {
+  }
+  CHECK(CalmUntilChange(&control) < 1 + 64);
 }
 
 TEST_CASE("calm has to be without a break") {

@@ -309,6 +309,14 @@ absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
 void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
   const auto& parts = map_.tables(0).parts();
   const uint64_t sequence = next_sequence_++;
+  // Zeros that stand for a gradient that was not finite take along nothing of what waits: with no sample behind them it
+  // would not count.
+  const PushEncoder::Plan plan = buffer->samples == 0
+                                     ? PushEncoder::Plan()
+                                     : encoder_->Begin(buffer->content, Seconds(Clock::now().time_since_epoch()));
+  buffer->codec = plan.codec->id;
+  buffer->encoded = plan.encoded;
+  buffer->coded.resize(parts.size());
   {
     std::lock_guard lock(mutex_);
     PushInFlight push;
@@ -319,10 +327,6 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
     push.missing = parts.size();
     pushes_.push_back(std::move(push));
   }
-  const PushEncoder::Plan plan = encoder_->Begin(buffer->content, Seconds(Clock::now().time_since_epoch()));
-  buffer->codec = plan.codec->id;
-  buffer->encoded = plan.encoded;
-  buffer->coded.resize(parts.size());
   for (int i = 0; i < parts.size(); ++i) {
     owed_clocks_[i] = buffer->clocks[i] + 1;
     if (plan.encoded) {

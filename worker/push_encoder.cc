@@ -42,6 +42,11 @@ PushEncoder::PushEncoder(const WireCodecs& codecs, uint64_t seed, std::vector<Pa
   }
 }
 
+void PushEncoder::SetLevel(const WireLevel& level) {
+  level_ = level;
+  level_bytes_ = 0;
+}
+
 WireLevel PushEncoder::Fitting(double bytes) const {
   const double values = (bytes - static_cast<double>(exempt_bytes_)) / kBytesOfTopK;
   const double share = values / static_cast<double>(std::max<uint64_t>(1, coded_elements_));
@@ -57,11 +62,12 @@ PushEncoder::Plan PushEncoder::Begin(PushContent content, double now) {
   }
   now_ = level_;
   if (budget_.bounded()) {
-    // As it went the last time, or raw, which nothing is longer than.
-    const bool known = last_bytes_ > 0 && last_ == level_;
-    const double expected = known ? last_bytes_ : static_cast<double>(exempt_bytes_ + coded_elements_ * sizeof(float));
     budget_.Spend(std::exchange(bytes_, 0));
-    if (const double room = budget_.At(now); expected > room) now_ = Fitting(room);
+    const double room = budget_.At(now);
+    // Of a codec whose size is not known yet one push is tried, which may overdraw.
+    const bool raw = level_.push->id == CodecId::kRaw;
+    const double expected = raw ? static_cast<double>(exempt_bytes_ + coded_elements_ * sizeof(float)) : level_bytes_;
+    if (expected > room || room <= 0) now_ = Fitting(room);
   }
   const bool may_wait = codecs_.levels.size() > 1 || budget_.bounded();
   return {now_.push, now_.push->id != CodecId::kRaw || may_wait};
@@ -77,10 +83,7 @@ void PushEncoder::Encode(uint32_t part, std::span<const float> values, ByteBuffe
   encoder->Use(*now_.push, now_.settings);
   encoder->Encode(values, payload);
   bytes_ += static_cast<double>(payload->size());
-  if (part + 1 == layouts_.size()) {
-    last_ = now_;
-    last_bytes_ = bytes_;
-  }
+  if (part + 1 == layouts_.size() && now_ == level_) level_bytes_ = bytes_;
 }
 
 }  // namespace downpour::worker

@@ -25,7 +25,7 @@ class PushEncoder {
                                                              const ShardMap& map);
 
   // How pushes of what is added to the servers' values go from now on; at first, as the job says.
-  void SetLevel(const WireLevel& level) { level_ = level; }
+  void SetLevel(const WireLevel& level);
 
   // What a push of such values goes by, at `now` in seconds of a clock that does not go back.
   struct Plan {
@@ -56,8 +56,7 @@ class PushEncoder {
   WireLevel now_;
   PushContent content_ = PushContent::kGradient;
   double bytes_ = 0;  // encoded so far
-  WireLevel last_;    // of the one before, and what it took
-  double last_bytes_ = 0;
+  double level_bytes_ = 0;  // what the last push at the level took; 0 for none yet
 
   // By part, each made when it is first needed.
   std::vector<std::unique_ptr<PartEncoder>> added_;

@@ -1,5 +1,6 @@
 #include "worker/push_encoder.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
 #include <vector>
@@ -114,6 +115,29 @@ TEST_CASE("a bound on bandwidth is kept: what is largest goes first, and the res
   CHECK(missing < 1e-3);
 }
 
+TEST_CASE("under a bound the job's codec goes wherever there is room for it") {
+  // A push by one_bit takes some 13,000 bytes; a second has 25,000.
+  Pushes pushes("wire: {push: {codec: one_bit, max_bandwidth_mbps: 0.2}}");
+  const std::vector<float> values = Gaussian();
+  std::vector<CodecId> codecs;
+  double bytes = 0;
+  double now = 1;
+  for (int i = 0; i < 20; ++i) {
+    now += i % 2 == 0 ? 0.7 : 0.1;
+    bytes += pushes.Push(now, values);
+    codecs.push_back(pushes.codec);
+  }
+  CHECK(bytes < 25'000 * (now + 1));
+  CHECK(std::ranges::count(codecs, CodecId::kOneBit) > 5);
+  CHECK(std::ranges::count(codecs, CodecId::kTopK) > 5);
+  // Nothing but that where it always fits.
+  Pushes wide("wire: {push: {codec: one_bit, max_bandwidth_mbps: 2}}");
+  for (int i = 1; i < 10; ++i) {
+    wide.Push(i, values);
+    CHECK(wide.codec == CodecId::kOneBit);
+  }
+}
+
 TEST_CASE("with room enough a bound changes nothing but where values are added up") {
   Pushes pushes("wire: {push: {max_bandwidth_mbps: 100}}");
   const std::vector<float> values = Gaussian();
@@ -151,7 +175,7 @@ TEST_CASE("levels go from what the job says to the least that it allows, and not
   CHECK(missing < 0.1);
 
   CHECK(Pushes("").levels_.size() == 1);
-  CHECK(Pushes("wire: {adapt: true, adapt_min_share: 1}\nsync: {mode: asp}").levels_.size() == 1);
+  CHECK(Pushes("wire: {adapt: true, adapt_min_share: 0.1}\nsync: {mode: asp}").levels_.size() == 3);
   CHECK(Pushes("wire: {adapt: true, push: {codec: top_k, share: 0.05}}\nsync: {mode: asp}").levels_.size() == 2);
 }
 

@@ -1,12 +1,12 @@
 #include "worker/trainer.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
 #include <utility>
-
-#include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/vector_ops.h"
@@ -34,9 +34,7 @@ std::string AdviceForBad(const Job& job) {
   return "; a smaller optimizer.learning_rate or data.scale may help";
 }
 
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::span<float> SpanOf(kernels::AlignedBuffer& buffer) { return {buffer.data(), buffer.size()}; }
 std::span<float> SpanOf(ExchangedVector& vector) { return {vector.data(), vector.size()}; }
@@ -54,8 +52,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Job& job, const T
     if (!made.ok()) return made.status();
     replica = *std::move(made);
   }
-  return std::unique_ptr<Trainer>(
-      new Trainer(job, *table, settings, data, net, client, std::move(replica), slow_down));
+  return std::unique_ptr<Trainer>(new Trainer(job, *table, settings, data, net, client, std::move(replica), slow_down));
 }
 
 Trainer::Trainer(const Job& job, const TableSpec& table, const Settings& settings, const TrainingData& data, Net* net,
@@ -143,17 +140,25 @@ absl::Status Trainer::Run() {
 
 StepPlan Trainer::Plan() const {
   return settings_.mode->on_step(sync_, {.step = step_,
-                                                  .first_step = first_step_,
-                                                  .fetch_in_flight = client_.fetch_in_flight(),
-                                                  .fetched = fetched_,
-                                                  .seen_clock = client_.seen_clock()});
+                                         .first_step = first_step_,
+                                         .fetch_in_flight = client_.fetch_in_flight(),
+                                         .fetched = fetched_,
+                                         .seen_clock = client_.seen_clock()});
 }
 
 void Trainer::SetSync() {
   sync_ = settings_.sync;
+  const bool counts = WireCounts();
+  client_.SetWireLevel(levels_[counts ? congestion_.level() : 0]);
+  if (!counts) return;
   const uint32_t times = levels_[congestion_.level()].intervals;
-  if (sync_.has_n_push()) sync_.set_n_push(sync_.n_push() * times);
-  if (sync_.has_n_fetch()) sync_.set_n_fetch(sync_.n_fetch() * times);
+  const auto longer = [&](uint32_t n) { return std::max(n, std::min(n * times, job_.wire().adapt_max_n())); };
+  if (sync_.has_n_push()) sync_.set_n_push(longer(sync_.n_push()));
+  if (sync_.has_n_fetch()) sync_.set_n_fetch(longer(sync_.n_fetch()));
+}
+
+bool Trainer::WireCounts() const {
+  return levels_.size() > 1 && settings_.mode->coupling(settings_.sync) == Coupling::kNone && !settings_.sync.wait();
 }
 
 void Trainer::WatchWire() {
@@ -177,10 +182,8 @@ void Trainer::WatchWire() {
     report_.set_waited_share(window.waited_share());
   }
   // What comes first, parameters as a whole, says nothing of what follows.
-  const bool waits_for_workers = settings_.mode->coupling(settings_.sync) != Coupling::kNone;
-  if (first || waits_for_workers || !congestion_.OnWindow(window)) return;
+  if (first || !WireCounts() || !congestion_.OnWindow(window)) return;
   const WireLevel& level = levels_[congestion_.level()];
-  client_.SetWireLevel(level);
   SetSync();
   {
     std::lock_guard lock(mutex_);
@@ -188,19 +191,20 @@ void Trainer::WatchWire() {
     report_.set_wire_changes(congestion_.changes());
   }
   spdlog::info(
-      "step {}: wire level {} of {}: {}, n_push {}, n_fetch {}; waited {:.0f} % of {:.1f} s, a push took {:.0f} ms, a fetch "
-      "{:.0f} ms, {:.1f} MB/s",
+      "step {}: wire level {} of {}: {}{}; waited {:.0f} % of {:.1f} s, a push took {:.0f} ms, a fetch {:.0f} ms, "
+      "{:.1f} MB/s",
       step_, congestion_.level(), levels_.size() - 1,
       absl::StrCat(level.push->name, level.push->id == CodecId::kTopK ? absl::StrCat(" ", level.settings.share) : ""),
-      sync_.n_push(), sync_.n_fetch(), 100 * window.waited_share(), window.seconds, 1e3 * window.push_round_trip,
-      1e3 * window.fetch_round_trip, window.goodput() / 1e6);
+      sync_.has_n_push() ? absl::StrCat(", n_push ", sync_.n_push(), ", n_fetch ", sync_.n_fetch()) : "",
+      100 * window.waited_share(), window.seconds, 1e3 * window.push_round_trip, 1e3 * window.fetch_round_trip,
+      window.goodput() / 1e6);
 }
 
 absl::StatusOr<StepPlan> Trainer::Prepare() {
   const uint64_t clock = step_ / settings_.mode->steps_a_clock(settings_.sync);
   if (std::optional<Settings> next = client_.NewSettings(clock, settings_.version)) {
-    // What accrued before belongs to the settings before, and nothing of them may still be on its way when pushes of the
-    // next begin.
+    // What accrued before belongs to the settings before, and nothing of them may still be on its way when pushes of
+    // the next begin.
     if (accrued_ != nullptr) {
       if (absl::Status status = Exchange(step_ - 1); !status.ok()) return status;
     }
@@ -357,8 +361,8 @@ absl::Status Trainer::CheckFinite(GradientBuffer* push) {
   }
   if (++bad_in_a_row_ >= job_.worker().max_bad_gradients()) {
     return absl::InternalError(absl::StrCat(bad_in_a_row_, replica_ ? " pushes" : " gradients",
-                                            " in a row were not finite, the last in ", where,
-                                            " at step ", step_, AdviceForBad(job_)));
+                                            " in a row were not finite, the last in ", where, " at step ", step_,
+                                            AdviceForBad(job_)));
   }
   spdlog::warn("step {}: {} not finite in {}; nothing of it is sent, and the parameters are fetched again", step_,
                replica_ ? "the worker's own parameters are" : "the gradient is", where);

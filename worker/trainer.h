@@ -63,6 +63,8 @@ class Trainer {
   StepPlan Plan() const;
   // The mode's settings, at the wire's level.
   void SetSync();
+  // Whether what the step waits for says something of the wire.
+  bool WireCounts() const;
   // Looks at what the wire was like, once a while has passed.
   void WatchWire();
   // Pushes what has accrued up to this step.

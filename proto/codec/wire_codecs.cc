@@ -6,6 +6,7 @@ namespace downpour {
 namespace {
 
 constexpr double kFirstShare = 0.01;
+constexpr uint32_t kMinElements = 1024;  // as job.proto has it, where the job's own codec is raw
 constexpr double kBytesAMegabit = 1e6 / 8;
 
 std::vector<WireLevel> LevelsOf(const Job& job, const WireCodecs& codecs) {
@@ -15,7 +16,8 @@ std::vector<WireLevel> LevelsOf(const Job& job, const WireCodecs& codecs) {
   const bool wide = codecs.push->for_parameters;
   if (wide && least < 1) levels.push_back({&kInt8Codec, {}});
   const bool sparse = codecs.push->id == CodecId::kTopK;
-  for (double share = sparse ? codecs.settings.share / 10 : kFirstShare; share >= 0.999 * least; share /= 10) {
+  const double first = sparse ? codecs.settings.share / 10 : std::max(kFirstShare, least);
+  for (double share = first; share >= 0.999 * least && share < 0.5; share /= 10) {
     levels.push_back({&kTopKCodec, TopKSettings(share)});
   }
   const Sync& sync = job.sync();
@@ -54,7 +56,8 @@ absl::StatusOr<WireCodecs> WireCodecsOf(const Job& job) {
   codecs.settings = {push.share(), push.threshold(), push.rank()};
   codecs.push_bytes_per_second = push.max_bandwidth_mbps() * kBytesAMegabit;
   codecs.feedback = push.feedback() || job.wire().adapt() || codecs.push_bytes_per_second > 0;
-  codecs.min_elements = push.min_elements();
+  const bool may_be_less = job.wire().adapt() || codecs.push_bytes_per_second > 0;
+  codecs.min_elements = push.has_min_elements() || !may_be_less ? push.min_elements() : kMinElements;
   codecs.levels = LevelsOf(job, codecs);
   const PullWire& pull = job.wire().pull();
   if (!pull.codec().empty()) {

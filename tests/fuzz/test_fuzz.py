@@ -1,10 +1,10 @@
-"""The readers of files that others made, given damaged ones for a minute: all at once, so that it is one minute in all."""
+"""The readers of files and frames that others made, given damaged ones for a minute: all at once, so that it is one minute in all."""
 
 import pathlib
 import subprocess
 
 PROGRAMS = pathlib.Path(__file__).resolve().parents[2] / "bazel-bin/tests/fuzz"
-TARGETS = ("caffe", "lmdb", "onnx", "safetensors")
+TARGETS = ("caffe", "codec", "lmdb", "onnx", "safetensors")
 
 
 def test_a_minute_of_damaged_files_each():

@@ -163,9 +163,11 @@ bool Trainer::WireCounts() const {
 
 void Trainer::WatchWire() {
   constexpr double kLeastSeconds = 1;
+  constexpr double kEnoughSeconds = 5;  // for a stretch of few pushes, where each takes long
   constexpr uint32_t kLeastPushes = 4;
   const double now = Now();
-  if (++window_pushes_ < kLeastPushes || now - window_begun_ < kLeastSeconds) return;
+  const double seconds = now - window_begun_;
+  if (++window_pushes_ < kLeastPushes ? seconds < kEnoughSeconds : seconds < kLeastSeconds) return;
   WireWindow window = client_.TakeWireWindow();
   const bool first = window_begun_ == 0;
   const double step_seconds = (window.seconds - window.waited_seconds) / static_cast<double>(step_ + 1 - window_step_);

@@ -24,4 +24,8 @@ inline uint64_t QueueLimitBytes(const Job& job) {
   return std::max(2 * credit, std::min(2048 * kMebi, credit * (job.workers() + 1)));
 }
 
+// What fetches may have waiting beyond it. They are small and each stream has few, but a worker whose fetch is refused
+// ends: a queue full of gradients, which are sent again, must not do that.
+inline uint64_t RoomForPulls(uint64_t queue_limit_bytes) { return queue_limit_bytes / 8; }
+
 }  // namespace downpour::ps

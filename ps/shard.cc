@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "ps/flow_limits.h"
 
 namespace downpour::ps {
 namespace {
@@ -50,9 +51,10 @@ size_t Shard::Weight(const Event& event) {
 
 bool Shard::TryPost(Event event) {
   const size_t weight = Weight(event);
+  const size_t more = std::holds_alternative<Pull>(event) ? RoomForPulls(queue_limit_bytes_) : 0;
   {
     std::lock_guard lock(mutex_);
-    if (stopping_ || queue_bytes_ + weight > queue_limit_bytes_) {
+    if (stopping_ || queue_bytes_ + weight > queue_limit_bytes_ + more) {
       ++overloaded_;
       return false;
     }

@@ -56,7 +56,8 @@ class Shard {
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
-  // Any thread. Takes a worker's frame; false, and nothing happens, when the queue is full.
+  // Any thread. Takes a worker's frame; false, and nothing happens, when the queue is full, which it is for pulls later than
+  // for others.
   [[nodiscard]] bool TryPost(Event event);
   // Any thread. Takes an event of the server's own, which are few.
   void Post(Event event);

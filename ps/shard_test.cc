@@ -82,6 +82,20 @@ TEST_CASE("a full queue takes no more frames, but the server's own events") {
   CHECK(shard.TryPost(PushOf(1, 1024)));
 }
 
+TEST_CASE("a queue full of pushes has room for pulls, but not without end") {
+  Keeper keeper;
+  Shard shard(0, *ShardCore::Create(MakeJob()), 64 << 10, &keeper, {});
+  shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
+  while (shard.TryPost(PushOf(1, 16))) {
+  }
+  int taken = 0;
+  while (taken < 1000 && shard.TryPost(Pull{})) ++taken;
+  CHECK(taken >= 16);
+  CHECK(taken < 64);
+  CHECK_FALSE(shard.TryPost(PushOf(1, 16)));
+  keeper.Open();
+}
+
 TEST_CASE("a shard handles what is queued before it ends") {
   Keeper keeper;
   keeper.Open();

@@ -335,13 +335,15 @@ void CheckAdapt(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
   if (mode.content != PushContent::kGradient) {
     add(absl::StrCat("sync.mode ", mode.name, " waits for each exchange, whatever the wire is like"));
   } else if (mode.coupling(job.sync()) != Coupling::kNone) {
-    add(absl::StrCat("in sync.mode ", mode.name, " workers wait for one another, so that waiting says nothing of the wire"));
+    add(absl::StrCat("in sync.mode ", mode.name,
+                     " workers wait for one another, so that waiting says nothing of the wire"));
   } else if (job.sync().wait()) {
     add("with sync.wait each exchange is waited for, so that waiting says nothing of the wire");
   }
   const std::string& codec = job.wire().push().codec();
   if (codec == "threshold" || codec == "random_k" || codec == "power_sgd") {
-    add(absl::StrCat("nobody knows what would send less than ", codec, " does here; raw, bf16, fp16, int8, one_bit or top_k"));
+    add(absl::StrCat("nobody knows what would send less than ", codec,
+                     " does here; raw, bf16, fp16, int8, one_bit or top_k"));
   } else if (const auto codecs = WireCodecsOf(job); codecs.ok() && codecs->levels.size() == 1) {
     add("adapt_min_share and adapt_max_n leave nothing to adapt");
   }

@@ -8,9 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/function_clones.h"
+#include "kernels/split_mix.h"
 #include "proto/codec/byte_reader.h"
 #include "proto/codec/codec.h"
-#include "proto/codec/mix.h"
 
 namespace downpour {
 namespace {
@@ -60,7 +60,7 @@ class Int8Encoder final : public Encoder {
   explicit Int8Encoder(uint64_t seed) : seed_(seed) {}
 
   void Encode(std::span<float> values, ByteBuffer* payload) override {
-    const uint64_t stream = Mix64(seed_ + ++calls_);
+    const uint64_t stream = kernels::SplitMix64(seed_ + ++calls_);
     scales_.resize(Groups(values.size()));
     const std::span<std::byte> to = payload->Extend(scales_.size() * sizeof(float) + values.size());
     const auto steps = to.subspan(scales_.size() * sizeof(float));
@@ -76,7 +76,7 @@ class Int8Encoder final : public Encoder {
       if (scale == 0) {
         quantized.fill(0);
       } else {
-        Quantize(block.data(), block.size(), scale, inverse, static_cast<uint32_t>(Mix64(stream + group)),
+        Quantize(block.data(), block.size(), scale, inverse, static_cast<uint32_t>(kernels::SplitMix64(stream + group)),
                  quantized.data());
       }
       std::memcpy(steps.data() + at, quantized.data(), block.size());

@@ -10,10 +10,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/function_clones.h"
+#include "kernels/split_mix.h"
 #include "kernels/vector_ops.h"
 #include "proto/codec/byte_reader.h"
 #include "proto/codec/codec.h"
-#include "proto/codec/mix.h"
 
 namespace downpour {
 namespace {
@@ -89,7 +89,7 @@ class PowerSgdEncoder final : public Encoder {
       matrices_.push_back(matrix);
       Factors& factors = factors_.emplace_back(matrix, rank_);
       for (float& q : factors.q) {
-        draw = Mix64(draw);
+        draw = kernels::SplitMix64(draw);
         q = static_cast<float>(static_cast<int64_t>(draw) >> 40) * 0x1p-23f;
       }
       first_.push_back(factors.q);

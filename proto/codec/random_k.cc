@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/split_mix.h"
 #include "proto/codec/byte_reader.h"
 #include "proto/codec/codec.h"
-#include "proto/codec/mix.h"
 
 namespace downpour {
 namespace {
@@ -21,7 +21,7 @@ class Draws {
   uint32_t Place(uint32_t stretch) const {
     const uint64_t begin = uint64_t{stretch} * elements_ / count_;
     const uint64_t end = (uint64_t{stretch} + 1) * elements_ / count_;
-    return static_cast<uint32_t>(begin + Mix64(key_ + stretch) % (end - begin));
+    return static_cast<uint32_t>(begin + kernels::SplitMix64(key_ + stretch) % (end - begin));
   }
 
  private:
@@ -36,7 +36,7 @@ class RandomKEncoder final : public Encoder {
       : seed_(spec.seed), count_(static_cast<uint32_t>(std::ceil(spec.settings.share * spec.elements))) {}
 
   void Encode(std::span<float> values, ByteBuffer* payload) override {
-    const uint64_t key = Mix64(seed_ + ++calls_);
+    const uint64_t key = kernels::SplitMix64(seed_ + ++calls_);
     const auto elements = static_cast<uint32_t>(values.size());
     const Draws draws(key, std::min(count_, elements), elements);
     payload->Append(key);

@@ -2,30 +2,19 @@
 // distributed DNN training using commodity GPU cloud computing"; DL4J's encoding). The error of a float is at most the
 // larger of the threshold and its magnitude less the threshold.
 #include <algorithm>
-#include <bit>
 #include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/function_clones.h"
 #include "proto/codec/byte_reader.h"
 #include "proto/codec/codec.h"
 #include "proto/codec/gaps.h"
+#include "proto/codec/magnitudes.h"
 
 namespace downpour {
 namespace {
 
 constexpr uint32_t kTagBits = 1;  // 1 for a negative float
-constexpr size_t kGroup = 32;
-
-// Magnitudes of floats are ordered as their bits are.
-uint32_t Magnitude(float x) { return std::bit_cast<uint32_t>(x) & 0x7fffffff; }
-
-DOWNPOUR_CLONES
-bool AnyReaches(uint32_t threshold, const float* x, size_t size) {
-  uint32_t found = 0;
-  for (size_t i = 0; i < size; ++i) found |= (std::bit_cast<uint32_t>(x[i]) & 0x7fffffff) >= threshold ? 1 : 0;
-  return found != 0;
-}
 
 class ThresholdEncoder final : public Encoder {
  public:
@@ -36,19 +25,13 @@ class ThresholdEncoder final : public Encoder {
     const size_t at = payload->size();
     uint32_t count = 0;
     payload->Append(count);
-    const uint32_t threshold = Magnitude(threshold_);
     GapWriter gaps(kTagBits, values.size(), payload);
-    for (size_t begin = 0; begin < values.size(); begin += kGroup) {
-      const size_t size = std::min(kGroup, values.size() - begin);
-      if (!AnyReaches(threshold, values.data() + begin, size)) continue;
-      for (size_t i = begin; i < begin + size; ++i) {
-        if (Magnitude(values[i]) < threshold) continue;
-        const bool negative = values[i] < 0;
-        gaps.Add(static_cast<uint32_t>(i), negative ? 1 : 0);
-        values[i] -= negative ? -threshold_ : threshold_;
-        ++count;
-      }
-    }
+    ForEachAtLeast(Magnitude(threshold_), values, [&](size_t i, uint32_t) {
+      const bool negative = values[i] < 0;
+      gaps.Add(static_cast<uint32_t>(i), negative ? 1 : 0);
+      values[i] -= negative ? -threshold_ : threshold_;
+      ++count;
+    });
     std::memcpy(payload->bytes().data() + at, &count, sizeof(count));
   }
 

@@ -3,7 +3,6 @@
 // of the floats' own.
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -11,40 +10,16 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/function_clones.h"
 #include "proto/codec/byte_reader.h"
 #include "proto/codec/codec.h"
 #include "proto/codec/gaps.h"
+#include "proto/codec/magnitudes.h"
 
 namespace downpour {
 namespace {
 
-constexpr uint32_t kMagnitudeBits = 0x7fffffff;
 constexpr int kBucketShift = 19;  // the exponent, and 4 bits more
 constexpr size_t kBuckets = (kMagnitudeBits >> kBucketShift) + 1;
-constexpr size_t kGroup = 32;
-
-// Magnitudes of floats are ordered as their bits are.
-uint32_t Magnitude(float x) { return std::bit_cast<uint32_t>(x) & kMagnitudeBits; }
-
-DOWNPOUR_CLONES
-bool AnyAtLeast(uint32_t least, const float* x, size_t size) {
-  uint32_t found = 0;
-  for (size_t i = 0; i < size; ++i) found |= (std::bit_cast<uint32_t>(x[i]) & kMagnitudeBits) >= least ? 1 : 0;
-  return found != 0;
-}
-
-// Calls for each float of at least that magnitude, from front to back.
-template <typename Visit>
-void ForEachAtLeast(uint32_t least, std::span<const float> x, Visit visit) {
-  for (size_t begin = 0; begin < x.size(); begin += kGroup) {
-    const size_t size = std::min(kGroup, x.size() - begin);
-    if (!AnyAtLeast(least, x.data() + begin, size)) continue;
-    for (size_t i = begin; i < begin + size; ++i) {
-      if (const uint32_t magnitude = Magnitude(x[i]); magnitude >= least) visit(i, magnitude);
-    }
-  }
-}
 
 class TopKEncoder final : public Encoder {
  public:

@@ -236,12 +236,10 @@ Table::Part* ShardCore::Locate(const FrameHeader& header, const Payload* payload
   return part;
 }
 
-bool ShardCore::CheckCodec(const FrameHeader& header, const Codec& job_codec, bool may, std::string* sentence) {
-  if (may) return true;
+std::string ShardCore::WrongCodec(const FrameHeader& header, const Codec& job_codec) {
   const Codec* const codec = FindCodec(header.codec);
-  *sentence = absl::StrCat("codec ", codec == nullptr ? absl::StrCat(static_cast<int>(header.codec)) : codec->name,
-                           " for a ", FrameKindName(header.kind), "; the job's is ", job_codec.name);
-  return false;
+  return absl::StrCat("codec ", codec == nullptr ? absl::StrCat(static_cast<int>(header.codec)) : codec->name, " for a ",
+                      FrameKindName(header.kind), "; the job's is ", job_codec.name);
 }
 
 PartView ShardCore::View(const Table::Part& part) const {
@@ -299,7 +297,8 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
-  if (part == nullptr || !CheckCodec(header, kRawCodec, header.codec == CodecId::kRaw, &sentence)) {
+  if (part != nullptr && header.codec != CodecId::kRaw) sentence = WrongCodec(header, kRawCodec);
+  if (!sentence.empty()) {
     return Acknowledge(event.route, header, Refusal::kMalformed, sentence, actions);
   }
   if (!leases_.Holds(header)) {
@@ -333,7 +332,8 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   Table* table = nullptr;
   std::string sentence;
   Table::Part* part = Locate(header, &event.message.payload, &table, &sentence);
-  if (part == nullptr || !CheckCodec(header, *codecs_.push, MayPush(codecs_, header.codec), &sentence)) {
+  if (part != nullptr && !MayPush(codecs_, header.codec)) sentence = WrongCodec(header, *codecs_.push);
+  if (!sentence.empty()) {
     return refuse(Refusal::kMalformed, sentence);
   }
   if (header.sequence == 0) return refuse(Refusal::kMalformed, "a push's sequence counts from 1");
@@ -533,7 +533,8 @@ void ShardCore::On(Pull event, std::vector<Action>& actions) {
   std::string sentence;
   Table::Part* part = Locate(event.header, nullptr, &table, &sentence);
   const bool may = event.header.codec == CodecId::kRaw || event.header.codec == codecs_.pull->id;
-  if (part == nullptr || !CheckCodec(event.header, *codecs_.pull, may, &sentence)) {
+  if (part != nullptr && !may) sentence = WrongCodec(event.header, *codecs_.pull);
+  if (!sentence.empty()) {
     return RefusePull(event.route, event.header, Refusal::kMalformed, sentence, actions);
   }
   if (leases_.IsObserver(event.header.fence) && !FindCodec(event.header.codec)->for_parameters) {

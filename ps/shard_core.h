@@ -89,8 +89,8 @@ class ShardCore {
   // otherwise.
   Table::Part* Locate(const FrameHeader& header, const Payload* payload, Table** table,
                       std::string* sentence);
-  // Whether a frame may have its codec, which `may` says; `job_codec` is the one that the job names for such frames.
-  static bool CheckCodec(const FrameHeader& header, const Codec& job_codec, bool may, std::string* sentence);
+  // Why a frame may not have its codec; `job_codec` is the one that the job names for such frames.
+  static std::string WrongCodec(const FrameHeader& header, const Codec& job_codec);
 
   PartView View(const Table::Part& part) const;
   // The settings that a part's next clock goes by.

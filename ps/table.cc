@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/split_mix.h"
 #include "kernels/vector_ops.h"
 #include "proto/codec/block_reader.h"
 #include "proto/hyper.h"
@@ -17,17 +18,9 @@ constexpr size_t kAlignment = 16;  // floats: one cache line
 
 size_t RoundUp(size_t elements) { return (elements + kAlignment - 1) / kAlignment * kAlignment; }
 
-uint64_t Mix(uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
 uint64_t Hash(std::initializer_list<uint64_t> words) {
-  uint64_t hash = 0x9e3779b97f4a7c15;
-  for (const uint64_t word : words) hash = Mix(hash ^ word) + 0x9e3779b97f4a7c15;
+  uint64_t hash = kernels::kSplitMix64Step;
+  for (const uint64_t word : words) hash = kernels::SplitMix64Finalize(hash ^ word) + kernels::kSplitMix64Step;
   return hash;
 }
 
@@ -275,12 +268,8 @@ std::optional<Payload> Table::Difference(Part& part, const FrameHeader& pull, co
     sender = std::make_unique<DeltaSender>(*codecs.pull, codecs.pull_settings,
                                            LayoutOf(part, codecs.pull_min_elements), seed);
   }
-  if (!sender->Knows(pull.fence, pull.position)) {
-    sender->SendWhole(part.values, pull.fence, pull.sequence);
-    return std::nullopt;
-  }
   // What is not finite can't be encoded, and whoever has such values should see them.
-  if (!kernels::AllFinite(part.values) || !sender->HasFinite()) {
+  if (!sender->Knows(pull.fence, pull.position) || !sender->HasFinite() || !kernels::AllFinite(part.values)) {
     sender->SendWhole(part.values, pull.fence, pull.sequence);
     return std::nullopt;
   }
@@ -303,7 +292,7 @@ uint64_t Table::Checksum(const Part& part) const {
   const auto add = [&](uint64_t vector, const float* values) {
     for (size_t i = 0; i < part.values.size(); ++i) {
       const uint64_t where = (part.begin + i) * (kernels::kMaxSlots + 1) + vector;
-      sum += Mix(where << 32 ^ where >> 32 ^ std::bit_cast<uint32_t>(values[i]));
+      sum += kernels::SplitMix64Finalize(where << 32 ^ where >> 32 ^ std::bit_cast<uint32_t>(values[i]));
     }
   };
   add(0, part.values.data());

@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/cpu_time.h"
 #include "bench/physical.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/vector_ops.h"
@@ -25,13 +25,6 @@ using nlohmann::ordered_json;
 
 constexpr uint32_t kRow = 512;
 constexpr double kGiga = 1e9;
-
-// Of this thread, so that others on the machine take nothing from it but caches and memory.
-double CpuSeconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 // Seconds of one call: the best of several rounds, since what else the machine does only slows it down.
 double Time(int rounds, const std::function<void()>& call) {

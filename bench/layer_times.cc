@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -15,6 +14,7 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/match.h"
+#include "bench/cpu_time.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/cpu/matrix_product.h"
 #include "kernels/device.h"
@@ -28,6 +28,7 @@
 namespace downpour {
 namespace {
 
+using bench::CpuSeconds;
 using kernels::AlignedBuffer;
 using kernels::Shape;
 
@@ -38,12 +39,6 @@ struct Options {
   std::string only;
   bool bf16 = false;
 };
-
-double CpuSeconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 // Seconds of one call: the best of several rounds, since what else the machine does only slows it down.
 double Time(int rounds, const std::function<void()>& call) {

@@ -3,16 +3,17 @@
 
 #include <cstdint>
 
+#include "kernels/split_mix.h"
+
 namespace downpour::worker {
 
 // A stream of numbers for each (seed, stream, substream). Not for several threads at once.
 class Random {
  public:
   explicit Random(std::uint64_t seed, std::uint64_t stream = 0, std::uint64_t substream = 0)
-      : state_(Mix(Mix(Mix(seed + kStep) + stream + kStep) + substream + kStep)) {}
+      : state_(kernels::SplitMix64(kernels::SplitMix64(kernels::SplitMix64(seed) + stream) + substream)) {}
 
-  // SplitMix64 (Steele, Lea and Flood): a counter, well mixed.
-  std::uint64_t Next() { return Mix(state_ += kStep); }
+  std::uint64_t Next() { return kernels::SplitMix64Finalize(state_ += kernels::kSplitMix64Step); }
 
   // Uniform in [0, bound), for a bound of at least 1; the bias is below 2^-32 for bounds below 2^32.
   std::uint64_t Below(std::uint64_t bound) {
@@ -31,14 +32,6 @@ class Random {
   }
 
  private:
-  static constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15u;
-
-  static std::uint64_t Mix(std::uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-
   std::uint64_t state_;
 };
 

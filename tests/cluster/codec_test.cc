@@ -9,9 +9,10 @@
 namespace downpour::tests {
 namespace {
 
-Job CodedJob(const std::string& sync, const std::string& wire) {
+Job CodedJob(const std::string& sync, const std::string& wire, double rate = 0.05, int epochs = 6) {
   return SmallJob(absl::StrCat(kTwoServers, "workers: 2\nsync: ", sync, "\nwire: ", wire,
-                               "\noptimizer: {name: sgd, learning_rate: 0.05}\ntraining: {batch: 16, epochs: 6}\n"));
+                               "\noptimizer: {name: sgd, learning_rate: ", rate,
+                               "}\ntraining: {batch: 16, epochs: ", epochs, "}\n"));
 }
 
 std::string PushBy(const Codec& codec) {
@@ -27,10 +28,10 @@ TEST_CASE("every codec learns, in weak and strong modes") {
   for (const Codec* codec : Codecs()) {
     for (const std::string sync : {"{mode: downpour}", "{mode: asp}", "{mode: bsp}", "{mode: easgd}"}) {
       CAPTURE(std::string(codec->name), sync);
-      const Job job = CodedJob(sync, PushBy(*codec));
+      const Job job = CodedJob(sync, PushBy(*codec), 0.02, 15);
       Cluster cluster(job);
       REQUIRE(cluster.Train(640).ok());
-      CHECK(Accuracy(job, cluster.FlatParameters(), SmallSamples(640, 0, 1)) > 0.9);
+      CHECK(Accuracy(job, cluster.FlatParameters(), SmallSamples(640, 0, 1)) > 0.8);
     }
   }
 }
@@ -47,17 +48,17 @@ TEST_CASE("fetches bring what has changed") {
   for (const Codec* codec : Codecs()) {
     if (codec->id == CodecId::kPowerSgd) continue;
     const std::string more = codec->id == CodecId::kTopK || codec->id == CodecId::kRandomK ? ", share: 0.2"
-                             : codec->id == CodecId::kThreshold                            ? ", threshold: 0.003"
+                             : codec->id == CodecId::kThreshold                            ? ", threshold: 0.01"
                                                                                            : "";
     for (const std::string sync : {"{mode: downpour}", "{mode: ssp}", "{mode: bsp}", "{mode: local_sgd, tau: 5}"}) {
       CAPTURE(std::string(codec->name), sync);
-      const Job job = CodedJob(sync, absl::StrCat("{pull: {codec: ", codec->name, more,
-                                                  codec->for_parameters ? "" : ", min_elements: 100", "}}"));
+      const Job job = CodedJob(
+          sync,
+          absl::StrCat("{pull: {codec: ", codec->name, more, codec->for_parameters ? "" : ", min_elements: 100", "}}"),
+          0.02, 20);
       Cluster cluster(job);
       REQUIRE(cluster.Train(640).ok());
-      // A threshold's answers move a value by no more than that, so workers are behind what changes fast.
-      const double enough = codec->id == CodecId::kThreshold ? 0.6 : 0.9;
-      CHECK(Accuracy(job, cluster.FlatParameters(), SmallSamples(640, 0, 1)) > enough);
+      CHECK(Accuracy(job, cluster.FlatParameters(), SmallSamples(640, 0, 1)) > 0.9);
     }
   }
 }

@@ -1,11 +1,13 @@
 #include "proto/settings.h"
 
+#include <google/protobuf/text_format.h>
+#include <google/protobuf/util/message_differencer.h>
+
 #include <algorithm>
 #include <cmath>
 
-#include <google/protobuf/util/message_differencer.h>
-
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "proto/job_config.h"
 
 namespace downpour {
@@ -21,6 +23,19 @@ bool Same(const SettingsChange& a, const SettingsChange& b) {
 
 }  // namespace
 
+std::string SyncText(const Sync& sync) {
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  sync.GetReflection()->ListFields(sync, &fields);
+  std::string text;
+  for (const auto* field : fields) {
+    std::string value;
+    google::protobuf::TextFormat::PrintFieldValueToString(sync, field, -1, &value);
+    absl::StrAppend(&text, text.empty() ? "" : ", ", field->name(), " ",
+                    absl::StripPrefix(absl::StripSuffix(value, "\""), "\""));
+  }
+  return text;
+}
+
 absl::StatusOr<SettingsHistory> SettingsHistory::Create(const Job& job) {
   const auto mode = FindSyncMode(job.sync().mode());
   if (!mode.ok()) return mode.status();
@@ -32,8 +47,8 @@ absl::StatusOr<SettingsHistory> SettingsHistory::Create(const Job& job) {
 
 absl::Status SettingsHistory::Check(const SettingsChange& change) const {
   if (change.version() == 0 || change.version() > latest().version + 1) {
-    return absl::AbortedError(absl::StrCat("the next version of the settings is ", latest().version + 1, ", not ",
-                                           change.version()));
+    return absl::AbortedError(
+        absl::StrCat("the next version of the settings is ", latest().version + 1, ", not ", change.version()));
   }
   if (change.version() <= latest().version) {
     if (Same(change, changes_[change.version() - 1])) return absl::OkStatus();
@@ -69,9 +84,9 @@ absl::Status SettingsHistory::Check(const SettingsChange& change) const {
   }
   for (const SyncMode* either : {before.mode, *mode}) {
     if (either->content != PushContent::kGradient || either->peers) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "a running job can't change from sync.mode ", before.mode->name, " to ", (*mode)->name,
-          ": it can between the modes that exchange gradients with servers"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("a running job can't change from sync.mode ", before.mode->name, " to ", (*mode)->name,
+                       ": it can between the modes that exchange gradients with servers"));
     }
   }
   return absl::OkStatus();
@@ -80,8 +95,8 @@ absl::Status SettingsHistory::Check(const SettingsChange& change) const {
 absl::Status SettingsHistory::Add(const SettingsChange& change) {
   if (absl::Status status = Check(change); !status.ok()) return status;
   if (change.version() <= latest().version) return absl::OkStatus();
-  versions_.push_back(
-      {change.version(), change.from_clock(), change.sync(), *FindSyncMode(change.sync().mode()), change.learning_rate()});
+  versions_.push_back({change.version(), change.from_clock(), change.sync(), *FindSyncMode(change.sync().mode()),
+                       change.learning_rate()});
   changes_.push_back(change);
   return absl::OkStatus();
 }

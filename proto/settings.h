@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +20,9 @@ struct Settings {
   const SyncMode* mode = nullptr;
   float learning_rate = 0;  // the base rate, before the schedule
 };
+
+// For people: "mode ssp, s 2".
+std::string SyncText(const Sync& sync);
 
 // Whether pushes under these settings are for rounds.
 inline bool InRounds(const Settings& settings) { return IsStrong(*settings.mode, settings.sync); }

@@ -25,6 +25,14 @@ SettingsChange Change(uint32_t version, uint64_t from_clock, const std::string& 
   return change;
 }
 
+TEST_CASE("settings in words") {
+  Sync sync;
+  sync.set_mode("ssp");
+  sync.set_s(2);
+  CHECK(SyncText(sync) == "mode ssp, s 2");
+  CHECK(SyncText({}).empty());
+}
+
 TEST_CASE("each version counts from its clock on") {
   auto history = *SettingsHistory::Create(MakeJob("{mode: downpour}"));
   REQUIRE(history.Add(Change(1, 10, "{mode: downpour, n_push: 7}")).ok());

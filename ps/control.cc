@@ -281,7 +281,7 @@ absl::Status Control::Change(const ChangeRequest& request) {
   // Under the lock, so that all shards see changes in the order of their versions.
   for (Shard* shard : shards_) shard->Post(downpour::ps::Change{change});
   log_.Info(absl::StrCat("settings version ", change.version(), " from clock ", change.from_clock(), ": ",
-                         change.sync().ShortDebugString(), ", learning rate ", change.learning_rate()));
+                         SyncText(change.sync()), ", learning rate ", change.learning_rate()));
   return absl::OkStatus();
 }
 

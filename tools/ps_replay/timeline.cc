@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "proto/settings.h"
 #include "ps/event_log.h"
 #include "ps/shard_core.h"
 #include "tools/ps_run/json_text.h"
@@ -88,7 +89,7 @@ class Describe {
     return {.what = "change",
             .decided = absl::StrCat("version ", event.change.version(), ", from clock ", event.change.from_clock(),
                                     ": rate ", event.change.learning_rate(), ", ",
-                                    event.change.sync().ShortDebugString())};
+                                    SyncText(event.change.sync()))};
   }
   Line operator()(const ps::Tick&) const { return {.what = "tick"}; }
   Line operator()(const ps::Drain&) const { return {.what = "drain"}; }

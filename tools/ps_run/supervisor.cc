@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "proto/settings.h"
 #include "proto/sync/mode.h"
 #include "tools/ps_run/json_text.h"
 #include "tools/ps_run/plot.h"
@@ -419,10 +420,10 @@ void Supervisor::TellChanges() {
                                 {"from_clock", change.from_clock()},
                                 {"mode", change.sync().mode()},
                                 {"learning_rate", change.learning_rate()},
-                                {"sync", change.sync().ShortDebugString()}};
+                                {"sync", SyncText(change.sync())}};
     folder_->AddMetrics(event);
     terminal_.Say(absl::StrFormat("settings version %d from clock %d on: %s, learning rate %g", change.version(),
-                                  change.from_clock(), change.sync().ShortDebugString(), change.learning_rate()),
+                                  change.from_clock(), SyncText(change.sync()), change.learning_rate()),
                   event);
   }
 }

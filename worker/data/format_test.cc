@@ -1,5 +1,6 @@
 #include "worker/data/format.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -141,6 +142,10 @@ TEST_CASE("a missing file is named") {
              Contains("labels.gone") && Contains("No such file"));
   source.labels = std::filesystem::temp_directory_path().string();
   CHECK_THAT(ErrorOf(source, kInvalid), Contains("folder"));
+  // Nobody ever writes to it.
+  source.labels = files.source().labels + ".pipe";
+  REQUIRE(mkfifo(source.labels.c_str(), 0600) == 0);
+  CHECK_THAT(ErrorOf(source, kInvalid), Contains("no regular file"));
 }
 
 TEST_CASE("swapped, foreign and mismatched files are told apart") {

@@ -27,14 +27,15 @@ constexpr unsigned kBufferBytes = 256 << 10;
 class File {
  public:
   static absl::StatusOr<File> Open(const std::string& path) {
-    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // which does not wait for a pipe's other end
     if (fd < 0) {
       return absl::NotFoundError(absl::StrCat(path, ": cannot be opened: ", std::strerror(errno)));
     }
     struct stat info;
-    if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
       close(fd);
-      return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder, not an IDX file"));
+      return absl::InvalidArgumentError(absl::StrCat(path, ": is ", S_ISDIR(info.st_mode) ? "a folder" : "no regular file",
+                                                     ", not an IDX file"));
     }
     gzFile file = gzdopen(fd, "rb");
     if (file == nullptr) {

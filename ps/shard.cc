@@ -14,6 +14,7 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr size_t kEventBytes = 256;
+constexpr size_t kSmallPartBytes = 64 << 10;  // is gone through in less time than it takes to wake a thread
 constexpr int64_t kComplainEveryMs = 1000;
 
 int64_t Milliseconds(SteadyClock::time_point time) {
@@ -49,7 +50,7 @@ size_t Shard::Weight(const Event& event) {
   return bytes;
 }
 
-bool Shard::TryPost(Event event) {
+bool Shard::TryPost(Event event, size_t part_bytes) {
   const size_t weight = Weight(event);
   const size_t more = std::holds_alternative<Pull>(event) ? RoomForPulls(queue_limit_bytes_) : 0;
   {
@@ -60,9 +61,18 @@ bool Shard::TryPost(Event event) {
     }
     queue_bytes_ += weight;
     ++posted_;
-    queue_.push_back(std::move(event));
+    const bool at_rest = !busy_ && queue_.empty();
+    if (!at_rest || part_bytes > kSmallPartBytes) {
+      queue_.push_back(std::move(event));
+      if (!busy_) wake_.notify_one();
+      return true;
+    }
+    busy_ = true;
   }
-  wake_.notify_one();
+  HandlePosted(std::move(event));
+  std::lock_guard lock(mutex_);
+  busy_ = false;
+  if (!queue_.empty() || stopping_ || waits_) wake_.notify_one();
   return true;
 }
 
@@ -113,12 +123,35 @@ void Shard::Complain(const Message& refusal) {
   last_complaint_ms_ = now_ms;
   std::string sentence(refusal.payload.size(), '\0');
   PayloadReader(refusal.payload).Read(std::as_writable_bytes(std::span(sentence)));
-  const std::string more =
-      unreported_ > 1 ? absl::StrCat(" (", unreported_, " such since the last line)") : "";
+  const std::string more = unreported_ > 1 ? absl::StrCat(" (", unreported_, " such since the last line)") : "";
   log_.Worker(refusal.header.worker)
-      .Warn(absl::StrCat("refused push ", refusal.header.sequence, ", part ", refusal.header.part, ": ",
-                         sentence, more));
+      .Warn(
+          absl::StrCat("refused push ", refusal.header.sequence, ", part ", refusal.header.part, ": ", sentence, more));
   unreported_ = 0;
+}
+
+void Shard::HandlePosted(Event event) {
+  const size_t weight = Weight(event);
+  HandleOne(std::move(event));
+  // The counts are out before the answer: who has had an answer finds it counted.
+  {
+    std::lock_guard lock(mutex_);
+    queue_bytes_ -= weight;
+    stats_ = counted_;
+  }
+  for (Action& action : actions_) {
+    if (const auto* reply = std::get_if<Reply>(&action);
+        reply != nullptr && reply->message.header.reason == Refusal::kNotFinite) {
+      Complain(reply->message);
+    }
+    sink_->Deliver(std::move(action));
+  }
+  actions_.clear();
+  {
+    std::lock_guard lock(mutex_);
+    ++done_;
+  }
+  handled_.notify_all();
 }
 
 void Shard::Run() {
@@ -127,8 +160,12 @@ void Shard::Run() {
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      wake_.wait_until(lock, next_tick, [this] { return stopping_ || !queue_.empty(); });
+      wake_.wait_until(lock, next_tick, [this] { return !busy_ && (stopping_ || !queue_.empty()); });
+      waits_ = true;
+      wake_.wait(lock, [this] { return !busy_; });
+      waits_ = false;
       if (queue_.empty() && stopping_) break;
+      busy_ = true;
       std::swap(batch, queue_);
     }
     if (const auto now = SteadyClock::now(); now >= next_tick) {
@@ -140,30 +177,10 @@ void Shard::Run() {
       for (Action& action : std::exchange(actions_, {})) sink_->Deliver(std::move(action));
       next_tick = now + kTick;
     }
-    for (Event& event : batch) {
-      const size_t weight = Weight(event);
-      HandleOne(std::move(event));
-      // The counts are out before the answer: who has had an answer finds it counted.
-      {
-        std::lock_guard lock(mutex_);
-        queue_bytes_ -= weight;
-        stats_ = counted_;
-      }
-      for (Action& action : actions_) {
-        if (const auto* reply = std::get_if<Reply>(&action);
-            reply != nullptr && reply->message.header.reason == Refusal::kNotFinite) {
-          Complain(reply->message);
-        }
-        sink_->Deliver(std::move(action));
-      }
-      actions_.clear();
-      {
-        std::lock_guard lock(mutex_);
-        ++done_;
-      }
-      handled_.notify_all();
-    }
+    for (Event& event : batch) HandlePosted(std::move(event));
     batch.clear();
+    std::lock_guard lock(mutex_);
+    busy_ = false;
   }
   if (observer_ != nullptr) observer_->Ended(*core_);
 }

@@ -1,4 +1,5 @@
-// The shell around a ShardCore: a bounded queue, one thread, and the time.
+// The shell around a ShardCore: a bounded queue, one thread, and the time. What is small and finds the shard at rest is
+// handled at once by the thread that brings it, for to wake another takes longer than to do it.
 #pragma once
 
 #include <array>
@@ -17,8 +18,7 @@
 namespace downpour::ps {
 
 // Upper bounds of the histogram of apply times, in seconds.
-inline constexpr std::array<double, 10> kApplyBounds = {1e-5, 3e-5, 1e-4, 3e-4, 1e-3,
-                                                        3e-3, 1e-2, 3e-2, 0.1,  1};
+inline constexpr std::array<double, 10> kApplyBounds = {1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1};
 
 struct ShardStats {
   CoreStats core;
@@ -31,14 +31,15 @@ struct ShardStats {
 
 class Shard {
  public:
-  // Takes a shard's actions, on the shard's thread. Must not wait for anything.
+  // Takes a shard's actions, one at a time, on the thread that handles the event. Must not wait for anything.
   class Sink {
    public:
     virtual ~Sink() = default;
     virtual void Deliver(Action action) = 0;
   };
 
-  // Sees what the core handles and how it stands then, on the shard's thread, which waits meanwhile.
+  // Sees what the core handles and how it stands then, one event at a time, on the thread that handles it, which waits
+  // meanwhile.
   class Observer {
    public:
     virtual ~Observer() = default;
@@ -56,9 +57,9 @@ class Shard {
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
-  // Any thread. Takes a worker's frame; false, and nothing happens, when the queue is full, which it is for pulls later than
-  // for others.
-  [[nodiscard]] bool TryPost(Event event);
+  // Any thread. Takes a worker's frame for a part of so many bytes; false, and nothing happens, when the queue is full,
+  // which it is for pulls later than for others. May handle it before it returns.
+  [[nodiscard]] bool TryPost(Event event, size_t part_bytes);
   // Any thread. Takes an event of the server's own, which are few.
   void Post(Event event);
   // Handles what is queued, then ends the thread. Nothing may be posted afterwards; the counts stay.
@@ -72,6 +73,8 @@ class Shard {
  private:
   static size_t Weight(const Event& event);
   void Run();
+  // An event that was posted; whoever calls it has set `busy_`.
+  void HandlePosted(Event event);
   void HandleOne(Event event);
   // Logs a gradient that was not finite, at most once a second.
   void Complain(const Message& refusal);
@@ -81,7 +84,7 @@ class Shard {
   Sink* const sink_;
   const Log log_;
 
-  // Owned by the shard's thread.
+  // Owned by the thread that has set `busy_`.
   const std::unique_ptr<ShardCore> core_;
   const std::unique_ptr<Observer> observer_;
   std::vector<Action> actions_;
@@ -97,6 +100,8 @@ class Shard {
   uint64_t posted_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t done_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t overloaded_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;   // a thread handles events
+  bool waits_ ABSL_GUARDED_BY(mutex_) = false;  // the shard's own thread, for another to be through
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   ShardStats stats_ ABSL_GUARDED_BY(mutex_);
 

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <future>
+#include <thread>
 
 namespace downpour::ps {
 namespace {
@@ -24,6 +25,11 @@ class Keeper : public Shard::Sink {
     gate_.wait();
     std::lock_guard lock(mutex_);
     actions_.push_back(std::move(action));
+    last_thread_ = std::this_thread::get_id();
+  }
+  std::thread::id last_thread() {
+    std::lock_guard lock(mutex_);
+    return last_thread_;
   }
   void Open() { open_.set_value(); }
   size_t count() {
@@ -36,6 +42,7 @@ class Keeper : public Shard::Sink {
   std::shared_future<void> gate_ = open_.get_future().share();
   std::mutex mutex_;
   std::vector<Action> actions_;
+  std::thread::id last_thread_;
 };
 
 Push PushOf(uint64_t sequence, size_t elements) {
@@ -56,8 +63,8 @@ TEST_CASE("events are handled in order and counted") {
   shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
   Push set = PushOf(1, 16);
   set.message.header.kind = FrameKind::kSet;
-  REQUIRE(shard.TryPost(Set{set.route, set.message}));
-  for (uint64_t n = 1; n <= 10; ++n) REQUIRE(shard.TryPost(PushOf(n, 16)));
+  REQUIRE(shard.TryPost(Set{set.route, set.message}, 1 << 20));
+  for (uint64_t n = 1; n <= 10; ++n) REQUIRE(shard.TryPost(PushOf(n, 16), n % 2 == 0 ? 64 : 1 << 20));
   shard.Flush();
   CHECK(keeper.count() == 13);
   const ShardStats stats = shard.stats();
@@ -67,32 +74,79 @@ TEST_CASE("events are handled in order and counted") {
   CHECK(stats.apply_seconds > 0);
 }
 
+TEST_CASE("what is small and finds the shard at rest is handled on the spot") {
+  Keeper keeper;
+  keeper.Open();
+  Shard shard(0, *ShardCore::Create(MakeJob()), 1 << 20, &keeper, {});
+  shard.Post(CreateTable{1, 0, {{0, 0, 16}}});
+  shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
+  Push set = PushOf(1, 16);
+  set.message.header.kind = FrameKind::kSet;
+  REQUIRE(shard.TryPost(Set{set.route, set.message}, 64));
+  shard.Flush();
+  // Once its own thread has gone to sleep.
+  uint64_t sent = 0;
+  while (keeper.last_thread() != std::this_thread::get_id()) {
+    REQUIRE(shard.TryPost(PushOf(++sent, 16), 64));
+    shard.Flush();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK(shard.stats().core.pushes == sent);
+}
+
+TEST_CASE("whoever handles an event, each is handled once and one at a time") {
+  Keeper keeper;
+  keeper.Open();
+  Shard shard(0, *ShardCore::Create(MakeJob()), 64 << 20, &keeper, {});
+  shard.Post(CreateTable{1, 0, {{0, 0, 16}}});
+  shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
+  Push set = PushOf(1, 16);
+  set.message.header.kind = FrameKind::kSet;
+  shard.Post(Set{set.route, set.message});
+  shard.Flush();
+  std::vector<std::thread> posters;
+  for (int poster = 0; poster < 4; ++poster) {
+    posters.emplace_back([&shard, poster] {
+      for (uint64_t n = 0; n < 500; ++n) {
+        while (!shard.TryPost(PushOf(1 + 4 * n + poster, 16), n % 3 == 0 ? 1 << 20 : 64)) {
+        }
+      }
+    });
+  }
+  for (std::thread& poster : posters) poster.join();
+  shard.Flush();
+  CHECK(keeper.count() == 3 + 2000);
+  const ShardStats stats = shard.stats();
+  CHECK(stats.core.pushes + stats.core.refused[static_cast<size_t>(Refusal::kDuplicate)] == 2000);
+  CHECK(stats.queue_bytes == 0);
+}
+
 TEST_CASE("a full queue takes no more frames, but the server's own events") {
   Keeper keeper;
   Shard shard(0, *ShardCore::Create(MakeJob()), 64 << 10, &keeper, {});
   shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
   int taken = 0;
-  while (taken < 1000 && shard.TryPost(PushOf(1, 1024))) ++taken;
+  while (taken < 1000 && shard.TryPost(PushOf(1, 1024), 4096)) ++taken;
   CHECK(taken >= 10);
   CHECK(taken < 20);
   shard.Post(Drain{});
   CHECK(shard.stats().overloaded == 1);
   keeper.Open();
   shard.Flush();
-  CHECK(shard.TryPost(PushOf(1, 1024)));
+  CHECK(shard.TryPost(PushOf(1, 1024), 4096));
 }
 
 TEST_CASE("a queue full of pushes has room for pulls, but not without end") {
   Keeper keeper;
   Shard shard(0, *ShardCore::Create(MakeJob()), 64 << 10, &keeper, {});
   shard.Post(Join{.ticket = 1, .partition = 0, .fence = 1});
-  while (shard.TryPost(PushOf(1, 16))) {
+  while (shard.TryPost(PushOf(1, 16), 64)) {
   }
   int taken = 0;
-  while (taken < 1000 && shard.TryPost(Pull{})) ++taken;
+  while (taken < 1000 && shard.TryPost(Pull{}, 64)) ++taken;
   CHECK(taken >= 16);
   CHECK(taken < 64);
-  CHECK_FALSE(shard.TryPost(PushOf(1, 16)));
+  CHECK_FALSE(shard.TryPost(PushOf(1, 16), 64));
   keeper.Open();
 }
 

@@ -179,15 +179,16 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     }
     Shard* const shard = control_->shards()[*verdict.shard];
     const FrameHeader kept = header;
+    const size_t part_bytes = verdict.elements * sizeof(float);
     bool taken = false;
     switch (kept.kind) {
-      case FrameKind::kSet: taken = shard->TryPost(Set{route, std::move(message)}); break;
+      case FrameKind::kSet: taken = shard->TryPost(Set{route, std::move(message)}, part_bytes); break;
       case FrameKind::kPush: {
         const bool finite = IsFinite(message);
-        taken = shard->TryPost(Push{route, std::move(message), finite});
+        taken = shard->TryPost(Push{route, std::move(message), finite}, part_bytes);
         break;
       }
-      default: taken = shard->TryPost(Pull{route, kept}); break;
+      default: taken = shard->TryPost(Pull{route, kept}, part_bytes); break;
     }
     return taken || Answer(route, kept, Refusal::kOverload, "the shard's queue is full");
   }

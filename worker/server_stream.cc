@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
+#include "proto/send_order.h"
 #include "proto/shared_frame.h"
 
 namespace downpour::worker {
@@ -34,7 +35,8 @@ class ServerStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, g
   void Send(Message message) {
     std::lock_guard lock(mutex_);
     if (ended_) return;
-    outgoing_.push_back(std::move(message));
+    const auto header_of = [](const Message& waiting) -> const FrameHeader& { return waiting.header; };
+    InsertInSendOrder(std::move(message), 0, header_of, &outgoing_);
     WriteNext();
   }
 

@@ -9,4 +9,7 @@ namespace downpour::ps {
 // than what they carry.
 Payload Compact(Payload payload);
 
+// In one piece, the payload itself where it is.
+Payload Joined(Payload payload);
+
 }  // namespace downpour::ps

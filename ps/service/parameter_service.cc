@@ -15,6 +15,7 @@
 #include "kernels/vector_ops.h"
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
+#include "proto/send_order.h"
 #include "proto/shared_frame.h"
 #include "ps/service/compact.h"
 #include "ps/service/intake.h"
@@ -285,7 +286,8 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   void Enqueue(Outgoing outgoing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (broken_ || closing_) return;
-    outgoing_.push_back(std::move(outgoing));
+    const auto header_of = [](const Outgoing& waiting) -> const FrameHeader& { return waiting.message.header; };
+    InsertInSendOrder(std::move(outgoing), writing_ ? 1 : 0, header_of, &outgoing_);
     WriteNext();
   }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/avx512.h"
+#include "kernels/avx512.h"
 
 #if defined(__x86_64__)
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
-#include "kernels/cpu/avx512.h"
+#include "kernels/avx512.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/vector_ops.h"
@@ -23,8 +23,8 @@
 namespace downpour::kernels::cpu {
 namespace {
 
-constexpr int kVectors = 3;      // of a stretch
-constexpr int kMaps = 8;         // outputs at a time
+constexpr int kVectors = 3;  // of a stretch
+constexpr int kMaps = 8;     // outputs at a time
 constexpr int kGradientMaps = 4;
 constexpr int kGradientTaps = 6;
 
@@ -356,7 +356,7 @@ class DirectConv2d final : public Conv2d {
   const int threads_;
   LineSums forward_;
   LineSums backward_;
-  const int samples_;              // of a group
+  const int samples_;  // of a group
   const std::size_t gradient_pitch_;
   const int taps_;
   std::vector<std::int32_t> offsets_;  // in a group's lines, some more behind the last

@@ -1,6 +1,6 @@
 // Both directions are sums, for 16 outputs and some vectors of positions at a time, over the elements that a gather has
-// laid out (tile_gather.h): weights, 16 outputs by up to 16 pairs of elements, times pairs by 16 positions. The gradient
-// of the weights sums over positions: 16 elements by 32 positions, times pairs of positions by 16 outputs.
+// laid out (tile_gather.h): weights, 16 outputs by up to 16 pairs of elements, times pairs by 16 positions. The
+// gradient of the weights sums over positions: 16 elements by 32 positions, times pairs of positions by 16 outputs.
 #include "kernels/cpu/tile_conv2d.h"
 
 #if defined(__x86_64__)
@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
-#include "kernels/cpu/avx512.h"
-#include "kernels/cpu/lanes.h"
+#include "kernels/avx512.h"
 #include "kernels/cpu/bf16.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/cpu/tile_gather.h"
 #include "kernels/cpu/tiles.h"
@@ -228,8 +228,8 @@ DOWNPOUR_AMX void TransposePairs(__m512i* rows) {
   }
 }
 
-// 16 rows of 32 values become 16 rows of 16 pairs, a row a pair of columns. Rows and columns that are not there count as
-// zero.
+// 16 rows of 32 values become 16 rows of 16 pairs, a row a pair of columns. Rows and columns that are not there count
+// as zero.
 DOWNPOUR_AMX void PackTransposed(const float* from, std::size_t from_row, int rows, int columns, std::uint32_t* to) {
   const auto mask = [](int count) { return static_cast<__mmask16>((1u << std::clamp(count, 0, kLanes)) - 1); };
   const __mmask16 low = mask(columns), high = mask(columns - kLanes);
@@ -282,8 +282,8 @@ DOWNPOUR_AMX void AddStripe(const Correlation& with, const std::uint16_t* const*
 }
 
 // 32 elements by 32 outputs; sums of the first of the elements with both, then of the second.
-DOWNPOUR_AMX void AddSquare(const Correlation& with, const std::uint16_t* const* left, const std::uint32_t* const* right,
-                            float* const* sums) {
+DOWNPOUR_AMX void AddSquare(const Correlation& with, const std::uint16_t* const* left,
+                            const std::uint32_t* const* right, float* const* sums) {
   DOWNPOUR_TILES_READ_MEMORY;
   _tile_loadd(0, sums[0], 64);
   _tile_loadd(1, sums[1], 64);
@@ -373,8 +373,8 @@ class TileWeightSums {
   }
   // An item is 16 elements in a row of the window. What comes after the last is nobody's.
   float* SumsOf(const Scratch& scratch, int tile, int item) const {
-    const std::size_t at = item < items_ ? static_cast<std::size_t>(tile) * items_ + item
-                                         : static_cast<std::size_t>(rights_) * items_;
+    const std::size_t at =
+        item < items_ ? static_cast<std::size_t>(tile) * items_ + item : static_cast<std::size_t>(rights_) * items_;
     return scratch.sums.data() + at * kTileFloats;
   }
   const std::uint16_t* LeftOf(const Scratch& scratch, int item) const {

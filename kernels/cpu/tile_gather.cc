@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/avx512.h"
+#include "kernels/avx512.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/tiles.h"
 

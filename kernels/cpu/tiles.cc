@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/avx512.h"
+#include "kernels/avx512.h"
 
 namespace downpour::kernels::cpu {
 namespace {

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/cpu/avx512.h"
+#include "kernels/avx512.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace downpour::kernels::cpu {
@@ -123,8 +123,8 @@ template <typename T>
       const __m512 candidate = _mm512_castsi512_ps(LoadStrided(scratch->values.data() + column, windows.stride));
       const __m512i candidate_at = LoadStrided(scratch->places.data() + column, windows.stride);
       const __mmask16 equal = _mm512_cmp_ps_mask(candidate, largest, _CMP_EQ_OQ);
-      const __mmask16 larger = _mm512_cmp_ps_mask(candidate, largest, _CMP_GT_OQ) |
-                               _mm512_mask_cmplt_epi32_mask(equal, candidate_at, at);
+      const __mmask16 larger =
+          _mm512_cmp_ps_mask(candidate, largest, _CMP_GT_OQ) | _mm512_mask_cmplt_epi32_mask(equal, candidate_at, at);
       largest = _mm512_mask_mov_ps(largest, larger, candidate);
       at = _mm512_mask_mov_epi32(at, larger, candidate_at);
     }
@@ -145,7 +145,11 @@ PoolRowFunction* BestPoolRow() { return PoolRow; }
 class WindowMaxPool2d final : public MaxPool2d {
  public:
   WindowMaxPool2d(const Pool2dSpec& spec, int max_batch, int threads)
-      : spec_(spec), input_(spec.input), output_(spec.output()), threads_(threads), places_(max_batch * output_.size()) {
+      : spec_(spec),
+        input_(spec.input),
+        output_(spec.output()),
+        threads_(threads),
+        places_(max_batch * output_.size()) {
     if (spec.global) {
       spec_.kernel = input_.width;
       spec_.stride = 1;
@@ -203,8 +207,8 @@ class WindowMaxPool2d final : public MaxPool2d {
   std::vector<Pool2dSpec::Range> rows_;      // by output row
   std::vector<std::int32_t> first_columns_;  // by output column
   PoolRowFunction* const pool_row_ = BestPoolRow();
-  std::vector<Largest> largest_;             // of a row of windows, padding included; one for each thread
-  std::vector<std::int32_t> places_;         // of each output, within its plane
+  std::vector<Largest> largest_;      // of a row of windows, padding included; one for each thread
+  std::vector<std::int32_t> places_;  // of each output, within its plane
 };
 
 }  // namespace

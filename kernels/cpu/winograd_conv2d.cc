@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
-#include "kernels/cpu/avx512.h"
+#include "kernels/avx512.h"
 #include "kernels/cpu/channel_lanes.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel_for.h"
@@ -27,7 +27,7 @@ namespace downpour::kernels::cpu {
 
 namespace {
 
-constexpr int kChunkTiles = 64;                // about
+constexpr int kChunkTiles = 64;  // about
 // Above it, transformed windows take more memory than the net is likely to have for a layer.
 constexpr std::size_t kMostWindows = 1 << 16;
 
@@ -36,7 +36,8 @@ struct PlaceMatrices {
   std::size_t row = 0;    // floats
   std::size_t plane = 0;  // floats from one matrix to the next
 
-  PlaceMatrices(int rows, int columns) : row(RoundUp(columns, kLanes)), plane(static_cast<std::size_t>(rows) * row + kLanes) {}
+  PlaceMatrices(int rows, int columns)
+      : row(RoundUp(columns, kLanes)), plane(static_cast<std::size_t>(rows) * row + kLanes) {}
   std::size_t floats() const { return kTileValues * plane; }
 };
 

@@ -1,6 +1,6 @@
 #include "kernels/cpu/winograd_tiles.h"
 
-#include "kernels/cpu/avx512.h"
+#include "kernels/avx512.h"
 #include "kernels/cpu/channel_lanes.h"
 
 #if defined(__x86_64__)

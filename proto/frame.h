@@ -66,8 +66,9 @@ enum class CodecId : uint8_t {
   kThreshold = 7,
   kRandomK = 8,
   kPowerSgd = 9,
+  kSparse = 10,
 };
-inline constexpr CodecId kLastCodec = CodecId::kPowerSgd;
+inline constexpr CodecId kLastCodec = CodecId::kSparse;
 
 // What a push carries, and so what a server does with it. Numbers on the wire.
 enum class PushContent : uint8_t {

@@ -341,7 +341,7 @@ void CheckAdapt(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
     add("with sync.wait each exchange is waited for, so that waiting says nothing of the wire");
   }
   const std::string& codec = job.wire().push().codec();
-  if (codec == "threshold" || codec == "random_k" || codec == "power_sgd") {
+  if (codec == "threshold" || codec == "random_k" || codec == "power_sgd" || codec == "sparse") {
     add(absl::StrCat("nobody knows what would send less than ", codec,
                      " does here; raw, bf16, fp16, int8, one_bit or top_k"));
   } else if (const auto codecs = WireCodecsOf(job); codecs.ok() && codecs->levels.size() == 1) {

@@ -20,6 +20,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/frame.h"
+#include "proto/codec/byte_buffer.h"
 #include "proto/frame_grpc.h"
 #include "proto/job_config.h"
 #include "proto/service.grpc.pb.h"
@@ -215,6 +216,11 @@ class Client {
       if (last != nullptr) *last = *message;
     }
     return stream_->Finish();
+  }
+
+  uint32_t elements(int part) const {
+    const auto& place = reply_.map().tables(0).parts(part);
+    return static_cast<uint32_t>(place.end() - place.begin());
   }
 
   FrameHeader Header(FrameKind kind, uint32_t part) const {
@@ -622,6 +628,73 @@ TEST_CASE("more than the credit ends the stream") {
   writer.join();
   CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
   CHECK(last.header.reason == Refusal::kOverload);
+}
+
+TEST_CASE("a peer that asks on and on, and does not read, is stopped, and others are served") {
+  const Job job = MakeJob();
+  auto server = MustStart(job);
+  CheckServes(*server, job);
+  Client deaf(*server);
+  REQUIRE(deaf.Register(RegisterOf(job, 0)).ok());
+  deaf.Greet();
+  // The sockets' buffers hold some answers; of what waits behind them there may be a few for each part. Then nothing more
+  // is read of it.
+  std::thread writer([&] {
+    while (deaf.SendPull(0)) {
+    }
+  });
+  while (Count(*server, "refused_overload") == 0) std::this_thread::sleep_for(1ms);
+  CheckServes(*server, job);
+  Message last;
+  const grpc::Status status = deaf.End(&last);
+  writer.join();
+  CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(last.header.reason == Refusal::kOverload);
+}
+
+TEST_CASE("a sparse push whose places make no sense is refused and counted, and changes nothing") {
+  const Job job = MakeJob("{mode: asp}", "wire: {push: {codec: sparse}}");
+  auto server = MustStart(job);
+  CheckServes(*server, job);
+  Client client(*server);
+  REQUIRE(client.Register(RegisterOf(job, 0)).ok());
+  client.Greet();
+  const auto push = [&](std::initializer_list<int> gaps, uint32_t floats) {
+    const uint32_t raw = 0, unit = 1;
+    const std::vector<float> values(floats, 1.0f);
+    auto bytes = std::make_shared<ByteBuffer>();
+    bytes->Append(raw);
+    bytes->Append(unit);
+    bytes->Append(floats);
+    bytes->AppendAll(std::span(values));
+    for (const int gap : gaps) bytes->Append(static_cast<std::byte>(gap));
+    FrameHeader header = client.Header(FrameKind::kPush, 0);
+    header.codec = CodecId::kSparse;
+    header.sequence = 1;
+    header.samples = 1;
+    header.elements = client.elements(0);
+    REQUIRE(client.Send(header, Payload(bytes, std::vector<Payload::Bytes>{std::as_const(*bytes).bytes()})));
+    return client.Receive();
+  };
+  const auto refused = [&](std::initializer_list<int> gaps, uint32_t floats) {
+    const Message ack = push(gaps, floats);
+    CHECK(ack.header.kind == FrameKind::kAck);
+    CHECK(ack.header.reason == Refusal::kMalformed);
+    CHECK(Text(ack.payload).find("places") != std::string::npos);
+  };
+  refused({0, 0}, 1);  // too few values
+  refused({0}, 2);     // too many
+  refused({255}, 0);   // a place is cut
+  CHECK(Count(*server, "refused_malformed") == 3);
+  REQUIRE(client.SendPull(0));
+  const Message before = client.Receive();
+  CHECK(push({2, 0, 0}, 3).header.reason == Refusal::kNone);
+  REQUIRE(client.SendPull(0));
+  const Message after = client.Receive();
+  CHECK(after.header.version == before.header.version + 1);
+  std::vector<float> wanted = Values(before.payload);
+  for (size_t i = 2; i < 5; ++i) wanted[i] -= 0.5f;
+  CHECK(Values(after.payload) == wanted);
 }
 
 TEST_CASE("bsp: a silent worker is lost and its clock closes without it") {

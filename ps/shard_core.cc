@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/codec/block_reader.h"
 #include "proto/hyper.h"
 #include "proto/schedule.h"
 #include "ps/overdue.h"
@@ -24,6 +25,10 @@ FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
   header.elements = 0;
   header.payload_bytes = 0;
   return header;
+}
+
+absl::StatusOr<std::optional<uint64_t>> FirstNonFiniteOf(const Message& message) {
+  return FirstNonFinite(message.header.codec, message.payload, message.header.elements);
 }
 
 }  // namespace
@@ -307,7 +312,7 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
   }
   if (draining_) return Acknowledge(event.route, header, Refusal::kShuttingDown, kDraining, actions);
   if (!part->set) {
-    const auto bad = table->FirstNonFinite(event.message);
+    const auto bad = FirstNonFiniteOf(event.message);
     if (!bad.ok()) {
       return Acknowledge(event.route, header, Refusal::kMalformed, std::string(bad.status().message()), actions);
     }
@@ -364,7 +369,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
                                                 ", which is at clock ", part->clock, ", the slowest worker at ",
                                                 part->clocks.slowest()));
   }
-  const auto bad = event.finite ? std::nullopt : table->FirstNonFinite(event.message);
+  const auto bad = event.finite ? std::nullopt : FirstNonFiniteOf(event.message);
   if (!bad.ok()) return refuse(Refusal::kMalformed, std::string(bad.status().message()));
   if (bad->has_value()) {
     return pass_by(Refusal::kNotFinite,

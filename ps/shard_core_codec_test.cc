@@ -39,8 +39,8 @@ std::vector<float> Gaussian(uint32_t seed) {
 // One worker's encoded pushes, and what they stand for.
 class Sender {
  public:
-  Sender(const Job& job, uint32_t worker)
-      : codecs_(*WireCodecsOf(job)), worker_(worker), encoder_(*codecs_.push, codecs_.settings, Matrix(), true, worker) {}
+  Sender(const Job& job, uint32_t worker, const PartLayout& layout = Matrix())
+      : codecs_(*WireCodecsOf(job)), worker_(worker), encoder_(*codecs_.push, codecs_.settings, layout, true, worker) {}
 
   Push Make(uint64_t sequence, uint64_t clock, const std::vector<float>& gradient) {
     ByteBuffer buffer;
@@ -89,6 +89,34 @@ TEST_CASE("an encoded push is applied as the floats that it stands for") {
     CHECK(coded.stats().updates == 3);
     CHECK(coded.core().Checksum() == raw.core().Checksum());
     CHECK(coded.stats().received_bytes != raw.stats().received_bytes);
+  }
+}
+
+TEST_CASE("a step from a few floats gives the bits of a step from all") {
+  for (const kernels::UpdateRule* rule : kernels::UpdateRules()) {
+    for (const char* codec : {"sparse", "top_k"}) {
+      for (const float decay : {0.0f, 0.01f}) {
+        INFO(rule->name << " and " << codec << ", weight decay " << decay);
+        Job job = CodedJob("asp", codec);
+        job.mutable_optimizer()->set_name(std::string(rule->name));
+        job.mutable_optimizer()->set_weight_decay(decay);
+        Cluster coded(job), raw(job);
+        PartLayout nothing_exempt;
+        nothing_exempt.elements = kElements;
+        Sender sender(job, 0, nothing_exempt);
+        for (uint64_t clock = 0; clock < 4; ++clock) {
+          std::vector<float> gradient = Gaussian(clock);
+          for (size_t i = 0; i < gradient.size(); ++i) {
+            if ((i + clock) % 5 != 0) gradient[i] = 0;
+          }
+          const Push push = sender.Make(clock + 1, clock, gradient);
+          coded.Do(push);
+          raw.Do(Cluster::PushOf(0, clock + 1, clock, Decoded(push.message)));
+        }
+        CHECK(coded.stats().updates == 4);
+        CHECK(coded.core().Checksum() == raw.core().Checksum());
+      }
+    }
   }
 }
 

@@ -6,9 +6,11 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/selection.h"
 #include "kernels/split_mix.h"
 #include "kernels/vector_ops.h"
 #include "proto/codec/block_reader.h"
+#include "proto/codec/sparse_reader.h"
 #include "proto/hyper.h"
 
 namespace downpour::ps {
@@ -134,27 +136,15 @@ std::vector<Table::Piece> Table::CutByGroups(const PartRange& range) const {
 
 bool Table::Covers(std::span<const PartRange> parts, std::span<const ParamGroup> groups) const {
   if (!std::equal(groups_.begin(), groups_.end(), groups.begin(), groups.end())) return false;
-  return std::equal(parts_.begin(), parts_.end(), parts.begin(), parts.end(),
-                    [](const Part& part, const PartRange& range) {
-                      return part.index == range.part && part.begin == range.begin &&
-                             part.begin + part.values.size() == range.end;
-                    });
+  return std::equal(
+      parts_.begin(), parts_.end(), parts.begin(), parts.end(), [](const Part& part, const PartRange& range) {
+        return part.index == range.part && part.begin == range.begin && part.begin + part.values.size() == range.end;
+      });
 }
 
 Table::Part* Table::Find(uint32_t index) {
   if (index >= by_index_.size() || by_index_[index] < 0) return nullptr;
   return &parts_[by_index_[index]];
-}
-
-absl::StatusOr<std::optional<uint64_t>> Table::FirstNonFinite(const Message& message) {
-  const auto reader = BlockReader::Open(message.header.codec, message.payload, message.header.elements);
-  if (!reader.ok()) return reader.status();
-  for (uint64_t at = 0;;) {
-    const std::span<const float> block = (*reader)->Next(kBlockElements, scratch_);
-    if (block.empty()) return std::nullopt;
-    if (const auto bad = kernels::FirstNonFinite(block)) return std::optional(at + *bad);
-    at += block.size();
-  }
 }
 
 void Table::Assign(Part& part, const Message& message) {
@@ -171,6 +161,7 @@ void Table::Assign(Part& part, const Message& message) {
 void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gradients,
                   const Compensation& compensation) {
   hyper.update = ++part.version;
+  if (ApplySparse(part, hyper, gradients, compensation)) return;
   GradientReader reader(gradients, scratch_);
   std::optional<PayloadReader> then;
   if (compensation.then != nullptr) then.emplace(*compensation.then);
@@ -178,9 +169,9 @@ void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gr
   size_t at = 0;
   for (const Piece& piece : part.pieces) {
     while (at < piece.end) {
-      std::span<const float> block =
-          WholeTensors() ? reader.Fill(sum_.values().first(piece.end - at))
-                         : reader.Next(sum_.values().first(std::min(kBlockElements, piece.end - at)));
+      std::span<const float> block = WholeTensors()
+                                         ? reader.Fill(sum_.values().first(piece.end - at))
+                                         : reader.Next(sum_.values().first(std::min(kBlockElements, piece.end - at)));
       if (block.empty()) return;
       const std::span<float> values = part.values.subspan(at, block.size());
       if (then) {
@@ -199,6 +190,43 @@ void Table::Apply(Part& part, kernels::Hyper hyper, std::span<const Gradient> gr
       at += block.size();
     }
   }
+}
+
+bool Table::ApplySparse(Part& part, const kernels::Hyper& hyper, std::span<const Gradient> gradients,
+                        const Compensation& compensation) {
+  constexpr size_t kAtOnce = 1024;
+  const bool penalties = hyper.weight_decay != 0 || hyper.l1 != 0 || hyper.l2 != 0;
+  const bool alone = gradients.size() == 1 && gradients[0].weight == 1 && compensation.then == nullptr;
+  if (!rule_->lazy || penalties || !alone) return false;
+  const Message& message = *gradients[0].message;
+  const auto opened = SparseReader::Open(message.header.codec, message.payload, message.header.elements);
+  if (!opened.ok() || *opened == nullptr) return false;
+  std::array<uint32_t, kAtOnce> places;
+  std::array<float, kAtOnce> gradient, values;
+  std::array<std::array<float, kAtOnce>, kernels::kMaxSlots> gathered;
+  std::array<float*, kernels::kMaxSlots> slots;
+  auto piece = part.pieces.begin();
+  while (const size_t count = (*opened)->Next(places, gradient)) {
+    for (size_t from = 0; from < count;) {
+      while (places[from] >= piece->end) ++piece;
+      const auto beyond = std::lower_bound(places.begin() + from, places.begin() + count, piece->end);
+      const auto at = std::span(places).subspan(from, beyond - (places.begin() + from));
+      kernels::Gather(part.values, at, values);
+      for (size_t slot = 0; slot < part.slots.size(); ++slot) {
+        slots[slot] = gathered[slot].data();
+        kernels::Gather({part.slots[slot], part.values.size()}, at, gathered[slot]);
+      }
+      ApplyUpdate(*rule_, hyper, piece->settings, std::span(values).first(at.size()),
+                  kernels::Slots(slots).first(part.slots.size()), std::span(gradient).subspan(from, at.size()),
+                  sum_.values());
+      kernels::Scatter(values, at, part.values);
+      for (size_t slot = 0; slot < part.slots.size(); ++slot) {
+        kernels::Scatter(gathered[slot], at, {part.slots[slot], part.values.size()});
+      }
+      from += at.size();
+    }
+  }
+  return true;
 }
 
 void Table::Replace(Part& part, std::span<const Gradient> values) {
@@ -229,8 +257,7 @@ const Payload& Table::Snapshot(Part& part) {
   BufferPool::Buffer buffer = pool_.Take();
   if (buffer.values.size() < part.values.size()) return part.snapshot;
   std::memcpy(buffer.values.data(), part.values.data(), part.values.size_bytes());
-  part.snapshot =
-      Payload(std::move(buffer.owner), std::span<const float>(buffer.values.first(part.values.size())));
+  part.snapshot = Payload(std::move(buffer.owner), std::span<const float>(buffer.values.first(part.values.size())));
   part.snapshot_version = part.version;
   return part.snapshot;
 }
@@ -265,8 +292,8 @@ std::optional<Payload> Table::Difference(Part& part, const FrameHeader& pull, co
   std::unique_ptr<DeltaSender>& sender = part.deltas[pull.worker];
   if (sender == nullptr) {
     const uint64_t seed = Hash({id_, part.index, pull.worker});
-    sender = std::make_unique<DeltaSender>(*codecs.pull, codecs.pull_settings,
-                                           LayoutOf(part, codecs.pull_min_elements), seed);
+    sender = std::make_unique<DeltaSender>(*codecs.pull, codecs.pull_settings, LayoutOf(part, codecs.pull_min_elements),
+                                           seed);
   }
   // What is not finite can't be encoded, and whoever has such values should see them.
   if (!sender->Knows(pull.fence, pull.position) || !sender->HasFinite() || !kernels::AllFinite(part.values)) {
@@ -299,8 +326,8 @@ uint64_t Table::Checksum(const Part& part) const {
   for (size_t i = 0; i < part.slots.size(); ++i) add(1 + i, part.slots[i]);
   sum += Hash({id_, part.index, part.set, part.version, part.clock, part.warm, part.next_rounds});
   for (size_t i = 0; i < part.members.size(); ++i) {
-    sum += Hash({id_, part.index, i, part.members[i].sequence, part.members[i].position,
-                 part.clocks[i].clock, static_cast<uint64_t>(part.clocks[i].membership)});
+    sum += Hash({id_, part.index, i, part.members[i].sequence, part.members[i].position, part.clocks[i].clock,
+                 static_cast<uint64_t>(part.clocks[i].membership)});
   }
   return sum;
 }

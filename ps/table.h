@@ -120,9 +120,6 @@ class Table {
   uint64_t elements() const { return elements_; }
   uint64_t bytes() const { return arena_.size() * sizeof(float); }
 
-  // The index of the first NaN or infinity in a payload that has the part's length; none when all is well.
-  // InvalidArgument where it is no payload of its codec.
-  absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(const Message& message);
   // Takes a payload of the part's length as the part's values.
   void Assign(Part& part, const Message& message);
   // One update by the rule from the weighted sum of the gradients, added up in their order; `hyper` is what a group of
@@ -157,6 +154,10 @@ class Table {
         pool_(largest_part, 2 * parts + 2) {}
 
   bool WholeTensors() const { return rule_ != nullptr && rule_->per_tensor; }
+  // Where a gradient leaves most floats as they are, and the rule them too: takes those that it changes together, steps
+  // there, and puts them back. False, with nothing done, where all have to be gone through.
+  bool ApplySparse(Part& part, const kernels::Hyper& hyper, std::span<const Gradient> gradients,
+                   const Compensation& compensation);
   // The part's pieces: its tensors where the rule needs them whole, else neighbours alike are one.
   std::vector<Piece> CutByGroups(const PartRange& range) const;
   // Running averages, and groups of fewer floats, are exempt.

@@ -19,12 +19,11 @@ void Loop(float lr, float eps, float initial, float wd, size_t n, float* __restr
 }
 
 void Update(const Hyper& h, std::span<float> w, Slots slots, std::span<const float> g) {
-  Loop(h.learning_rate, h.epsilon, h.initial_accumulator, h.weight_decay, w.size(), w.data(), slots[0],
-       g.data());
+  Loop(h.learning_rate, h.epsilon, h.initial_accumulator, h.weight_decay, w.size(), w.data(), slots[0], g.data());
 }
 
 }  // namespace
 
-const UpdateRule kAdagrad = {.name = "adagrad", .slots = 1, .update = Update};
+const UpdateRule kAdagrad = {.name = "adagrad", .slots = 1, .lazy = true, .update = Update};
 
 }  // namespace downpour::kernels

@@ -25,6 +25,6 @@ void Update(const Hyper& h, std::span<float> w, Slots, std::span<const float> g)
 
 }  // namespace
 
-const UpdateRule kSgd = {.name = "sgd", .slots = 0, .update = Update};
+const UpdateRule kSgd = {.name = "sgd", .slots = 0, .lazy = true, .update = Update};
 
 }  // namespace downpour::kernels

@@ -45,6 +45,7 @@ struct UpdateRule {
   bool decoupled = false;   // weight_decay is elsewhere in its formula than in the gradient
   bool own_l1 = false;      // it does know of l1
   bool per_tensor = false;  // it reads norms, so it must be given whole tensors, one at a time
+  bool lazy = false;        // without penalties a gradient of zero changes neither a parameter nor its slots
   // Updates `w` and `slots` in place. Unless the rule is `per_tensor`, element i depends on nothing but
   // element i, so that an update by blocks, in any order, gives the bits of the whole. `g` may not overlap the
   // rest. A rate of zero makes no infinity; where it never was anything else, parameters stay as they are. Any

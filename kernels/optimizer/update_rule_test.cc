@@ -106,8 +106,8 @@ const std::map<std::string, std::function<double(const Hyper&, double w0, double
        for (int k = 1; k <= n; ++k) {
          product *= momentum(k);
          const double mean = g * (1 - std::pow(h.beta1, k));
-         const double ahead = g * (1 - momentum(k)) / (1 - product) +
-                              mean * momentum(k + 1) / (1 - product * momentum(k + 1));
+         const double ahead =
+             g * (1 - momentum(k)) / (1 - product) + mean * momentum(k + 1) / (1 - product * momentum(k + 1));
          w -= h.learning_rate * ahead / (std::abs(g) + h.epsilon);
        }
        return w;
@@ -341,6 +341,23 @@ TEST_CASE("where gradient and parameter are zero all stays zero") {
       h.weight_decay = h.l1 = 1e-3f;
       for (h.update = 1; h.update <= 3; ++h.update) state.Update(*rule, h, std::vector<float>(5));
       CHECK(state.values == std::vector<float>(5));
+    }
+  }
+}
+
+TEST_CASE("a lazy rule leaves alone what has a gradient of zero, from the first update on") {
+  const Hyper h = TestHyper();
+  for (const UpdateRule* rule : UpdateRules()) {
+    if (!rule->lazy) continue;
+    INFO(std::string(rule->name));
+    State state(*rule, {0.5f, -2, 0, 1e-30f});
+    for (int update = 0; update < 3; ++update) {
+      const State before = state;
+      state.Update(*rule, h, std::vector<float>(4));
+      CHECK(state.values == before.values);
+      CHECK(state.slots == before.slots);
+      state.Update(*rule, h, std::vector<float>{1, -1, 3, 0.5f});
+      CHECK(state.values != before.values);
     }
   }
 }

@@ -6,7 +6,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/vector_ops.h"
 #include "proto/codec/byte_reader.h"
+#include "proto/codec/coded_payload.h"
+#include "proto/codec/sparse_reader.h"
 
 namespace downpour {
 namespace {
@@ -54,29 +57,11 @@ class RawReader final : public BlockReader {
   size_t offset_ = 0;
 };
 
-// What decoders read lies in one piece.
-struct Contiguous {
-  explicit Contiguous(const Payload& payload) {
-    if (payload.chunks().size() == 1) {
-      bytes = payload.chunks()[0];
-      return;
-    }
-    copy = std::make_unique_for_overwrite<std::byte[]>(payload.size());
-    PayloadReader(payload).Read({copy.get(), payload.size()});
-    bytes = {copy.get(), payload.size()};
-  }
-
-  std::unique_ptr<std::byte[]> copy;
-  std::span<const std::byte> bytes;
-};
-
 class CodedReader final : public BlockReader {
  public:
-  CodedReader(Contiguous payload, std::vector<ExemptRange> exempt, std::span<const std::byte> values,
-              std::unique_ptr<Decoder> decoder, uint32_t elements)
+  CodedReader(CodedPayload payload, std::unique_ptr<Decoder> decoder, uint32_t elements)
       : payload_(std::move(payload)),
-        exempt_(std::move(exempt)),
-        values_(values),
+        values_(payload_.exempt_values()),
         decoder_(std::move(decoder)),
         left_(elements) {}
 
@@ -92,20 +77,20 @@ class CodedReader final : public BlockReader {
     const std::span<float> block = std::span(block_).first(std::min<size_t>(left_, kBlockElements));
     if (block.empty()) return;
     decoder_->Decode(block);
-    while (range_ < exempt_.size() && exempt_[range_].begin < at_ + block.size()) {
-      const size_t begin = std::max<size_t>(exempt_[range_].begin, at_);
-      const size_t end = std::min<size_t>(exempt_[range_].end, at_ + block.size());
+    for (; range_ < payload_.exempt().size(); ++range_) {
+      const ExemptRange& range = payload_.exempt()[range_];
+      if (range.begin >= at_ + block.size()) break;
+      const size_t begin = std::max<size_t>(range.begin, at_);
+      const size_t end = std::min<size_t>(range.end, at_ + block.size());
       values_.ReadAll(block.subspan(begin - at_, end - begin));
-      if (end < exempt_[range_].end) break;
-      ++range_;
+      if (end < range.end) break;
     }
     at_ += block.size();
     left_ -= block.size();
     unread_ = block;
   }
 
-  const Contiguous payload_;
-  const std::vector<ExemptRange> exempt_;
+  const CodedPayload payload_;
   ByteReader values_;  // of the exempt ranges
   const std::unique_ptr<Decoder> decoder_;
   size_t at_ = 0;
@@ -116,28 +101,11 @@ class CodedReader final : public BlockReader {
 };
 
 absl::StatusOr<std::unique_ptr<BlockReader>> OpenCoded(const Codec& codec, const Payload& payload, uint32_t elements) {
-  Contiguous contiguous(payload);
-  ByteReader in(contiguous.bytes);
-  uint32_t ranges = 0;
-  if (!in.Read(&ranges) || ranges > in.left() / sizeof(ExemptRange)) {
-    return absl::InvalidArgumentError("the ranges that travel raw don't fit");
-  }
-  std::vector<ExemptRange> exempt(ranges);
-  in.ReadAll(std::span(exempt));
-  uint64_t raw = 0;
-  uint32_t at = 0;
-  for (const ExemptRange& range : exempt) {
-    if (range.begin < at || range.end <= range.begin || range.end > elements) {
-      return absl::InvalidArgumentError(absl::StrCat("floats ", range.begin, " to ", range.end, " travel raw"));
-    }
-    at = range.end;
-    raw += range.end - range.begin;
-  }
-  if (raw * sizeof(float) > in.left()) return absl::InvalidArgumentError("the floats that travel raw don't fit");
-  const auto values = in.Take(raw * sizeof(float));
-  auto decoder = codec.decoder(in.rest(), elements);
+  auto coded = CodedPayload::Parse(payload, elements);
+  if (!coded.ok()) return coded.status();
+  auto decoder = codec.decoder(coded->encoded(), elements);
   if (!decoder.ok()) return decoder.status();
-  return std::make_unique<CodedReader>(std::move(contiguous), std::move(exempt), values, *std::move(decoder), elements);
+  return std::make_unique<CodedReader>(*std::move(coded), *std::move(decoder), elements);
 }
 
 }  // namespace
@@ -156,6 +124,28 @@ absl::StatusOr<std::unique_ptr<BlockReader>> BlockReader::Open(CodecId id, const
     return absl::InvalidArgumentError(absl::StrCat("no ", codec->name, " payload: ", reader.status().message()));
   }
   return reader;
+}
+
+absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(CodecId codec, const Payload& payload, uint32_t elements) {
+  const auto sparse = SparseReader::Open(codec, payload, elements);
+  if (!sparse.ok()) return sparse.status();
+  std::array<float, kBlockElements> scratch;
+  if (*sparse != nullptr) {
+    // Where the places are is of interest for one that is bad alone.
+    bool good = true;
+    while (const size_t count = good ? (*sparse)->Next({}, scratch) : 0) {
+      good = kernels::AllFinite(std::span(scratch).first(count));
+    }
+    if (good) return std::nullopt;
+  }
+  const auto reader = BlockReader::Open(codec, payload, elements);
+  if (!reader.ok()) return reader.status();
+  for (uint64_t at = 0;;) {
+    const std::span<const float> block = (*reader)->Next(kBlockElements, scratch);
+    if (block.empty()) return std::nullopt;
+    if (const auto bad = kernels::FirstNonFinite(block)) return std::optional(at + *bad);
+    at += block.size();
+  }
 }
 
 }  // namespace downpour

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,5 +29,8 @@ class BlockReader {
   // floats of this codec; nothing is allocated but what the payload's own size pays for.
   static absl::StatusOr<std::unique_ptr<BlockReader>> Open(CodecId codec, const Payload& payload, uint32_t elements);
 };
+
+// The index of the first NaN or infinity in a payload; none when all is well. Errors as BlockReader::Open.
+absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(CodecId codec, const Payload& payload, uint32_t elements);
 
 }  // namespace downpour

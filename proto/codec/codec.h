@@ -46,6 +46,13 @@ class Encoder {
   // Appends `values`, as many as the encoder was made for and all finite, to `payload`, and takes from them what that
   // stands for: what stays in `values` is the error.
   virtual void Encode(std::span<float> values, ByteBuffer* payload) = 0;
+
+  // Likewise of values that stay as they are, by a codec that leaves nothing out. False, with nothing done, in any
+  // other.
+  virtual bool EncodeWhole(std::span<const float>, ByteBuffer*) { return false; }
+
+  // Goes by these settings from the next call on. False where it can't, and another has to be made.
+  virtual bool Use(const CodecSettings&) { return false; }
 };
 
 // Reads what an encoder wrote, from front to back, and believes nothing. One thread at a time.
@@ -55,6 +62,16 @@ class Decoder {
 
   // The next floats: kBlockElements of them, or those that are left.
   virtual void Decode(std::span<float> out) = 0;
+};
+
+// Likewise of the floats that a payload says something of; all others are zero.
+class SparseDecoder {
+ public:
+  virtual ~SparseDecoder() = default;
+
+  // The next of them: their places, which ascend over all calls, each once and each of the part, and what they are.
+  // Says how many; 0 at the end. `places` may be empty in all calls, where nobody wants to know.
+  virtual size_t Next(std::span<uint32_t> places, std::span<float> values) = 0;
 };
 
 struct EncoderSpec {
@@ -74,6 +91,9 @@ struct Codec {
   std::unique_ptr<Encoder> (*encoder)(const EncoderSpec&) = nullptr;
   // Borrows the bytes. InvalidArgument where they can't be so many floats of this codec.
   absl::StatusOr<std::unique_ptr<Decoder>> (*decoder)(std::span<const std::byte>, uint32_t elements) = nullptr;
+  // Likewise; null where a payload says something of each float.
+  absl::StatusOr<std::unique_ptr<SparseDecoder>> (*sparse_decoder)(std::span<const std::byte>,
+                                                                   uint32_t elements) = nullptr;
 };
 
 extern const Codec kRawCodec;
@@ -85,6 +105,7 @@ extern const Codec kTopKCodec;
 extern const Codec kThresholdCodec;
 extern const Codec kRandomKCodec;
 extern const Codec kPowerSgdCodec;
+extern const Codec kSparseCodec;
 
 // All codecs, in the order in which they are listed to people.
 std::span<const Codec* const> Codecs();

@@ -16,6 +16,7 @@
 #include "proto/codec/block_reader.h"
 #include "proto/codec/part_encoder.h"
 #include "proto/codec/part_layout.h"
+#include "proto/codec/sparse_reader.h"
 #include "proto/job_keys.h"
 
 namespace downpour {
@@ -100,7 +101,8 @@ TEST_CASE("names and numbers are each one codec's") {
   }
   CHECK(FindCodec(static_cast<CodecId>(99)) == nullptr);
   CHECK(FindCodec("zip").status().message() ==
-        "there is no codec 'zip'; there are raw, bf16, fp16, int8, one_bit, top_k, threshold, random_k, power_sgd");
+        "there is no codec 'zip'; there are raw, bf16, fp16, int8, one_bit, top_k, threshold, random_k, power_sgd, "
+        "sparse");
 }
 
 TEST_CASE("a job may name each of them") {
@@ -129,6 +131,7 @@ TEST_CASE("numbers on the wire stay what they are") {
   CHECK(id("threshold") == 7);
   CHECK(id("random_k") == 8);
   CHECK(id("power_sgd") == 9);
+  CHECK(id("sparse") == 10);
 }
 
 TEST_CASE("what is decoded and the error make up what was encoded") {
@@ -297,6 +300,121 @@ TEST_CASE("top_k takes just the largest, of equals the first") {
   CHECK(*Decoded(CodecId::kTopK, Whole(bytes), 100) == few);
 }
 
+TEST_CASE("of a sparse gradient nothing is lost, whatever is zero") {
+  std::mt19937 random(23);
+  for (const uint32_t one_in : {1u, 2u, 3u, 10u, 300u, 100000u}) {
+    for (const uint32_t run : {1u, 2u, 16u, 64u, 5000u}) {
+      INFO("one in " << one_in << ", runs of " << run);
+      const auto elements = static_cast<uint32_t>(9000 - random() % 70);
+      Floats values(elements);
+      for (uint32_t i = 0; i < elements; ++i) {
+        if (random() % one_in == 0) {
+          for (uint32_t end = std::min(elements, i + run); i < end; ++i) values[i] = 1e-3f * (1 + random() % 100);
+        }
+      }
+      PartEncoder encoder(kSparseCodec, {}, Plain(elements), true, 7);
+      const Bytes bytes = Encoded(encoder, values);
+      CHECK(*Decoded(CodecId::kSparse, Cut(bytes, random), elements) == values);
+      CHECK(Square(Floats(encoder.error().begin(), encoder.error().end())) == 0);
+    }
+  }
+}
+
+TEST_CASE("sparse: what it takes") {
+  Floats values(1 << 20);
+  const auto bytes = [&] {
+    PartEncoder encoder(kSparseCodec, {}, Plain(1 << 20), false, 7);
+    return Encoded(encoder, values).size();
+  };
+  constexpr size_t kHeader = 4 + 4 + 4;
+  CHECK(bytes() == kHeader);
+  // One far from the first: three bytes of the gap.
+  values[600] = 1;
+  CHECK(bytes() == kHeader + 3 + 4);
+  // A row of 64, the hundredth.
+  std::fill_n(values.begin() + 6400, 64, 1.0f);
+  values[600] = 0;
+  CHECK(bytes() == kHeader + 1 + 256);
+  // Nothing but numbers.
+  std::ranges::fill(values, 1.0f);
+  CHECK(bytes() == kHeader + (1 << 14) + (4 << 20));
+}
+
+TEST_CASE("sparse decoders say what dense ones do") {
+  constexpr uint32_t kElements = 9000;
+  for (const Codec* codec : Coded()) {
+    const Floats values = Gaussian(kElements, 1, 29);
+    PartEncoder encoder(*codec, {.share = 0.1, .threshold = 0.5f}, Plain(kElements), true, 7);
+    const Payload payload = Whole(Encoded(encoder, values));
+    const auto reader = SparseReader::Open(codec->id, payload, kElements);
+    INFO(std::string(codec->name));
+    REQUIRE(reader.ok());
+    REQUIRE((*reader != nullptr) == (codec->sparse_decoder != nullptr));
+    if (*reader == nullptr) continue;
+    Floats out(kElements);
+    std::vector<uint32_t> places(333);
+    Floats some(333);
+    int64_t before = -1;
+    while (const size_t count = (*reader)->Next(places, some)) {
+      for (size_t i = 0; i < count; ++i) {
+        REQUIRE(int64_t{places[i]} > before);
+        REQUIRE(places[i] < kElements);
+        out[places[i]] = some[i];
+        before = places[i];
+      }
+    }
+    CHECK(out == *Decoded(codec->id, payload, kElements));
+  }
+}
+
+TEST_CASE("the first float that is no number is found in any payload that has some") {
+  Floats values = Gaussian(5000, 1, 3);
+  CHECK(*FirstNonFinite(CodecId::kRaw,
+                        Whole(Bytes(std::as_bytes(std::span(values)).begin(), std::as_bytes(std::span(values)).end())),
+                        5000) == std::nullopt);
+  values[4321] = std::numeric_limits<float>::quiet_NaN();
+  CHECK(*FirstNonFinite(CodecId::kRaw,
+                        Whole(Bytes(std::as_bytes(std::span(values)).begin(), std::as_bytes(std::span(values)).end())),
+                        5000) == 4321);
+  for (const Codec* codec : {&kSparseCodec, &kTopKCodec}) {
+    PartEncoder encoder(*codec, {.share = 1}, Plain(5000), true, 7);
+    CHECK(*FirstNonFinite(codec->id, Whole(Encoded(encoder, values)), 5000) == 4321);
+    CHECK_FALSE(FirstNonFinite(codec->id, Whole(Bytes(3)), 5000).ok());
+  }
+}
+
+TEST_CASE("sparse: places beyond the part, cut ones and values that are not as many are refused") {
+  // Of a part of 100 floats.
+  const auto taken = [](uint32_t unit, std::initializer_list<int> gaps, uint32_t floats, size_t there) {
+    ByteBuffer buffer;
+    buffer.Append(uint32_t{0});
+    buffer.Append(unit);
+    buffer.Append(floats);
+    buffer.AppendAll(std::span<const float>(Floats(there, 1.0f)));
+    for (const int gap : gaps) buffer.Append(static_cast<std::byte>(gap));
+    return Decoded(CodecId::kSparse, Whole(Bytes(buffer.bytes().begin(), buffer.bytes().end())), 100).ok();
+  };
+  CHECK(taken(1, {}, 0, 0));
+  CHECK(taken(1, {99}, 1, 1));
+  CHECK(taken(1, {0, 0, 97}, 3, 3));
+  CHECK(taken(16, {0, 4}, 32, 32));
+  CHECK(taken(16, {6}, 4, 4));  // the last one has but four
+  CHECK(taken(16, {0, 5}, 20, 20));
+  CHECK_FALSE(taken(16, {0, 5}, 32, 32));
+  CHECK_FALSE(taken(1, {100}, 1, 1));
+  CHECK_FALSE(taken(1, {0, 99}, 2, 2));
+  CHECK_FALSE(taken(1, {255}, 0, 0));  // goes on nowhere
+  CHECK_FALSE(taken(1, {255, 0}, 1, 1));
+  CHECK_FALSE(taken(16, {7}, 16, 16));
+  CHECK_FALSE(taken(1, {5}, 2, 2));
+  CHECK_FALSE(taken(1, {5, 5}, 1, 1));
+  CHECK_FALSE(taken(1, {5}, 1000, 1));
+  CHECK_FALSE(taken(1, {5}, 0xffffffff, 1));
+  CHECK_FALSE(taken(0, {5}, 1, 1));
+  CHECK_FALSE(taken(3, {5}, 3, 3));
+  CHECK_FALSE(taken(128, {0}, 100, 100));
+}
+
 TEST_CASE("a matrix of low rank comes through power_sgd as it was") {
   constexpr uint32_t kRows = 60, kColumns = 50, kElements = kRows * kColumns;
   const Floats left = Gaussian(kRows * 2, 1, 1), right = Gaussian(kColumns * 2, 1, 2);
@@ -349,7 +467,7 @@ TEST_CASE("what is no payload is refused, or read without harm") {
     }
     CHECK_FALSE(Decoded(codec->id, Whole({}), kElements).ok());
     // Of another part's length.
-    if (codec->id != CodecId::kTopK && codec->id != CodecId::kThreshold && codec->id != CodecId::kRandomK) {
+    if (codec->sparse_decoder == nullptr) {
       CHECK_FALSE(Decoded(codec->id, Whole(good), kElements + 40).ok());
     }
     CHECK_FALSE(Decoded(codec->id, Whole(good), 60).ok());

@@ -78,6 +78,16 @@ class GapReader {
   uint64_t next_ = 0;
 };
 
+// Reads the next places, as many as there is room for, and says how many those were.
+inline size_t ReadPlaces(GapReader* reader, std::span<uint32_t> places) {
+  for (size_t count = 0; count < places.size(); ++count) {
+    const auto next = reader->Next();
+    if (!next) return count;
+    places[count] = next->place;
+  }
+  return places.size();
+}
+
 // How many places below `elements` the bytes hold; none where they are not that from front to back.
 inline std::optional<uint32_t> CountPlaces(uint32_t tag_bits, std::span<const std::byte> bytes, uint32_t elements) {
   GapReader reader(tag_bits, bytes);

@@ -31,20 +31,27 @@ PartEncoder::PartEncoder(const Codec& codec, const CodecSettings& settings, Part
 
 void PartEncoder::Use(const Codec& codec, const CodecSettings& settings) {
   if (codec_ == &codec && settings_ == settings) return;
-  codec_ = &codec;
+  const bool same = std::exchange(codec_, &codec) == &codec;
   settings_ = settings;
+  if (same && encoder_ != nullptr && encoder_->Use(settings)) return;
   // Another seed each time, or the same draws would come again.
   const uint64_t seed = seed_ + 0x9e3779b97f4a7c15 * changes_++;
   encoder_ = codec.id == CodecId::kRaw ? nullptr : codec.encoder({layout_.elements, layout_.rows, settings, seed});
 }
 
 void PartEncoder::Encode(std::span<const float> values, ByteBuffer* payload) {
+  if (!carries_ && encoder_ != nullptr && layout_.exempt.empty()) {
+    payload->Clear();
+    payload->Append(uint32_t{0});
+    if (encoder_->EncodeWhole(values, payload)) return;
+  }
   const std::span carried(carried_.data(), carried_.size());
   if (feedback_) {
     kernels::Axpy(1, values, carried);
   } else {
     std::copy(values.begin(), values.end(), carried.begin());
   }
+  carries_ = feedback_ && encoder_ != nullptr;
   if (encoder_ != nullptr) return EncodePart(layout_, carried, encoder_.get(), payload);
   payload->Clear();
   payload->AppendAll(std::span<const float>(carried));

@@ -31,6 +31,9 @@ class PartEncoder {
   // Writes what `values`, as many as the part has and all finite, become, into `payload` from its beginning.
   void Encode(std::span<const float> values, ByteBuffer* payload);
 
+  // Whether something may wait for the next call.
+  bool carries() const { return carries_; }
+
   // What waits for the next call; without feedback what was lost.
   std::span<const float> error() const { return {carried_.data(), carried_.size()}; }
 
@@ -41,6 +44,7 @@ class PartEncoder {
   const Codec* codec_ = nullptr;
   CodecSettings settings_;
   uint64_t changes_ = 0;
+  bool carries_ = false;
   std::unique_ptr<Encoder> encoder_;  // null for raw
   kernels::AlignedBuffer carried_;
 };

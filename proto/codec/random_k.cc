@@ -8,6 +8,7 @@
 #include "kernels/split_mix.h"
 #include "proto/codec/byte_reader.h"
 #include "proto/codec/codec.h"
+#include "proto/codec/sparse_decoder.h"
 
 namespace downpour {
 namespace {
@@ -53,30 +54,29 @@ class RandomKEncoder final : public Encoder {
   uint64_t calls_ = 0;
 };
 
-class RandomKDecoder final : public Decoder {
+class RandomKDecoder final : public SparseDecoder {
  public:
   RandomKDecoder(const Draws& draws, std::span<const std::byte> values) : draws_(draws), values_(values) {}
 
-  void Decode(std::span<float> out) override {
-    std::fill(out.begin(), out.end(), 0.0f);
-    for (; next_ < draws_.count(); ++next_) {
-      const uint32_t place = draws_.Place(next_);
-      if (place >= at_ + out.size()) break;
-      values_.Read(&out[place - at_]);
-    }
-    at_ += out.size();
+  size_t Next(std::span<uint32_t> places, std::span<float> values) override {
+    size_t count = std::min<size_t>(values.size(), draws_.count() - next_);
+    if (!places.empty()) count = std::min(count, places.size());
+    for (size_t i = 0; i < std::min(count, places.size()); ++i)
+      places[i] = draws_.Place(next_ + static_cast<uint32_t>(i));
+    next_ += static_cast<uint32_t>(count);
+    values_.ReadAll(values.first(count));
+    return count;
   }
 
  private:
   const Draws draws_;
   ByteReader values_;
   uint32_t next_ = 0;
-  size_t at_ = 0;
 };
 
 std::unique_ptr<Encoder> MakeEncoder(const EncoderSpec& spec) { return std::make_unique<RandomKEncoder>(spec); }
 
-absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> bytes, uint32_t elements) {
+absl::StatusOr<std::unique_ptr<SparseDecoder>> MakeSparseDecoder(std::span<const std::byte> bytes, uint32_t elements) {
   ByteReader in(bytes);
   uint64_t key = 0;
   if (!in.Read(&key)) return absl::InvalidArgumentError("no key");
@@ -89,6 +89,10 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> 
 
 }  // namespace
 
-const Codec kRandomKCodec = {CodecId::kRandomK, "random_k", false, MakeEncoder, MakeDecoder};
+const Codec kRandomKCodec = {.id = CodecId::kRandomK,
+                             .name = "random_k",
+                             .encoder = MakeEncoder,
+                             .decoder = MakeDensifyingDecoder<MakeSparseDecoder>,
+                             .sparse_decoder = MakeSparseDecoder};
 
 }  // namespace downpour

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::array kCodecs = {
     &kRawCodec,  &kBf16Codec,      &kFp16Codec,    &kInt8Codec,     &kOneBitCodec,
-    &kTopKCodec, &kThresholdCodec, &kRandomKCodec, &kPowerSgdCodec,
+    &kTopKCodec, &kThresholdCodec, &kRandomKCodec, &kPowerSgdCodec, &kSparseCodec,
 };
 
 }  // namespace

@@ -3,13 +3,13 @@
 // larger of the threshold and its magnitude less the threshold.
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "proto/codec/byte_reader.h"
 #include "proto/codec/codec.h"
 #include "proto/codec/gaps.h"
 #include "proto/codec/magnitudes.h"
+#include "proto/codec/sparse_decoder.h"
 
 namespace downpour {
 namespace {
@@ -39,31 +39,31 @@ class ThresholdEncoder final : public Encoder {
   const float threshold_;
 };
 
-class ThresholdDecoder final : public Decoder {
+class ThresholdDecoder final : public SparseDecoder {
  public:
-  ThresholdDecoder(float threshold, std::span<const std::byte> gaps)
-      : threshold_(threshold), gaps_(kTagBits, gaps), next_(gaps_.Next()) {}
+  ThresholdDecoder(float threshold, std::span<const std::byte> gaps) : threshold_(threshold), gaps_(kTagBits, gaps) {}
 
-  void Decode(std::span<float> out) override {
-    std::fill(out.begin(), out.end(), 0.0f);
-    for (; next_ && next_->place < at_ + out.size(); next_ = gaps_.Next()) {
-      out[next_->place - at_] = next_->tag == 1 ? -threshold_ : threshold_;
+  size_t Next(std::span<uint32_t> places, std::span<float> values) override {
+    const size_t most = places.empty() ? values.size() : std::min(places.size(), values.size());
+    for (size_t count = 0; count < most; ++count) {
+      const auto next = gaps_.Next();
+      if (!next) return count;
+      if (!places.empty()) places[count] = next->place;
+      values[count] = next->tag == 1 ? -threshold_ : threshold_;
     }
-    at_ += out.size();
+    return most;
   }
 
  private:
   const float threshold_;
   GapReader gaps_;
-  std::optional<GapReader::Place> next_;
-  size_t at_ = 0;
 };
 
 std::unique_ptr<Encoder> MakeEncoder(const EncoderSpec& spec) {
   return std::make_unique<ThresholdEncoder>(spec.settings.threshold);
 }
 
-absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> bytes, uint32_t elements) {
+absl::StatusOr<std::unique_ptr<SparseDecoder>> MakeSparseDecoder(std::span<const std::byte> bytes, uint32_t elements) {
   ByteReader in(bytes);
   float threshold = 0;
   uint32_t count = 0;
@@ -76,6 +76,10 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> 
 
 }  // namespace
 
-const Codec kThresholdCodec = {CodecId::kThreshold, "threshold", false, MakeEncoder, MakeDecoder};
+const Codec kThresholdCodec = {.id = CodecId::kThreshold,
+                               .name = "threshold",
+                               .encoder = MakeEncoder,
+                               .decoder = MakeDensifyingDecoder<MakeSparseDecoder>,
+                               .sparse_decoder = MakeSparseDecoder};
 
 }  // namespace downpour

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -14,17 +13,22 @@
 #include "proto/codec/codec.h"
 #include "proto/codec/gaps.h"
 #include "proto/codec/magnitudes.h"
+#include "proto/codec/sparse_decoder.h"
 
 namespace downpour {
 namespace {
 
 constexpr int kBucketShift = 19;  // the exponent, and 4 bits more
-constexpr size_t kBuckets = (kMagnitudeBits >> kBucketShift) + 1;
+constexpr size_t kBuckets = (kernels::kMagnitudeBits >> kBucketShift) + 1;
 
 class TopKEncoder final : public Encoder {
  public:
-  explicit TopKEncoder(const EncoderSpec& spec)
-      : count_(static_cast<size_t>(std::ceil(spec.settings.share * spec.elements))) {}
+  explicit TopKEncoder(const EncoderSpec& spec) : elements_(spec.elements) { TopKEncoder::Use(spec.settings); }
+
+  bool Use(const CodecSettings& settings) override {
+    count_ = static_cast<size_t>(std::ceil(settings.share * elements_));
+    return true;
+  }
 
   void Encode(std::span<float> values, ByteBuffer* payload) override {
     const Least least = FindLeast(values);
@@ -78,32 +82,31 @@ class TopKEncoder final : public Encoder {
     return {magnitude, wanted - static_cast<size_t>(larger)};
   }
 
-  const size_t count_;
+  const uint32_t elements_;
+  size_t count_ = 0;
   std::vector<uint32_t> candidates_;
   std::vector<float> chosen_;
 };
 
-class TopKDecoder final : public Decoder {
+class TopKDecoder final : public SparseDecoder {
  public:
-  TopKDecoder(std::span<const std::byte> gaps, std::span<const std::byte> values)
-      : gaps_(0, gaps), values_(values), next_(gaps_.Next()) {}
+  TopKDecoder(std::span<const std::byte> gaps, std::span<const std::byte> values) : gaps_(0, gaps), values_(values) {}
 
-  void Decode(std::span<float> out) override {
-    std::fill(out.begin(), out.end(), 0.0f);
-    for (; next_ && next_->place < at_ + out.size(); next_ = gaps_.Next()) values_.Read(&out[next_->place - at_]);
-    at_ += out.size();
+  size_t Next(std::span<uint32_t> places, std::span<float> values) override {
+    size_t count = std::min(values.size(), values_.left() / sizeof(float));
+    if (!places.empty()) count = ReadPlaces(&gaps_, places.first(std::min(places.size(), count)));
+    values_.ReadAll(values.first(count));
+    return count;
   }
 
  private:
   GapReader gaps_;
   ByteReader values_;
-  std::optional<GapReader::Place> next_;
-  size_t at_ = 0;
 };
 
 std::unique_ptr<Encoder> MakeEncoder(const EncoderSpec& spec) { return std::make_unique<TopKEncoder>(spec); }
 
-absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> bytes, uint32_t elements) {
+absl::StatusOr<std::unique_ptr<SparseDecoder>> MakeSparseDecoder(std::span<const std::byte> bytes, uint32_t elements) {
   ByteReader in(bytes);
   uint32_t gap_bytes = 0;
   if (!in.Read(&gap_bytes) || gap_bytes > in.left()) return absl::InvalidArgumentError("the places don't fit");
@@ -118,6 +121,10 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(std::span<const std::byte> 
 
 }  // namespace
 
-const Codec kTopKCodec = {CodecId::kTopK, "top_k", false, MakeEncoder, MakeDecoder};
+const Codec kTopKCodec = {.id = CodecId::kTopK,
+                          .name = "top_k",
+                          .encoder = MakeEncoder,
+                          .decoder = MakeDensifyingDecoder<MakeSparseDecoder>,
+                          .sparse_decoder = MakeSparseDecoder};
 
 }  // namespace downpour

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/vector_ops.h"
+#include "proto/codec/block_reader.h"
 #include "proto/frame_grpc.h"
 #include "proto/grpc_status.h"
 #include "proto/send_order.h"
@@ -27,10 +28,14 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kGreetingTimeout = std::chrono::seconds(10);
 
-// Whether a gradient is known to have nothing but numbers. Of raw floats in one piece, which are those that a worker
-// shares; what came in slices is looked at when it is decoded. Here, for a shard's thread is what there is least of.
+// Whether a gradient is known to have nothing but numbers. Raw floats that came in slices are looked at when they are
+// applied, while they are in the cache. All else here, for a shard's thread is what there is least of.
 bool IsFinite(const Message& push) {
-  if (push.header.codec != CodecId::kRaw || push.payload.chunks().size() != 1) return false;
+  if (push.header.codec != CodecId::kRaw) {
+    const auto bad = FirstNonFinite(push.header.codec, push.payload, push.header.elements);
+    return bad.ok() && !bad->has_value();
+  }
+  if (push.payload.chunks().size() != 1) return false;
   const Payload::Bytes bytes = push.payload.chunks().front();
   if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(float) != 0) return false;
   const std::span<const float> values(reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float));
@@ -78,7 +83,11 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
       message = FromShared(region_, *std::move(message));
       if (message.ok() && region_ != nullptr) stats_->shared_received_bytes += message->header.payload_bytes;
     }
-    if (message.ok()) message->payload = Compact(std::move(message->payload));
+    if (message.ok()) {
+      // Decoders read one piece.
+      const bool coded = message->header.codec != CodecId::kRaw;
+      message->payload = coded ? Joined(std::move(message->payload)) : Compact(std::move(message->payload));
+    }
     const bool go_on =
         message.ok() ? OnMessage(*std::move(message)) : Refuse(message.status(), Refusal::kMalformed);
     if (!go_on) return;

@@ -1,7 +1,6 @@
 """Caffe's nets and solvers as jobs: they are read as they are, and train."""
 
 import json
-import struct
 import subprocess
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 from tests.e2e import caffe_nets, tensors
 from tests.e2e.harness import FASHION, REPOSITORY
+from tests.e2e.idx import write_idx
 
 
 def convert(place, *arguments):
@@ -26,11 +26,6 @@ def total(place, name, shape):
     result = place.run("ps-ctl", "describe", place.folder / f"{name}.prototxt", *(["--shape", shape] if shape else []), "--json")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)["total"]
-
-
-def write_idx(path, values):
-    sides = struct.pack(f">{values.ndim}I", *values.shape)
-    path.write_bytes(struct.pack(">BBBB", 0, 0, 8, values.ndim) + sides + values.tobytes())
 
 
 def final_accuracy(place, *arguments):

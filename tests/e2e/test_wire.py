@@ -3,9 +3,11 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from tests.e2e.harness import FASHION
+from tests.e2e.idx import write_idx
 
 NET = """net:
   - {name: ip1, type: inner_product, outputs: 200}
@@ -37,6 +39,30 @@ def test_fewer_bytes_and_the_same_accuracy(place):
         assert coded["bytes_to_servers"] < pushed * raw["bytes_to_servers"], name
         assert coded["bytes_from_servers"] < fetched * raw["bytes_from_servers"], name
         assert coded["accuracy"] > raw["accuracy"] - 0.03, name
+
+
+def test_an_embedding_pushes_the_rows_that_it_took_and_the_bits_are_the_same(place):
+    random = np.random.default_rng(1)
+    words = random.integers(0, 250, (4000, 10, 1), dtype=np.uint8)
+    for name, rows in ("train", slice(0, 3600)), ("test", slice(3600, None)):
+        write_idx(place.folder / f"{name}-words", words[rows])
+        write_idx(place.folder / f"{name}-labels", words[rows, 0, 0] // 50)
+    job = {
+        "net": "net:\n  - {name: words, type: embedding, vocabulary: 250, outputs: 64}\n"
+               "  - {name: ip, type: inner_product, outputs: 5}\n  - {name: loss, type: softmax_loss}\n",
+        "data": "{shape: [10], scale: 1, train: {images: train-words, labels: train-labels}, "
+                "test: {images: test-words, labels: test-labels}}",
+        "training": "{batch: 8, epochs: 4}",
+    }
+    for optimizer in "{name: adagrad, learning_rate: 0.1}", "{name: momentum, learning_rate: 0.1}":
+        name = optimizer[7:12]
+        raw = trained(place, "raw" + name, optimizer=optimizer, **job)
+        sparse = trained(place, "sparse" + name, optimizer=optimizer, wire="{push: {codec: sparse}}", **job)
+        assert raw["accuracy"] > 0.9
+        models = [(place.folder / (way + name) / "model.safetensors").read_bytes() for way in ("raw", "sparse")]
+        assert models[0] == models[1]
+        # 8 x 10 of 250 rows at most, and all of the other layer's 3,200.
+        assert sparse["bytes_to_servers"] < 0.5 * raw["bytes_to_servers"]
 
 
 def test_a_bound_on_bandwidth_is_kept(place):

@@ -1,6 +1,7 @@
 // When a worker sends less, and when more again: the job's levels (proto/codec/wire_codecs.h), up one where the wire
-// keeps the step waiting, down one after a while in which it did not. A while is longer after each time that going down
-// was too early, as TCP backs off.
+// keeps the step waiting, down one after a while in which it did not, and down at once where going up made steps no
+// faster: then it is not the wire that they wait for. A while is longer after each time that a change was of no use, as
+// TCP backs off.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +15,20 @@ struct WireWindow {
   double waited_seconds = 0;   // in which the step waited for pushes to be acknowledged or a fetch to arrive
   double push_round_trip = 0;  // means, in seconds; 0 where there was none
   double fetch_round_trip = 0;
-  double bytes = 0;           // of payload, acknowledged and fetched
-  uint64_t pushes = 0;        // acknowledged
-  double fetch_interval = 0;  // seconds from one fetch to the next, if none is late; 0 where they follow one another
+  double bytes = 0;     // of payload, acknowledged and fetched
+  uint64_t pushes = 0;  // acknowledged
+  uint64_t steps = 0;
+  uint32_t fetch_every = 0;  // steps from one fetch to the next, if none is late; 0 where they follow one another
 
   double waited_share() const { return seconds > 0 ? waited_seconds / seconds : 0; }
   double goodput() const { return seconds > 0 ? bytes / seconds : 0; }
+  double step_rate() const { return seconds > 0 ? static_cast<double>(steps) / seconds : 0; }
+  // How long a fetch took, in times from one to the next with steps that wait for nothing; 0 where that means nothing.
+  double fetch_lateness() const;
 };
+
+// Whether a stretch says enough: some pushes and some time, or much time.
+bool LongEnough(uint32_t pushes, double seconds);
 
 enum class WireVerdict : uint8_t { kBusy, kFair, kCalm };
 
@@ -37,21 +45,27 @@ class CongestionControl {
   size_t level() const { return level_; }
   uint64_t changes() const { return changes_; }
 
-  // Whether the level has changed for what this stretch was like. The one after a change still has much of what was sent
-  // before, and does not count.
+  // Whether the level has changed for what this stretch was like. The one after a change still has much of what was
+  // sent before, and does not count.
   bool OnWindow(const WireWindow& window);
 
  private:
-  static constexpr uint32_t kLeastCalm = 4;
-  static constexpr uint32_t kMostCalm = 64;
+  static constexpr uint32_t kLeastWhile = 4;
+  static constexpr uint32_t kMostWhile = 64;
+
+  bool MoveTo(size_t level);
 
   const size_t levels_;
   size_t level_ = 0;
   uint64_t changes_ = 0;
-  uint32_t calm_ = 0;             // stretches in a row
-  uint32_t needed_ = kLeastCalm;  // of them, to go down
-  bool just_relaxed_ = false;  // it went down a short while ago
-  bool changed_ = false;       // in the last stretch
+  uint32_t calm_ = 0;              // stretches in a row
+  uint32_t needed_ = kLeastWhile;  // of them, to go down
+  bool just_relaxed_ = false;      // it went down a short while ago
+  bool changed_ = false;           // in the last stretch
+  bool just_raised_ = false;       // before that
+  double rate_before_ = 0;         // steps a second, when it went up
+  uint32_t rest_ = 0;              // busy stretches until it goes up again
+  uint32_t next_rest_ = kLeastWhile;
 };
 
 }  // namespace downpour::worker

@@ -7,19 +7,22 @@ namespace {
 
 TEST_CASE("what is busy, fair and calm") {
   struct Row {
-    double waited, round_trip, interval;
+    double waited, round_trip;
+    uint32_t every;
     WireVerdict verdict;
   };
   for (const Row& row :
        {Row{0, 0, 0, WireVerdict::kCalm}, Row{0.02, 0, 0, WireVerdict::kCalm}, Row{0.05, 0, 0, WireVerdict::kFair},
-        Row{0.11, 0, 0, WireVerdict::kBusy}, Row{0, 0.4, 1, WireVerdict::kCalm}, Row{0, 0.6, 1, WireVerdict::kFair},
-        Row{0, 1.1, 1, WireVerdict::kBusy}, Row{0, 9, 0, WireVerdict::kCalm}, Row{0.5, 0.1, 1, WireVerdict::kBusy}}) {
-    CAPTURE(row.waited, row.round_trip, row.interval);
+        Row{0.11, 0, 0, WireVerdict::kBusy}, Row{0, 0.4, 5, WireVerdict::kCalm}, Row{0, 0.6, 5, WireVerdict::kFair},
+        Row{0, 1.1, 5, WireVerdict::kBusy}, Row{0, 9, 0, WireVerdict::kCalm}, Row{0.5, 0.1, 5, WireVerdict::kBusy},
+        Row{0, 1.1, 50, WireVerdict::kCalm}}) {
+    CAPTURE(row.waited, row.round_trip, row.every);
     WireWindow window;
     window.seconds = 2;
     window.waited_seconds = 2 * row.waited;
     window.fetch_round_trip = row.round_trip;
-    window.fetch_interval = row.interval;
+    window.steps = 10;
+    window.fetch_every = row.every;
     CHECK(Judge(window) == row.verdict);
   }
   CHECK(Judge({}) == WireVerdict::kCalm);
@@ -71,6 +74,48 @@ TEST_CASE("less is sent at once, more after a while, longer after each time that
   while (!control.OnWindow(kBusy)) {
   }
   CHECK(CalmUntilChange(&control) < 1 + 64);
+}
+
+TEST_CASE("a stretch says enough after some pushes and a second, or five seconds") {
+  CHECK_FALSE(LongEnough(3, 4.9));
+  CHECK(LongEnough(3, 5));
+  CHECK_FALSE(LongEnough(4, 0.9));
+  CHECK(LongEnough(4, 1));
+  CHECK_FALSE(LongEnough(0, 0));
+}
+
+WireWindow BusyAt(uint64_t steps) { return {.seconds = 1, .waited_seconds = 0.5, .steps = steps}; }
+
+TEST_CASE("where sending less makes steps no faster, more is sent again, and it is a while until the next try") {
+  CongestionControl control(4);
+  CHECK(control.OnWindow(BusyAt(100)));
+  CHECK_FALSE(control.OnWindow(BusyAt(900)));  // does not count
+  CHECK(control.OnWindow(BusyAt(104)));
+  CHECK(control.level() == 0);
+  // How many busy stretches it takes to try again.
+  const auto until_raised = [&] {
+    for (int i = 1; i < 1000; ++i) {
+      if (control.OnWindow(BusyAt(100))) return i;
+    }
+    return 0;
+  };
+  CHECK(until_raised() == 1 + 4 + 1);
+  CHECK(control.level() == 1);
+  CHECK_FALSE(control.OnWindow(BusyAt(100)));
+  CHECK(control.OnWindow(BusyAt(100)));
+  CHECK(until_raised() == 1 + 8 + 1);
+  // Now it helps: up again at once, and the next rest is a short one.
+  CHECK_FALSE(control.OnWindow(BusyAt(200)));
+  CHECK(control.OnWindow(BusyAt(200)));
+  CHECK(control.level() == 2);
+  CHECK_FALSE(control.OnWindow(BusyAt(200)));
+  CHECK(control.OnWindow(BusyAt(200)));
+  CHECK(control.level() == 1);
+  CHECK(until_raised() == 1 + 4 + 1);
+  // What ends the waiting has helped, however fast steps are.
+  CHECK_FALSE(control.OnWindow(kFair));
+  CHECK_FALSE(control.OnWindow(kFair));
+  CHECK(control.level() == 2);
 }
 
 TEST_CASE("calm has to be without a break") {

@@ -107,7 +107,7 @@ class PsClient {
   void Push(std::shared_ptr<GradientBuffer> buffer);
   // How pushes go from the next one on (push_encoder.h).
   void SetWireLevel(const WireLevel& level) { encoder_->SetLevel(level); }
-  // What the data plane did since the last call; its fetch_interval is the caller's to fill in.
+  // What the data plane did since the last call; its steps and fetch_every are the caller's to fill in.
   WireWindow TakeWireWindow();
   // Waits until at most `in_flight` pushes are unacknowledged.
   absl::Status WaitForPushes(uint32_t in_flight);

@@ -61,16 +61,20 @@ PushEncoder::Plan PushEncoder::Begin(PushContent content, double now) {
     return {now_.push, now_.push->id != CodecId::kRaw};
   }
   now_ = level_;
+  const auto whole = static_cast<double>(exempt_bytes_ + coded_elements_ * sizeof(float));
   if (budget_.bounded()) {
     budget_.Spend(std::exchange(bytes_, 0));
     const double room = budget_.At(now);
     // Of a codec whose size is not known yet one push is tried, which may overdraw.
     const bool raw = level_.push->id == CodecId::kRaw;
-    const double expected = raw ? static_cast<double>(exempt_bytes_ + coded_elements_ * sizeof(float)) : level_bytes_;
+    const double expected = raw ? whole : level_bytes_;
     if (expected > room || room <= 0) now_ = Fitting(room);
   }
-  const bool may_wait = codecs_.levels.size() > 1 || budget_.bounded();
-  return {now_.push, now_.push->id != CodecId::kRaw || may_wait};
+  const bool waits =
+      std::ranges::any_of(added_, [](const auto& encoder) { return encoder != nullptr && encoder->carries(); });
+  const bool encoded = now_.push->id != CodecId::kRaw || waits;
+  if (!encoded) bytes_ = whole;
+  return {now_.push, encoded};
 }
 
 void PushEncoder::Encode(uint32_t part, std::span<const float> values, ByteBuffer* payload) {

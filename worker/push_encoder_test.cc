@@ -49,6 +49,7 @@ class Pushes {
       const std::span<const float> of_part = std::span(values).subspan(part.begin(), part.end() - part.begin());
       if (!plan.encoded) {
         bytes += of_part.size_bytes();
+        for (size_t j = 0; j < of_part.size(); ++j) sum[part.begin() + j] += of_part[j];
         continue;
       }
       ByteBuffer buffer;
@@ -113,6 +114,25 @@ TEST_CASE("a bound on bandwidth is kept: what is largest goes first, and the res
   double missing = 0;
   for (size_t i = 0; i < kElements; ++i) missing += std::abs(pushes.sum[i] - values[i]);
   CHECK(missing < 1e-3);
+}
+
+TEST_CASE("under a bound too, a raw push is left where it lies when there is room and nothing waits") {
+  // 6 Mb/s are 750,000 bytes a second.
+  Pushes pushes("wire: {push: {max_bandwidth_mbps: 6}}");
+  const auto encoded = [&](double now) {
+    const bool made = pushes.encoder_->Begin(PushContent::kGradient, now).encoded;
+    CHECK(pushes.codec == CodecId::kRaw);
+    return made;
+  };
+  const std::vector<float> values = Gaussian();
+  CHECK_FALSE(encoded(10));               // takes 400,000 of 750,000
+  pushes.Push(10.01, values);             // has room for a part
+  CHECK(pushes.codec == CodecId::kTopK);  // and leaves the rest
+  pushes.Push(20, values);                // which goes along
+  CHECK_FALSE(encoded(30));
+  double missing = 0;
+  for (size_t i = 0; i < kElements; ++i) missing += std::abs(pushes.sum[i] - 2.0 * values[i]);
+  CHECK(missing < 1e-2);
 }
 
 TEST_CASE("under a bound the job's codec goes wherever there is room for it") {

@@ -162,17 +162,13 @@ bool Trainer::WireCounts() const {
 }
 
 void Trainer::WatchWire() {
-  constexpr double kLeastSeconds = 1;
-  constexpr double kEnoughSeconds = 5;  // for a stretch of few pushes, where each takes long
-  constexpr uint32_t kLeastPushes = 4;
   const double now = Now();
-  const double seconds = now - window_begun_;
-  if (++window_pushes_ < kLeastPushes ? seconds < kEnoughSeconds : seconds < kLeastSeconds) return;
+  if (!LongEnough(++window_pushes_, now - window_begun_)) return;
   WireWindow window = client_.TakeWireWindow();
   const bool first = window_begun_ == 0;
-  const double step_seconds = (window.seconds - window.waited_seconds) / static_cast<double>(step_ + 1 - window_step_);
+  window.steps = step_ + 1 - window_step_;
   // In the modes without n_fetch a fetch follows the one before, and the step waits for it or it doesn't matter.
-  if (sync_.has_n_fetch()) window.fetch_interval = sync_.n_fetch() * step_seconds;
+  if (sync_.has_n_fetch()) window.fetch_every = sync_.n_fetch();
   window_begun_ = now;
   window_step_ = step_ + 1;
   window_pushes_ = 0;

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <random>
 #include <span>
 
 #include "absl/strings/str_cat.h"
@@ -30,9 +31,7 @@ constexpr int kTries = 7;
 
 double Seconds(Clock::time_point since) { return std::chrono::duration<double>(Clock::now() - since).count(); }
 
-absl::Status Failed(const char* what) {
-  return absl::UnavailableError(absl::StrCat(what, ": ", std::strerror(errno)));
-}
+absl::Status Failed(const char* what) { return absl::UnavailableError(absl::StrCat(what, ": ", std::strerror(errno))); }
 
 // The two ends of a connection.
 absl::StatusOr<std::array<int, 2>> Connect(Family family) {
@@ -125,6 +124,28 @@ double AxpyRate(std::size_t bytes) {
     const auto begun = Clock::now();
     kernels::Axpy(0.5f, {x.data(), x.size()}, {y.data(), y.size()});
     best = std::max(best, static_cast<double>(bytes) / Seconds(begun));
+  }
+  return best;
+}
+
+double ScatterRate(std::size_t rows, std::size_t width) {
+  constexpr std::size_t kOneIn = 10;
+  kernels::AlignedBuffer x(rows * width);
+  kernels::AlignedBuffer y(rows * width * kOneIn);
+  kernels::Zero({x.data(), x.size()});
+  kernels::Zero({y.data(), y.size()});
+  std::vector<std::uint32_t> places(rows);
+  std::mt19937 random(7);
+  for (std::size_t i = 0; i < rows; ++i) places[i] = static_cast<std::uint32_t>(kOneIn * i + random() % kOneIn);
+  double best = 0;
+  for (int i = 0; i < kTries; ++i) {
+    const auto begun = Clock::now();
+    for (std::size_t row = 0; row < rows; ++row) {
+      float* const to = y.data() + places[row] * width;
+      const float* const from = x.data() + row * width;
+      for (std::size_t at = 0; at < width; ++at) to[at] += 0.5f * from[at];
+    }
+    best = std::max(best, static_cast<double>(rows) / Seconds(begun));
   }
   return best;
 }

@@ -14,7 +14,12 @@ namespace downpour {
 
 inline constexpr size_t kFrameHeaderBytes = 96;
 inline constexpr uint8_t kFrameVersion = 1;
-inline constexpr size_t kMaxFramePayloadBytes = 64 << 20;
+inline constexpr size_t kMaxPartBytes = 64 << 20;  // of floats
+
+// What a part of so many bytes may take encoded, at worst: what travels raw, in whose places the codec may say as much again,
+// and what stands around them.
+constexpr size_t MostPayloadBytes(size_t part_bytes) { return 2 * part_bytes + 4096; }
+inline constexpr size_t kMaxFramePayloadBytes = MostPayloadBytes(kMaxPartBytes);
 
 // Numbers on the wire: never reused, never changed.
 enum class FrameKind : uint8_t {

@@ -80,7 +80,7 @@ ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_s
 
 uint64_t LargestPartBytes(const Job& job) {
   const auto rule = ServerRule(job);
-  return rule.ok() && *rule != nullptr && (*rule)->per_tensor ? kMaxFramePayloadBytes : job.servers().part_bytes();
+  return rule.ok() && *rule != nullptr && (*rule)->per_tensor ? kMaxPartBytes : job.servers().part_bytes();
 }
 
 absl::Status ValidateShardMap(const ShardMap& map, uint32_t servers) {

@@ -85,7 +85,7 @@ TEST_CASE("messages have room for a tensor where parts are tensors") {
   CHECK(LargestPartBytes(job) == 4096);
   job.mutable_optimizer()->set_name("lars");
   job.mutable_sync()->set_mode("bsp");
-  CHECK(LargestPartBytes(job) == kMaxFramePayloadBytes);
+  CHECK(LargestPartBytes(job) == kMaxPartBytes);
   // Where workers step by themselves, servers apply no rule.
   job.mutable_sync()->set_mode("local_sgd");
   CHECK(LargestPartBytes(job) == 4096);

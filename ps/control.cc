@@ -64,11 +64,11 @@ absl::Status CheckTensorsFitFrames(const TableSpec& spec, std::span<const ParamG
                                    const kernels::UpdateRule& rule) {
   for (size_t i = 0; i < groups.size(); ++i) {
     const uint64_t elements = groups[i].end - groups[i].begin;
-    if (elements <= kMaxFramePayloadBytes / sizeof(float)) continue;
+    if (elements <= kMaxPartBytes / sizeof(float)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("tensor '", absl::CHexEscape(spec.tensors(i).name()), "' has ", elements, " elements; optimizer ",
                      std::string(rule.name), " needs each tensor in one piece, which can have at most ",
-                     kMaxFramePayloadBytes / sizeof(float)));
+                     kMaxPartBytes / sizeof(float)));
   }
   return absl::OkStatus();
 }

@@ -14,7 +14,7 @@ constexpr size_t kGroupBytes = 28;
 constexpr size_t kPartMarkBytes = 24;
 constexpr uint32_t kMaxParts = 1 << 20;
 constexpr uint32_t kMaxGroups = 1 << 16;
-constexpr uint64_t kMaxPartElements = kMaxFramePayloadBytes / sizeof(float);
+constexpr uint64_t kMaxPartElements = kMaxPartBytes / sizeof(float);
 constexpr uint32_t kMaxReasonBytes = 1000;
 
 // By kind, and all fields by name: a new kind, or a new field of one, does not compile before it is written too.

@@ -359,7 +359,7 @@ TEST_CASE("what a record claims is not allocated before it is there") {
   const std::vector<size_t> at = Boundaries(bytes);
   Scratch scratch;
   const std::string path = scratch.path();
-  for (const uint32_t claim : {0x7fffffffu, 0xffffffffu, (64u << 20) + 109}) {
+  for (const uint32_t claim : {0x7fffffffu, 0xffffffffu, static_cast<uint32_t>(12 + kFrameHeaderBytes + kMaxFramePayloadBytes) + 1}) {
     std::string absurd = bytes;
     std::memcpy(absurd.data() + at[5], &claim, sizeof(claim));
     Seal(&absurd);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "proto/frame.h"
 #include "proto/job.pb.h"
 #include "proto/shard_map.h"
 
@@ -13,7 +14,7 @@ namespace downpour::ps {
 inline uint64_t CreditBytes(const Job& job) {
   constexpr uint64_t kMebi = 1 << 20;
   const uint64_t share = 1024 * kMebi / std::max<uint32_t>(1, job.workers());
-  return std::max(2 * LargestPartBytes(job), std::min(64 * kMebi, share));
+  return std::max<uint64_t>(MostPayloadBytes(LargestPartBytes(job)), std::min(64 * kMebi, share));
 }
 
 // What all workers together may have waiting at one shard; beyond that, somebody opens more streams than

@@ -1,6 +1,6 @@
 // Writes all that a shard handles to a file, as it handles it, so that replay.h can handle it again.
 //
-// A recording must not disturb what it records: it costs the shard's thread a checksum and a copy of each gradient,
+// A recording must not disturb what it records: it costs the shard a checksum and a copy of each gradient,
 // and, at each tick, the checksum of some parts, in turn, so that a replay can tell where it first differs. What can't
 // be written ends the recording, never the training. The file is flushed at each tick: a server that is killed
 // loses the last tenth of a second of it.

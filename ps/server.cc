@@ -37,8 +37,6 @@ using std::chrono::milliseconds;
 constexpr char kAddressSetting[] = "servers.addresses or --listen";
 constexpr auto kTick = milliseconds(50);
 constexpr int kTicksToGreetingCheck = 20;
-// Room beside a part in one message; control messages are small.
-constexpr uint64_t kMessageMargin = 4096;
 constexpr uint64_t kLeastMessageLimit = 4 << 20;
 
 int64_t SteadyMs() {
@@ -201,7 +199,7 @@ class Server::Impl final : public Shard::Sink {
     control_service_ = std::make_unique<ControlServiceImpl>(control_.get());
     parameter_service_ =
         std::make_unique<ParameterServiceImpl>(control_.get(), &streams_, &stats_, CreditBytes(job_), log_);
-    const uint64_t message_limit = LargestPartBytes(job_) + kFrameHeaderBytes + kMessageMargin;
+    const uint64_t message_limit = MostPayloadBytes(LargestPartBytes(job_)) + kFrameHeaderBytes;
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);

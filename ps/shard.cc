@@ -14,7 +14,10 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr size_t kEventBytes = 256;
-constexpr size_t kSmallPartBytes = 64 << 10;  // is gone through in less time than it takes to wake a thread
+// A part is gone through in less time than it takes to wake a thread, where it is no larger than this and not many may have
+// waited for this event.
+constexpr size_t kSmallPartBytes = 64 << 10;
+constexpr uint64_t kFewWait = 8;
 constexpr int64_t kComplainEveryMs = 1000;
 
 int64_t Milliseconds(SteadyClock::time_point time) {
@@ -61,8 +64,9 @@ bool Shard::TryPost(Event event, size_t part_bytes) {
     }
     queue_bytes_ += weight;
     ++posted_;
-    const bool at_rest = !busy_ && queue_.empty();
-    if (!at_rest || part_bytes > kSmallPartBytes) {
+    const bool at_rest = !busy_ && !waits_ && queue_.empty();
+    const bool few_wait = stats_.core.held + stats_.core.parked <= kFewWait;
+    if (!at_rest || !few_wait || part_bytes > kSmallPartBytes || observer_ != nullptr) {
       queue_.push_back(std::move(event));
       if (!busy_) wake_.notify_one();
       return true;

@@ -1,5 +1,6 @@
 #include "ps/shard.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <future>
 #include <thread>
@@ -22,11 +23,15 @@ Job MakeJob() {
 class Keeper : public Shard::Sink {
  public:
   void Deliver(Action action) override {
+    if (++inside_ > 1) overlapped_ = true;
     gate_.wait();
+    std::this_thread::yield();
+    --inside_;
     std::lock_guard lock(mutex_);
     actions_.push_back(std::move(action));
     last_thread_ = std::this_thread::get_id();
   }
+  bool overlapped() const { return overlapped_; }
   std::thread::id last_thread() {
     std::lock_guard lock(mutex_);
     return last_thread_;
@@ -38,6 +43,8 @@ class Keeper : public Shard::Sink {
   }
 
  private:
+  std::atomic<int> inside_ = 0;
+  std::atomic<bool> overlapped_ = false;
   std::promise<void> open_;
   std::shared_future<void> gate_ = open_.get_future().share();
   std::mutex mutex_;
@@ -87,6 +94,7 @@ TEST_CASE("what is small and finds the shard at rest is handled on the spot") {
   // Once its own thread has gone to sleep.
   uint64_t sent = 0;
   while (keeper.last_thread() != std::this_thread::get_id()) {
+    REQUIRE(sent < 10'000);
     REQUIRE(shard.TryPost(PushOf(++sent, 16), 64));
     shard.Flush();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -116,6 +124,7 @@ TEST_CASE("whoever handles an event, each is handled once and one at a time") {
   for (std::thread& poster : posters) poster.join();
   shard.Flush();
   CHECK(keeper.count() == 3 + 2000);
+  CHECK_FALSE(keeper.overlapped());
   const ShardStats stats = shard.stats();
   CHECK(stats.core.pushes + stats.core.refused[static_cast<size_t>(Refusal::kDuplicate)] == 2000);
   CHECK(stats.queue_bytes == 0);

@@ -1,7 +1,7 @@
 // A dense table's parts on one shard: values, the optimizer's slots, and what is known of each partition.
 //
-// Plain state with the arithmetic on it; the rules stand in shard_core.cc. Owned and used by one shard's
-// thread. A sparse table will be a sibling of this class.
+// Plain state with the arithmetic on it; the rules stand in shard_core.cc. Owned and used by one thread at
+// a time. A sparse table will be a sibling of this class.
 #pragma once
 
 #include <cstdint>

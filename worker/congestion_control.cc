@@ -7,7 +7,7 @@ namespace downpour::worker {
 
 namespace {
 
-constexpr double kFaster = 1.05;  // is what more than chance makes of the rate of steps
+constexpr double kBetter = 1.05;  // is more than chance makes of a figure
 
 }  // namespace
 
@@ -41,8 +41,14 @@ bool CongestionControl::OnWindow(const WireWindow& window) {
   if (std::exchange(changed_, false)) return false;
   const WireVerdict verdict = Judge(window);
   calm_ = verdict == WireVerdict::kCalm ? calm_ + 1 : 0;
+  if (calm_ >= kLeastWhile) {
+    rest_ = 0;
+    next_rest_ = kLeastWhile;
+  }
   if (std::exchange(just_raised_, false)) {
-    if (verdict == WireVerdict::kBusy && window.step_rate() < kFaster * rate_before_) {
+    const bool faster = window.step_rate() >= kBetter * rate_before_;
+    const bool sooner = lateness_before_ > 1 && kBetter * window.fetch_lateness() <= lateness_before_;
+    if (verdict == WireVerdict::kBusy && !faster && !sooner) {
       rest_ = next_rest_;
       next_rest_ = std::min(2 * next_rest_, kMostWhile);
       return MoveTo(level_ - 1);
@@ -55,6 +61,7 @@ bool CongestionControl::OnWindow(const WireWindow& window) {
     just_relaxed_ = false;
     just_raised_ = true;
     rate_before_ = window.step_rate();
+    lateness_before_ = window.fetch_lateness();
     return MoveTo(level_ + 1);
   }
   if (calm_ >= needed_ && (level_ > 0 || just_relaxed_)) {

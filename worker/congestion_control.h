@@ -64,6 +64,7 @@ class CongestionControl {
   bool changed_ = false;           // in the last stretch
   bool just_raised_ = false;       // before that
   double rate_before_ = 0;         // steps a second, when it went up
+  double lateness_before_ = 0;
   uint32_t rest_ = 0;              // busy stretches until it goes up again
   uint32_t next_rest_ = kLeastWhile;
 };

@@ -118,6 +118,30 @@ TEST_CASE("where sending less makes steps no faster, more is sent again, and it 
   CHECK(control.level() == 2);
 }
 
+TEST_CASE("where fetches are late sending less is of use as they come sooner, however fast steps are") {
+  const auto late = [](double times) {
+    return WireWindow{.seconds = 1, .fetch_round_trip = times * 0.5, .steps = 10, .fetch_every = 5};
+  };
+  CongestionControl control(4);
+  CHECK(control.OnWindow(late(4)));
+  CHECK_FALSE(control.OnWindow(late(4)));
+  CHECK(control.OnWindow(late(2)));
+  CHECK(control.level() == 2);
+  CHECK_FALSE(control.OnWindow(late(2)));
+  CHECK(control.OnWindow(late(1.98)));
+  CHECK(control.level() == 1);
+}
+
+TEST_CASE("what was of no use before a calm while is tried at once after it") {
+  CongestionControl control(4);
+  CHECK(control.OnWindow(BusyAt(100)));
+  CHECK_FALSE(control.OnWindow(BusyAt(100)));
+  CHECK(control.OnWindow(BusyAt(100)));
+  for (int i = 0; i < 5; ++i) CHECK_FALSE(control.OnWindow(kCalm));
+  CHECK(control.OnWindow(BusyAt(100)));
+  CHECK(control.level() == 1);
+}
+
 TEST_CASE("calm has to be without a break") {
   CongestionControl control(2);
   control.OnWindow(kBusy);

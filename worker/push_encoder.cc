@@ -10,6 +10,7 @@ namespace {
 
 constexpr double kBytesOfTopK = 5.5;  // of each value that it sends, its place included
 constexpr double kLeastShare = 1e-6;
+constexpr double kForgetting = 0.95;  // of a size, each time that it is too large
 
 }  // namespace
 
@@ -68,7 +69,11 @@ PushEncoder::Plan PushEncoder::Begin(PushContent content, double now) {
     // Of a codec whose size is not known yet one push is tried, which may overdraw.
     const bool raw = level_.push->id == CodecId::kRaw;
     const double expected = raw ? whole : level_bytes_;
-    if (expected > room || room <= 0) now_ = Fitting(room);
+    if (expected > room || room <= 0) {
+      now_ = Fitting(room);
+      // What was large once need not be for ever.
+      if (level_.push->varies) level_bytes_ *= kForgetting;
+    }
   }
   const bool waits =
       std::ranges::any_of(added_, [](const auto& encoder) { return encoder != nullptr && encoder->carries(); });

@@ -135,6 +135,22 @@ TEST_CASE("under a bound too, a raw push is left where it lies when there is roo
   CHECK(missing < 1e-2);
 }
 
+TEST_CASE("under a bound a codec of varying size comes back after one push that was large") {
+  // 125,000 bytes a second; all of it is 400,000, one in a thousand 500.
+  Pushes pushes("wire: {push: {codec: sparse, max_bandwidth_mbps: 1}}");
+  std::vector<float> few(kElements);
+  for (size_t i = 0; i < kElements; i += 1000) few[i] = 1;
+  pushes.Push(10, Gaussian());
+  CHECK(pushes.codec == CodecId::kSparse);
+  double now = 10;
+  int until = 0;
+  do {
+    pushes.Push(now += 0.5, few);
+  } while (pushes.codec != CodecId::kSparse && ++until < 100);
+  CHECK(until > 3);
+  CHECK(until < 60);
+}
+
 TEST_CASE("under a bound the job's codec goes wherever there is room for it") {
   // A push by one_bit takes some 13,000 bytes; a second has 25,000.
   Pushes pushes("wire: {push: {codec: one_bit, max_bandwidth_mbps: 0.2}}");

@@ -33,7 +33,7 @@ constexpr milliseconds kAskAgain{500};
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Job& job) {
   grpc::ChannelArguments arguments;
   // Of control messages too: a shard map of many parts is not small.
-  const int limit = static_cast<int>(std::max<uint64_t>(16 << 20, LargestPartBytes(job) + kFrameHeaderBytes));
+  const int limit = static_cast<int>(std::max<uint64_t>(16 << 20, MostPayloadBytes(LargestPartBytes(job)) + kFrameHeaderBytes));
   arguments.SetMaxReceiveMessageSize(limit);
   arguments.SetMaxSendMessageSize(limit);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);

@@ -94,6 +94,8 @@ struct Codec {
   // Likewise; null where a payload says something of each float.
   absl::StatusOr<std::unique_ptr<SparseDecoder>> (*sparse_decoder)(std::span<const std::byte>,
                                                                    uint32_t elements) = nullptr;
+  bool lossless = false;
+  bool varies = false;  // how many bytes a payload takes is a matter of the values, not of their number alone
 };
 
 extern const Codec kRawCodec;

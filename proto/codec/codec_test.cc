@@ -337,7 +337,7 @@ TEST_CASE("sparse: what it takes") {
   CHECK(bytes() == kHeader + 1 + 256);
   // Nothing but numbers.
   std::ranges::fill(values, 1.0f);
-  CHECK(bytes() == kHeader + (1 << 14) + (4 << 20));
+  CHECK(bytes() == kHeader + (4 << 20));
 }
 
 TEST_CASE("sparse decoders say what dense ones do") {
@@ -410,9 +410,26 @@ TEST_CASE("sparse: places beyond the part, cut ones and values that are not as m
   CHECK_FALSE(taken(1, {5, 5}, 1, 1));
   CHECK_FALSE(taken(1, {5}, 1000, 1));
   CHECK_FALSE(taken(1, {5}, 0xffffffff, 1));
-  CHECK_FALSE(taken(0, {5}, 1, 1));
+  CHECK(taken(0, {}, 100, 100));
+  CHECK_FALSE(taken(0, {5}, 100, 100));
+  CHECK_FALSE(taken(0, {}, 100, 99));
+  CHECK_FALSE(taken(0, {}, 99, 99));
   CHECK_FALSE(taken(3, {5}, 3, 3));
   CHECK_FALSE(taken(128, {0}, 100, 100));
+}
+
+TEST_CASE("no codec makes more of floats than a frame has room for") {
+  constexpr uint32_t kElements = 1 << 18;
+  for (const Codec* codec : Coded()) {
+    for (const float scale : {1e-4f, 1.0f}) {
+      PartLayout layout = Plain(kElements);
+      layout.exempt = {{0, 100}, {3000, 100000}};
+      layout.rows = {{100000, 200000, 50}};
+      PartEncoder encoder(*codec, {.share = 1, .threshold = 0.1f, .rank = 64}, layout, true, 7);
+      INFO(std::string(codec->name));
+      CHECK(Encoded(encoder, Gaussian(kElements, scale, 3)).size() <= MostPayloadBytes(kElements * sizeof(float)));
+    }
+  }
 }
 
 TEST_CASE("a matrix of low rank comes through power_sgd as it was") {

@@ -51,7 +51,7 @@ void PartEncoder::Encode(std::span<const float> values, ByteBuffer* payload) {
   } else {
     std::copy(values.begin(), values.end(), carried.begin());
   }
-  carries_ = feedback_ && encoder_ != nullptr;
+  carries_ = feedback_ && !codec_->lossless;
   if (encoder_ != nullptr) return EncodePart(layout_, carried, encoder_.get(), payload);
   payload->Clear();
   payload->AppendAll(std::span<const float>(carried));

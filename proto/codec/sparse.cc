@@ -1,6 +1,6 @@
 // The floats that are not zero, as they are: the gradient of an embedding is one of the few rows that a batch has
-// touched. They go one by one, or in units of 4, 16 or 64 that begin at multiples of that and of which one at least is
-// not zero, whichever takes less. Nothing is lost but the sign of a zero.
+// touched. They go one by one, in units of 4, 16 or 64 that begin at multiples of that and of which one at least is not
+// zero, or all, whichever takes least. Nothing is lost but the sign of a zero.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -18,6 +18,7 @@ namespace {
 
 constexpr uint32_t kLeast = 1;  // of a magnitude that is not zero
 constexpr std::array<uint32_t, 4> kUnits = {1, 4, 16, 64};
+constexpr uint32_t kAll = 0;  // in place of a unit: all floats, and no places
 constexpr uint32_t kFar = 255;  // a gap of that and what the next byte says
 constexpr size_t kBlock = 1024;
 constexpr size_t kBlockWords = kBlock / kernels::kMaskBits;
@@ -88,6 +89,7 @@ class SparseEncoder final : public Encoder {
   }
 
   bool EncodeWhole(std::span<const float> values, ByteBuffer* payload) override {
+    const size_t start = payload->size();
     const uint32_t unit = BestUnit(values);
     payload->Append(unit);
     const size_t header = payload->size();
@@ -101,6 +103,12 @@ class SparseEncoder final : public Encoder {
     }
     std::memcpy(payload->bytes().data() + header, &floats, sizeof(floats));
     payload->AppendAll(std::span<const std::byte>(gaps_.bytes()));
+    if (payload->size() - header > sizeof(floats) + values.size_bytes()) {
+      payload->Truncate(start);
+      payload->Append(kAll);
+      payload->Append(static_cast<uint32_t>(values.size()));
+      payload->AppendAll(values);
+    }
     return true;
   }
 
@@ -221,6 +229,23 @@ class UnitDecoder final : public SparseDecoder {
   uint32_t end_ = 0;
 };
 
+class AllDecoder final : public SparseDecoder {
+ public:
+  explicit AllDecoder(std::span<const std::byte> values) : values_(values) {}
+
+  size_t Next(std::span<uint32_t> places, std::span<float> values) override {
+    const size_t room = places.empty() ? values.size() : std::min(places.size(), values.size());
+    const size_t count = std::min(room, values_.left() / sizeof(float));
+    for (size_t i = 0; i < std::min(count, places.size()); ++i) places[i] = next_++;
+    values_.ReadAll(values.first(count));
+    return count;
+  }
+
+ private:
+  ByteReader values_;
+  uint32_t next_ = 0;
+};
+
 struct GapCount {
   uint64_t units = 0;
   uint64_t end = 0;  // behind the last of them, or behind what leads to none
@@ -247,6 +272,12 @@ absl::StatusOr<std::unique_ptr<SparseDecoder>> MakeSparseDecoder(std::span<const
   ByteReader in(bytes);
   uint32_t unit = 0, floats = 0;
   if (!in.Read(&unit) || !in.Read(&floats)) return absl::InvalidArgumentError("no unit");
+  if (unit == kAll) {
+    if (floats != elements || in.left() != uint64_t{floats} * sizeof(float)) {
+      return absl::InvalidArgumentError(absl::StrCat("all floats, and ", in.left(), " bytes of values"));
+    }
+    return std::make_unique<AllDecoder>(in.rest());
+  }
   if (std::ranges::find(kUnits, unit) == kUnits.end())
     return absl::InvalidArgumentError(absl::StrCat("units of ", unit));
   if (floats > in.left() / sizeof(float)) return absl::InvalidArgumentError("the values don't fit");
@@ -270,6 +301,8 @@ const Codec kSparseCodec = {.id = CodecId::kSparse,
                             .name = "sparse",
                             .encoder = MakeEncoder,
                             .decoder = MakeDensifyingDecoder<MakeSparseDecoder>,
-                            .sparse_decoder = MakeSparseDecoder};
+                            .sparse_decoder = MakeSparseDecoder,
+                            .lossless = true,
+                            .varies = true};
 
 }  // namespace downpour

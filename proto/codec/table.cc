@@ -14,7 +14,7 @@ constexpr std::array kCodecs = {
 
 }  // namespace
 
-const Codec kRawCodec = {.id = CodecId::kRaw, .name = "raw", .for_parameters = true};
+const Codec kRawCodec = {.id = CodecId::kRaw, .name = "raw", .for_parameters = true, .lossless = true};
 
 std::span<const Codec* const> Codecs() { return kCodecs; }
 

@@ -80,6 +80,7 @@ const Codec kThresholdCodec = {.id = CodecId::kThreshold,
                                .name = "threshold",
                                .encoder = MakeEncoder,
                                .decoder = MakeDensifyingDecoder<MakeSparseDecoder>,
-                               .sparse_decoder = MakeSparseDecoder};
+                               .sparse_decoder = MakeSparseDecoder,
+                               .varies = true};
 
 }  // namespace downpour

@@ -58,6 +58,8 @@ absl::StatusOr<WireCodecs> WireCodecsOf(const Job& job) {
   codecs.feedback = push.feedback() || job.wire().adapt() || codecs.push_bytes_per_second > 0;
   const bool may_be_less = job.wire().adapt() || codecs.push_bytes_per_second > 0;
   codecs.min_elements = push.has_min_elements() || !may_be_less ? push.min_elements() : kMinElements;
+  // What loses nothing need not spare anything.
+  if (codecs.push->lossless && !may_be_less) codecs.min_elements = 0;
   codecs.levels = LevelsOf(job, codecs);
   const PullWire& pull = job.wire().pull();
   if (!pull.codec().empty()) {

@@ -28,8 +28,8 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kGreetingTimeout = std::chrono::seconds(10);
 
-// Whether a gradient is known to have nothing but numbers. Raw floats that came in slices are looked at when they are
-// applied, while they are in the cache. All else here, for a shard's thread is what there is least of.
+// Whether a gradient is known to have nothing but numbers. Raw floats that came in slices are looked at by the
+// shard, right before they are applied. All else here, for a shard's thread is what there is least of.
 bool IsFinite(const Message& push) {
   if (push.header.codec != CodecId::kRaw) {
     const auto bad = FirstNonFinite(push.header.codec, push.payload, push.header.elements);
@@ -270,7 +270,7 @@ class Exchange final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     return region;
   }
 
-  // Writes values where the peer wants them, on the thread of the shard that sends them.
+  // Writes values where the peer wants them, on the thread that handles the pull.
   void Share(Reply* reply) const {
     Message& message = reply->message;
     const std::span<std::byte> all = region_->bytes();

@@ -54,10 +54,11 @@ def test_an_embedding_pushes_the_rows_that_it_took_and_the_bits_are_the_same(pla
                 "test: {images: test-words, labels: test-labels}}",
         "training": "{batch: 8, epochs: 4}",
     }
-    for optimizer in "{name: adagrad, learning_rate: 0.1}", "{name: momentum, learning_rate: 0.1}":
-        name = optimizer[7:12]
-        raw = trained(place, "raw" + name, optimizer=optimizer, **job)
-        sparse = trained(place, "sparse" + name, optimizer=optimizer, wire="{push: {codec: sparse}}", **job)
+    alone = {"workers": "1", "sync": "{mode: downpour, n_push: 1, n_fetch: 1, wait: true}"}
+    for name, how in (("one", {"optimizer": "{name: adagrad, learning_rate: 0.1}", **alone}),
+                      ("two", {"optimizer": "{name: momentum, learning_rate: 0.1}", "sync": "{mode: bsp}"})):
+        raw = trained(place, "raw" + name, **job, **how)
+        sparse = trained(place, "sparse" + name, wire="{push: {codec: sparse}}", **job, **how)
         assert raw["accuracy"] > 0.9
         models = [(place.folder / (way + name) / "model.safetensors").read_bytes() for way in ("raw", "sparse")]
         assert models[0] == models[1]

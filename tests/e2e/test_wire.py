@@ -48,9 +48,9 @@ def test_an_embedding_pushes_the_rows_that_it_took_and_the_bits_are_the_same(pla
         write_idx(place.folder / f"{name}-words", words[rows])
         write_idx(place.folder / f"{name}-labels", words[rows, 0, 0] // 50)
     job = {
-        "net": "net:\n  - {name: words, type: embedding, vocabulary: 250, outputs: 64}\n"
+        "net": "net:\n  - {name: flat, type: reshape, shape: [10]}\n  - {name: words, type: embedding, vocabulary: 250, outputs: 64}\n"
                "  - {name: ip, type: inner_product, outputs: 5}\n  - {name: loss, type: softmax_loss}\n",
-        "data": "{shape: [10], scale: 1, train: {images: train-words, labels: train-labels}, "
+        "data": "{shape: [1, 10, 1], scale: 1, train: {images: train-words, labels: train-labels}, "
                 "test: {images: test-words, labels: test-labels}}",
         "training": "{batch: 8, epochs: 4}",
     }

@@ -75,7 +75,7 @@ void WireLink::Send(FrameKind kind, std::uint32_t part, std::uint64_t number) {
   const std::size_t elements = range.end() - range.begin();
   if (kind != FrameKind::kPull) {
     const std::span<const float> values(gradient_->data() + range.begin(), elements);
-    return SendPush(part, number, CodecId::kRaw, Payload(gradient_, values));
+    return SendValues(kind, part, number, CodecId::kRaw, Payload(gradient_, values));
   }
   Message message{HeaderFor(kind, part), {}};
   message.header.sequence = number;
@@ -83,9 +83,9 @@ void WireLink::Send(FrameKind kind, std::uint32_t part, std::uint64_t number) {
   stream_->Send(std::move(message));
 }
 
-void WireLink::SendPush(std::uint32_t part, std::uint64_t number, CodecId codec, Payload payload) {
+void WireLink::SendValues(FrameKind kind, std::uint32_t part, std::uint64_t number, CodecId codec, Payload payload) {
   const ShardMap::Part& range = map_.tables(0).parts(static_cast<int>(part));
-  Message message{HeaderFor(number == 0 ? FrameKind::kSet : FrameKind::kPush, part), std::move(payload)};
+  Message message{HeaderFor(kind, part), std::move(payload)};
   message.header.sequence = number;
   message.header.clock = number - 1;
   message.header.samples = 1;
@@ -105,7 +105,7 @@ absl::Status WireLink::SetInitial(const std::vector<std::uint32_t>& unset) {
       std::lock_guard lock(mutex_);
       ++pushed_.sent;
     }
-    Send(FrameKind::kSet, part, 0);
+    Send(FrameKind::kSet, part, 1);
   }
   return Await(pushed_, 0);
 }
@@ -216,7 +216,8 @@ absl::StatusOr<double> WireLink::SparsePushRate(double seconds, std::uint32_t un
       std::atomic_thread_fence(std::memory_order_acquire);
       const ShardMap::Part& range = map_.tables(0).parts(static_cast<int>(part));
       encoders[part]->Encode(gradient.subspan(range.begin(), range.end() - range.begin()), buffer->get());
-      SendPush(part, pushes_, CodecId::kSparse, Payload(*buffer, std::vector<Payload::Bytes>{(*buffer)->bytes()}));
+      SendValues(FrameKind::kPush, part, pushes_, CodecId::kSparse,
+                 Payload(*buffer, std::vector<Payload::Bytes>{(*buffer)->bytes()}));
     }
   }
   if (absl::Status status = Await(pushed_, 0); !status.ok()) return status;

@@ -51,7 +51,8 @@ class WireLink {
   absl::Status SetInitial(const std::vector<std::uint32_t>& unset);
   FrameHeader HeaderFor(FrameKind kind, std::uint32_t part) const;
   void Send(FrameKind kind, std::uint32_t part, std::uint64_t number);
-  void SendPush(std::uint32_t part, std::uint64_t number, CodecId codec, Payload payload);
+  // A set or a push.
+  void SendValues(FrameKind kind, std::uint32_t part, std::uint64_t number, CodecId codec, Payload payload);
   void OnMessage(const Message& message);
   // Once the number under way allows it.
   absl::Status SendTable(FrameKind kind, Counted* counted, std::uint32_t under_way);

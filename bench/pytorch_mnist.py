@@ -41,8 +41,9 @@ def main():
     images, labels = read_part(folder, "train")
     padded = nn.functional.pad(images, [shift] * 4)
     net = nn.Sequential(
-        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.ReLU(inplace=True), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2),
-        nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(800, 500), nn.ReLU(inplace=True), nn.Linear(500, 10))
+        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.BatchNorm2d(20), nn.ReLU(inplace=True), nn.Conv2d(20, 50, 5),
+        nn.MaxPool2d(2), nn.BatchNorm2d(50), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(800, 500), nn.ReLU(inplace=True),
+        nn.Linear(500, 10))
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe["learning_rate"], momentum=recipe["momentum"],
                                 weight_decay=recipe["weight_decay"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
@@ -58,6 +59,7 @@ def main():
         schedule.step()
     seconds = time.perf_counter() - begun
     images, labels = read_part(folder, "t10k")
+    net.eval()
     with torch.no_grad():
         correct = sum(int((net(images[i:i + 500]).argmax(1) == labels[i:i + 500]).sum()) for i in range(0, len(labels), 500))
     print(json.dumps({"accuracy": correct / len(labels), "training_seconds": seconds}))

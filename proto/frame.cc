@@ -6,7 +6,7 @@ namespace downpour {
 namespace {
 
 constexpr uint32_t kMagic = 0x46575044;  // "DPWF"
-constexpr size_t kReservedBytes[] = {86, 87, 92, 93, 94, 95};
+constexpr size_t kReservedBytes[] = {92, 93, 94, 95};
 
 // Writes integers of the header in order, little endian.
 class Writer {
@@ -16,7 +16,6 @@ class Writer {
   void Put(T value) {
     for (size_t i = 0; i < sizeof(T); ++i) *at_++ = static_cast<std::byte>(static_cast<uint64_t>(value) >> (8 * i));
   }
-  void Skip(size_t bytes) { at_ += bytes; }
 
  private:
   std::byte* at_;
@@ -31,7 +30,6 @@ class Reader {
     for (size_t i = 0; i < sizeof(T); ++i) value |= static_cast<uint64_t>(*at_++) << (8 * i);
     return static_cast<T>(value);
   }
-  void Skip(size_t bytes) { at_ += bytes; }
 
  private:
   const std::byte* at_;
@@ -73,6 +71,7 @@ absl::string_view RefusalName(Refusal reason) {
     case Refusal::kReadTimeout: return "read_timeout";
     case Refusal::kNewSettings: return "new_settings";
     case Refusal::kWrongContent: return "wrong_content";
+    case Refusal::kAlone: return "alone";
   }
   return "unknown";
 }
@@ -123,9 +122,31 @@ std::array<std::byte, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& he
   out.Put(header.payload_bytes);
   out.Put(static_cast<uint8_t>(header.content));
   out.Put(static_cast<uint8_t>(header.place));
-  out.Skip(2);
+  out.Put(header.contributors);
   out.Put(header.settings);
   return bytes;
+}
+
+std::vector<std::byte> EncodeContributors(std::span<const Contributor> contributors) {
+  std::vector<std::byte> bytes(contributors.size() * kContributorBytes);
+  Writer out(bytes.data());
+  for (const auto& [worker, samples, fence, clock, sequence, position, version] : contributors) {
+    out.Put(worker);
+    out.Put(samples);
+    for (const uint64_t value : {fence, clock, sequence, position, version}) out.Put(value);
+  }
+  return bytes;
+}
+
+std::vector<Contributor> DecodeContributors(std::span<const std::byte> bytes) {
+  std::vector<Contributor> contributors(bytes.size() / kContributorBytes);
+  Reader in(bytes.data());
+  for (auto& [worker, samples, fence, clock, sequence, position, version] : contributors) {
+    worker = in.Get<uint32_t>();
+    samples = in.Get<uint32_t>();
+    for (uint64_t* value : {&fence, &clock, &sequence, &position, &version}) *value = in.Get<uint64_t>();
+  }
+  return contributors;
 }
 
 absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes) {
@@ -175,7 +196,11 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes) 
   if (header.place > PayloadPlace::kShared) {
     return absl::InvalidArgumentError(absl::StrCat("unknown place ", static_cast<int>(header.place)));
   }
-  in.Skip(2);
+  header.contributors = in.Get<uint16_t>();
+  if (header.contributors > (header.kind == FrameKind::kPush ? kMaxContributors : 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a ", FrameKindName(header.kind), " frame of ", header.contributors, " other workers"));
+  }
   header.settings = in.Get<uint32_t>();
   for (const size_t i : kReservedBytes) {
     if (bytes[i] != std::byte{0}) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -52,9 +53,10 @@ enum class Refusal : uint8_t {
   kReadTimeout = 14,   // slower workers kept a read waiting for too long
   kNewSettings = 15,   // made under settings that no longer count at its clock, or that the server does not know
   kWrongContent = 16,  // the push carries something else than the sync mode exchanges
+  kAlone = 17,         // not with others: the sender sends it by itself
 };
 
-inline constexpr size_t kRefusalCount = static_cast<size_t>(Refusal::kWrongContent) + 1;
+inline constexpr size_t kRefusalCount = static_cast<size_t>(Refusal::kAlone) + 1;
 
 // The name used in logs, metrics and messages, e.g. "not_finite"; "unknown" for a number that is none.
 absl::string_view RefusalName(Refusal reason);
@@ -111,25 +113,68 @@ struct FrameHeader {
   uint32_t payload_bytes = 0;  // bytes that follow the header
   PushContent content = PushContent::kGradient;
   PayloadPlace place = PayloadPlace::kFollows;  // where it travels; behind a stream's edges no frame is shared
+  uint16_t contributors = 0;   // that a push names between header and payload
   uint32_t settings = 0;       // version of the sync settings that a push or pull was made under
 
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };
+
+// A worker, besides the sender, whose gradient is in a push: what the header of its own would say. Workers of one host
+// that combine theirs send them so.
+struct Contributor {
+  uint32_t worker = 0;
+  uint32_t samples = 0;
+  uint64_t fence = 0;
+  uint64_t clock = 0;
+  uint64_t sequence = 0;
+  uint64_t position = 0;
+  uint64_t version = 0;
+
+  friend bool operator==(const Contributor&, const Contributor&) = default;
+};
+
+inline constexpr size_t kContributorBytes = 48;
+inline constexpr uint16_t kMaxContributors = 1024;
 
 // The job's number in frames: the first 8 bytes of a hash of its name (FNV-1a, 64 bits).
 uint64_t JobId(absl::string_view name);
 
 std::array<std::byte, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& header);
 
-// Checks magic, version, known kind, codec, reason and place, reserved bytes, and that a raw payload's length is that
-// of its elements, or that of a place. Says which field is wrong. Trusts nothing; the caller checks the rest against
-// its tables.
+// Checks magic, version, known kind, codec, reason and place, reserved bytes, that only a push has contributors, and that
+// a raw payload's length is that of its elements, or that of a place. Says which field is wrong. Trusts nothing; the
+// caller checks the rest against its tables.
 absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes);
+
+std::vector<std::byte> EncodeContributors(std::span<const Contributor> contributors);
+// `bytes` are whole contributors.
+std::vector<Contributor> DecodeContributors(std::span<const std::byte> bytes);
 
 // A frame as it travels inside a process.
 struct Message {
   FrameHeader header;
   Payload payload;
+  std::vector<Contributor> contributors = {};  // as many as the header says
 };
+
+// Visits a push as the headers of the pushes that are in it, one for each worker: the sender's own, unless its sequence is
+// 0, and the contributors' in their order. All else in them is the push's.
+template <typename Visit>
+void ForEachContribution(const Message& push, Visit visit) {
+  if (push.contributors.empty()) return visit(push.header);
+  FrameHeader header = push.header;
+  header.contributors = 0;
+  if (header.sequence != 0) visit(static_cast<const FrameHeader&>(header));
+  for (const Contributor& one : push.contributors) {
+    header.worker = one.worker;
+    header.samples = one.samples;
+    header.fence = one.fence;
+    header.clock = one.clock;
+    header.sequence = one.sequence;
+    header.position = one.position;
+    header.version = one.version;
+    visit(static_cast<const FrameHeader&>(header));
+  }
+}
 
 }  // namespace downpour

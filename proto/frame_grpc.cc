@@ -1,5 +1,6 @@
 #include "proto/frame_grpc.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <utility>
@@ -20,13 +21,33 @@ grpc::Slice BorrowedSlice(const Payload& payload, const Payload::Bytes& chunk) {
       new Owner(payload.owner()));
 }
 
+// Moves what stands first in `chunks` to `to`, as much as there is room; how much that was.
+size_t TakeFront(std::vector<Payload::Bytes>* chunks, std::span<std::byte> to) {
+  size_t filled = 0;
+  size_t gone = 0;
+  while (gone < chunks->size() && filled < to.size()) {
+    Payload::Bytes& chunk = (*chunks)[gone];
+    const size_t n = std::min(chunk.size(), to.size() - filled);
+    std::copy_n(chunk.begin(), n, to.begin() + filled);
+    filled += n;
+    chunk = chunk.subspan(n);
+    if (chunk.empty()) ++gone;
+  }
+  chunks->erase(chunks->begin(), chunks->begin() + gone);
+  return filled;
+}
+
 }  // namespace
 
 grpc::ByteBuffer ToByteBuffer(const Message& message) {
   const auto header = EncodeFrameHeader(message.header);
   std::vector<grpc::Slice> slices;
-  slices.reserve(1 + message.payload.chunks().size());
+  slices.reserve(2 + message.payload.chunks().size());
   slices.emplace_back(header.data(), header.size());
+  if (!message.contributors.empty()) {
+    const std::vector<std::byte> contributors = EncodeContributors(message.contributors);
+    slices.emplace_back(contributors.data(), contributors.size());
+  }
   for (const Payload::Bytes& chunk : message.payload.chunks()) slices.push_back(BorrowedSlice(message.payload, chunk));
   return grpc::ByteBuffer(slices.data(), slices.size());
 }
@@ -40,19 +61,18 @@ absl::StatusOr<Message> FromByteBuffer(const grpc::ByteBuffer& buffer) {
     chunks.emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
   }
   std::array<std::byte, kFrameHeaderBytes> bytes;
-  size_t filled = 0;
-  size_t first = 0;
-  for (; first < chunks.size() && filled < bytes.size(); ++first) {
-    const size_t n = std::min(chunks[first].size(), bytes.size() - filled);
-    std::copy_n(chunks[first].begin(), n, bytes.begin() + filled);
-    filled += n;
-    chunks[first] = chunks[first].subspan(n);
-    if (!chunks[first].empty()) break;
-  }
-  absl::StatusOr<FrameHeader> header = DecodeFrameHeader(std::span(bytes).first(filled));
+  absl::StatusOr<FrameHeader> header = DecodeFrameHeader(std::span(bytes).first(TakeFront(&chunks, bytes)));
   if (!header.ok()) return header.status();
-  chunks.erase(chunks.begin(), chunks.begin() + first);
-  Message message{*header, Payload(std::move(slices), std::move(chunks))};
+  Message message{*header, {}, {}};
+  if (header->contributors > 0) {
+    std::vector<std::byte> contributors(header->contributors * kContributorBytes);
+    if (TakeFront(&chunks, contributors) < contributors.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the header names ", header->contributors, " other workers, who do not follow"));
+    }
+    message.contributors = DecodeContributors(contributors);
+  }
+  message.payload = Payload(std::move(slices), std::move(chunks));
   if (message.payload.size() != header->payload_bytes) {
     return absl::InvalidArgumentError(absl::StrCat("the header says ", header->payload_bytes,
                                                    " bytes of payload, but ", message.payload.size(), " follow"));

@@ -82,5 +82,29 @@ TEST_CASE("a payload of another length than the header says is refused") {
   CHECK_FALSE(FromByteBuffer(grpc::ByteBuffer()).ok());
 }
 
+TEST_CASE("the other workers in a push come with it, however the transport cut it") {
+  Message sent = Sample(Values(50));
+  sent.contributors = {{1, 64, 11, 2, 3, 192, 7}, {9, 32, UINT64_MAX, 1, 1, 32, 0}};
+  sent.header.contributors = 2;
+  grpc::ByteBuffer whole = ToByteBuffer(sent);
+  grpc::Slice bytes;
+  REQUIRE(whole.DumpToSingleSlice(&bytes).ok());
+  for (size_t cut : {1ul, kFrameHeaderBytes - 1, kFrameHeaderBytes, kFrameHeaderBytes + 5,
+                     kFrameHeaderBytes + 2 * kContributorBytes, bytes.size() - 1}) {
+    const grpc::Slice pieces[] = {bytes.sub(0, cut), bytes.sub(cut, bytes.size())};
+    const auto back = FromByteBuffer(grpc::ByteBuffer(pieces, 2));
+    REQUIRE(back.ok());
+    CHECK(back->header == sent.header);
+    CHECK(back->contributors == sent.contributors);
+    CHECK(Flat(back->payload) == Flat(sent.payload));
+  }
+  // Cut off among them.
+  const grpc::Slice cut = bytes.sub(0, kFrameHeaderBytes + kContributorBytes + 3);
+  CHECK_FALSE(FromByteBuffer(grpc::ByteBuffer(&cut, 1)).ok());
+  // Those that the header does not name are payload, of which there is too much.
+  sent.header.contributors = 1;
+  CHECK_FALSE(FromByteBuffer(ToByteBuffer(sent)).ok());
+}
+
 }  // namespace
 }  // namespace downpour

@@ -94,7 +94,7 @@ TEST_CASE("bytes that are no header are refused with the field that is wrong") {
   CHECK_THAT(Mistake(with(84, 3)), Contains("unknown content 3"));
   CHECK_THAT(Mistake(with(85, 1)), Contains("told in 16 bytes, not in 44"));
   CHECK_THAT(Mistake(with(85, 2)), Contains("unknown place 2"));
-  CHECK_THAT(Mistake(with(86, 1)), Contains("reserved byte 86"));
+  CHECK_THAT(Mistake(with(92, 1)), Contains("reserved byte 92"));
   CHECK_THAT(Mistake(with(95, 1)), Contains("reserved byte 95"));
   FrameHeader wraps = Sample();
   wraps.elements = 0x40000001;
@@ -154,6 +154,43 @@ TEST_CASE("a payload reads the same however it is cut") {
     std::byte beyond;
     CHECK_FALSE(reader.Read({&beyond, 1}));
   }
+}
+
+TEST_CASE("only a push has other workers in it, and no more than a host has") {
+  FrameHeader header;
+  header.kind = FrameKind::kPush;
+  header.contributors = kMaxContributors;
+  CHECK(DecodeFrameHeader(EncodeFrameHeader(header))->contributors == kMaxContributors);
+  header.contributors = kMaxContributors + 1;
+  CHECK_FALSE(DecodeFrameHeader(EncodeFrameHeader(header)).ok());
+  header.contributors = 1;
+  for (const FrameKind kind : {FrameKind::kHello, FrameKind::kSet, FrameKind::kAck, FrameKind::kPull, FrameKind::kValues}) {
+    header.kind = kind;
+    CHECK_FALSE(DecodeFrameHeader(EncodeFrameHeader(header)).ok());
+  }
+}
+
+TEST_CASE("a push is visited as the pushes that are in it") {
+  Message push;
+  push.header.worker = 3;
+  push.header.part = 8;
+  push.header.sequence = 5;
+  const auto visited = [&push] {
+    std::vector<std::pair<uint32_t, uint64_t>> all;
+    ForEachContribution(push, [&](const FrameHeader& one) {
+      CHECK(one.part == 8);
+      CHECK(one.contributors == 0);
+      all.emplace_back(one.worker, one.sequence);
+    });
+    return all;
+  };
+  using Visits = std::vector<std::pair<uint32_t, uint64_t>>;
+  CHECK(visited() == Visits{{3, 5}});
+  push.contributors = {{.worker = 1, .sequence = 9}};
+  push.header.contributors = 1;
+  CHECK(visited() == Visits{{3, 5}, {1, 9}});
+  push.header.sequence = 0;
+  CHECK(visited() == Visits{{1, 9}});
 }
 
 }  // namespace

@@ -349,6 +349,22 @@ void CheckAdapt(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
   }
 }
 
+void CheckCombine(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
+  const auto add = [&](absl::string_view why) { mistakes->Add(-1, "wire.combine", why); };
+  if (mode.content != PushContent::kGradient) {
+    add(absl::StrCat("host is for gradients; sync.mode ", mode.name, " exchanges something else"));
+  } else if (mode.peers) {
+    add(absl::StrCat("with sync.mode ", mode.name, " each worker is a server, and none pushes for another: none"));
+  }
+  if (job.sync().delay_compensation() > 0) {
+    add("sync.delay_compensation goes by what the one worker has read whose gradient it is: none");
+  }
+  if (job.wire().adapt()) add("with wire.adapt each worker has its own way of pushing: none");
+  if (job.wire().push().max_bandwidth_mbps() > 0) {
+    add("wire.push.max_bandwidth_mbps is for what each worker pushes by itself: none");
+  }
+}
+
 void CheckWireAcrossKeys(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
   const bool averages = mode.content == PushContent::kParameters;
   if (const auto codec = FindCodec(job.wire().push().codec()); codec.ok() && averages && !(*codec)->for_parameters) {
@@ -379,6 +395,7 @@ void CheckWireAcrossKeys(const Job& job, const SyncMode& mode, Mistakes* mistake
                                " that is not what the servers keep of it: raw, bf16 or fp16"));
   }
   if (job.wire().adapt()) CheckAdapt(job, mode, mistakes);
+  if (job.wire().combine() == "host") CheckCombine(job, mode, mistakes);
 }
 
 // What no single key can know.

@@ -377,6 +377,7 @@ StatusReply Control::Status() const {
     shard->set_elements(stats.core.elements);
     shard->set_updates(stats.core.updates);
     shard->set_pushes(stats.core.pushes);
+    shard->set_combined(stats.core.combined);
     shard->set_pulls(stats.core.pulls);
     shard->set_staleness_sum(stats.core.staleness_sum);
     for (const uint64_t count : stats.core.staleness) {

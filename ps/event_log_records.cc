@@ -53,16 +53,16 @@ class Encoder {
   }
   EncodedRecord operator()(const Set& event) const {
     const auto& [route, message] = event;
-    return Frame(RecordKind::kSet, FrameKind::kSet, route, message.header, &message.payload);
+    return Frame(RecordKind::kSet, FrameKind::kSet, route, message);
   }
   EncodedRecord operator()(const Push& event) const {
     // Whoever reads it looks again, and sees the same.
     [[maybe_unused]] const auto& [route, message, finite] = event;
-    return Frame(RecordKind::kPush, FrameKind::kPush, route, message.header, &message.payload);
+    return Frame(RecordKind::kPush, FrameKind::kPush, route, message);
   }
   EncodedRecord operator()(const Pull& event) const {
     const auto& [route, header] = event;
-    return Frame(RecordKind::kPull, FrameKind::kPull, route, header, nullptr);
+    return Frame(RecordKind::kPull, FrameKind::kPull, route, {header, {}, {}});
   }
   EncodedRecord operator()(const Change& event) const {
     const auto& [change] = event;
@@ -90,17 +90,21 @@ class Encoder {
   }
 
  private:
-  static EncodedRecord Frame(RecordKind kind, FrameKind frame_kind, const Route& route, const FrameHeader& header,
-                       const Payload* payload) {
+  // Borrows the message.
+  static EncodedRecord Frame(RecordKind kind, FrameKind frame_kind, const Route& route, const Message& message) {
     // Where a worker wanted its values is nothing that a shard decides by.
     [[maybe_unused]] const auto& [stream, bytes, values_at] = route;
+    const auto& [header, payload, contributors] = message;
     const auto frame = EncodeFrameHeader(header);
-    EncodedRecord encoded{kind, Fields().Put(stream).Put(bytes).Take(), payload};
+    EncodedRecord encoded{kind, Fields().Put(stream).Put(bytes).Take(), nullptr, {}};
     encoded.body.append(reinterpret_cast<const char*>(frame.data()), frame.size());
+    const std::vector<std::byte> others = EncodeContributors(contributors);
+    encoded.body.append(reinterpret_cast<const char*>(others.data()), others.size());
+    if (frame_kind != FrameKind::kPull) encoded.payload = &payload;
     encoded.status = DecodeFrameHeader(frame).status();
     if (header.kind != frame_kind || header.place != PayloadPlace::kFollows ||
-        header.payload_bytes != (payload == nullptr ? 0 : payload->size())) {
-      encoded.status = absl::InvalidArgumentError("the frame's header is not of its kind or of its payload's length");
+        header.contributors != contributors.size() || header.payload_bytes != payload.size()) {
+      encoded.status = absl::InvalidArgumentError("the frame's header is not of its kind, or not of what follows it");
     }
     return encoded;
   }
@@ -147,7 +151,11 @@ Decoded DecodeFrame(FrameKind kind, const std::shared_ptr<const std::byte[]>& ow
   const std::span<const std::byte> rest = in.Rest();
   const auto header = DecodeFrameHeader(rest);
   if (!header.ok()) return Senseless(header.status().message());
-  const std::span<const std::byte> payload = rest.subspan(kFrameHeaderBytes);
+  std::span<const std::byte> payload = rest.subspan(kFrameHeaderBytes);
+  const size_t others = header->contributors * kContributorBytes;
+  if (others > payload.size()) return Senseless("a push whose contributors are not there");
+  std::vector<Contributor> contributors = DecodeContributors(payload.first(others));
+  payload = payload.subspan(others);
   if (header->kind != kind || header->place != PayloadPlace::kFollows || header->payload_bytes != payload.size()) {
     return Senseless(absl::StrCat("a ", FrameKindName(header->kind), " frame that claims ", header->payload_bytes,
                                   " bytes, where a ", FrameKindName(kind), " of ", payload.size(), " stands"));
@@ -155,7 +163,7 @@ Decoded DecodeFrame(FrameKind kind, const std::shared_ptr<const std::byte[]>& ow
   if constexpr (std::is_same_v<Carrier, Pull>) {
     event.header = *header;
   } else {
-    event.message = {*header, Payload(owner, std::vector<Payload::Bytes>{payload})};
+    event.message = {*header, Payload(owner, std::vector<Payload::Bytes>{payload}), std::move(contributors)};
   }
   return Event(std::move(event));
 }

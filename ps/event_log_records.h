@@ -34,8 +34,9 @@ enum class RecordKind : uint8_t {
   kChange = 25,
 };
 
-// The most that a record's head may claim: a route, a frame's header and its payload.
-inline constexpr uint64_t kMaxRecordBodyBytes = 12 + kFrameHeaderBytes + kMaxFramePayloadBytes;
+// The most that a record's head may claim: a route, a frame's header, its contributors and its payload.
+inline constexpr uint64_t kMaxRecordBodyBytes =
+    12 + kFrameHeaderBytes + kMaxContributors * kContributorBytes + kMaxFramePayloadBytes;
 
 // Integers, little endian, at the end of a string.
 class Fields {

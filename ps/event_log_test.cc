@@ -75,6 +75,14 @@ SettingsChange MakeChange() {
   return change;
 }
 
+// With other workers in it.
+Message MakeCombined(size_t floats) {
+  Message message = MakeMessage(FrameKind::kPush, floats);
+  message.contributors = {{1, 64, 11, 2, 3, 192, 7}, {9, 32, UINT64_MAX, 1, 1, 32, 0}};
+  message.header.contributors = 2;
+  return message;
+}
+
 // One of each kind of event, in the variant's order.
 std::vector<Event> AllEvents(size_t floats = 3) {
   std::vector<Event> events = {
@@ -83,7 +91,7 @@ std::vector<Event> AllEvents(size_t floats = 3) {
       Leave{9, 2, 9, true},
       Hangup{12},
       Set{{3, 100}, MakeMessage(FrameKind::kSet, floats)},
-      Push{{4, 200}, MakeMessage(FrameKind::kPush, floats)},
+      Push{{4, 200}, MakeCombined(floats)},
       Pull{{5, 300}, MakeMessage(FrameKind::kPull, 0).header},
       Change{MakeChange()},
       Tick{-5},
@@ -126,6 +134,10 @@ std::string Describe(const Event& event) {
     frame(e->route, e->message.header, Bytes(e->message.payload));
   } else if (const auto* e = std::get_if<Push>(&event)) {
     frame(e->route, e->message.header, Bytes(e->message.payload));
+    for (const Contributor& one : e->message.contributors) {
+      out << one.worker << ' ' << one.samples << ' ' << one.fence << ' ' << one.clock << ' ' << one.sequence << ' '
+          << one.position << ' ' << one.version << ' ';
+    }
   } else if (const auto* e = std::get_if<Pull>(&event)) {
     frame(e->route, e->header, "");
   } else if (const auto* e = std::get_if<Change>(&event)) {
@@ -359,7 +371,8 @@ TEST_CASE("what a record claims is not allocated before it is there") {
   const std::vector<size_t> at = Boundaries(bytes);
   Scratch scratch;
   const std::string path = scratch.path();
-  for (const uint32_t claim : {0x7fffffffu, 0xffffffffu, static_cast<uint32_t>(12 + kFrameHeaderBytes + kMaxFramePayloadBytes) + 1}) {
+  constexpr size_t kMost = 12 + kFrameHeaderBytes + kMaxContributors * kContributorBytes + kMaxFramePayloadBytes;
+  for (const uint32_t claim : {0x7fffffffu, 0xffffffffu, static_cast<uint32_t>(kMost) + 1}) {
     std::string absurd = bytes;
     std::memcpy(absurd.data() + at[5], &claim, sizeof(claim));
     Seal(&absurd);

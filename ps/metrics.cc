@@ -86,6 +86,8 @@ std::vector<MetricFamily> Metrics::Collect() const {
 
   each("downpour_pushes_total", "Gradients applied.", kCounter, of_table,
        [](auto& s) { return s.core.pushes; });
+  each("downpour_combined_pushes_total", "Gradients that came in one push with those of other workers.", kCounter,
+       of_table, [](auto& s) { return s.core.combined; });
   each("downpour_updates_total", "Updates of a part; all gradients of a clock are one.", kCounter, of_table,
        [](auto& s) { return s.core.updates; });
   each("downpour_pulls_total", "Fetches of a part answered with values.", kCounter, of_table,

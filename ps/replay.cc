@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "proto/hyper.h"
@@ -140,8 +141,19 @@ class LogReplay {
   void Deal(Tick event) { GiveAll(event); }
   void Deal(Drain event) { GiveAll(event); }
   void Deal(Set event) { GiveOwner(event.message.header, std::move(event)); }
-  void Deal(Push event) { GiveOwner(event.message.header, std::move(event)); }
+  void Deal(Push event) {
+    if (!event.message.contributors.empty()) {
+      std::vector<uint32_t>& workers = combined_[KeyOf(event.message.header)];
+      workers.clear();
+      ForEachContribution(event.message, [&](const FrameHeader& one) { workers.push_back(one.worker); });
+    }
+    GiveOwner(event.message.header, std::move(event));
+  }
   void Deal(Pull event) { GiveOwner(event.header, std::move(event)); }
+
+  static std::array<uint64_t, 4> KeyOf(const FrameHeader& push) {
+    return {push.table, push.part, push.worker, push.sequence};
+  }
 
   template <typename E>
   void GiveAll(const E& event) {
@@ -167,11 +179,16 @@ class LogReplay {
       const FrameHeader& header = reply->message.header;
       const auto tally = tallies_.find({header.table, header.part});
       if (tally == tallies_.end()) continue;
+      const bool push = header.kind == FrameKind::kAck && !std::is_same_v<E, Set>;
+      const auto combined = push ? combined_.find(KeyOf(header)) : combined_.end();
       if (header.reason != Refusal::kNone) {
         ++tally->second.refused[static_cast<size_t>(header.reason)];
-      } else if (header.kind == FrameKind::kAck && !std::is_same_v<E, Set>) {
+      } else if (combined != combined_.end()) {
+        for (const uint32_t worker : combined->second) ++tally->second.pushes[worker];
+      } else if (push) {
         ++tally->second.pushes[header.worker];
       }
+      if (combined != combined_.end()) combined_.erase(combined);
     }
     actions_.clear();
   }
@@ -245,6 +262,7 @@ class LogReplay {
   std::vector<Action> actions_;
   std::set<uint32_t> tables_;
   std::map<PartKey, Tally> tallies_;
+  std::map<std::array<uint64_t, 4>, std::vector<uint32_t>> combined_;  // who is in pushes that have no answer yet
   absl::Status failure_;
   ReplayedLog result_;
 };

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/address.h"
 #include "proto/shard_map.h"
+#include "proto/unix_socket.h"
 #include "ps/control.h"
 #include "ps/edge_stats.h"
 #include "ps/flow_limits.h"
@@ -27,7 +28,6 @@
 #include "ps/service/parameter_service.h"
 #include "ps/service/streams.h"
 #include "ps/shard.h"
-#include "ps/unix_socket.h"
 
 namespace downpour::ps {
 namespace {
@@ -199,7 +199,8 @@ class Server::Impl final : public Shard::Sink {
     control_service_ = std::make_unique<ControlServiceImpl>(control_.get());
     parameter_service_ =
         std::make_unique<ParameterServiceImpl>(control_.get(), &streams_, &stats_, CreditBytes(job_), log_);
-    const uint64_t message_limit = MostPayloadBytes(LargestPartBytes(job_)) + kFrameHeaderBytes;
+    const uint64_t message_limit =
+        MostPayloadBytes(LargestPartBytes(job_)) + kFrameHeaderBytes + kMaxContributors * kContributorBytes;
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);

@@ -13,8 +13,6 @@
 namespace downpour::ps {
 namespace {
 
-constexpr char kDraining[] = "the server is shutting down";
-
 // The answer's header, with everything by which the worker knows what it is the answer to.
 FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
   FrameHeader header = frame;
@@ -24,11 +22,22 @@ FrameHeader AnswerTo(const FrameHeader& frame, FrameKind kind) {
   header.samples = 0;
   header.elements = 0;
   header.payload_bytes = 0;
+  header.contributors = 0;
   return header;
 }
 
-absl::StatusOr<std::optional<uint64_t>> FirstNonFiniteOf(const Message& message) {
-  return FirstNonFinite(message.header.codec, message.payload, message.header.elements);
+bool IsFrom(const Message& push, uint32_t worker) {
+  bool found = false;
+  ForEachContribution(push, [&](const FrameHeader& one) { found = found || one.worker == worker; });
+  return found;
+}
+
+FrameHeader FirstContribution(const Message& push) {
+  std::optional<FrameHeader> first;
+  ForEachContribution(push, [&](const FrameHeader& one) {
+    if (!first) first = one;
+  });
+  return *first;
 }
 
 }  // namespace
@@ -71,6 +80,20 @@ ShardCore::ShardCore(const Job& job, SettingsHistory settings, const kernels::Up
 
 void ShardCore::Handle(Event event, std::vector<Action>& actions) {
   std::visit([&](auto&& e) { On(std::move(e), actions); }, std::move(event));
+}
+
+template <typename Why>
+void ShardCore::DropHeld(Table::Part& part, Why why, std::vector<Action>& actions) {
+  std::erase_if(part.held, [&](const Table::Held& held) {
+    const std::optional<Overdue> reason = why(held);
+    if (!reason) return false;
+    ForEachContribution(held.message, [&](const FrameHeader& one) {
+      part.clocks.SetClock(one.worker, one.clock);
+      --stats_.held;
+    });
+    Acknowledge(held.route, held.message.header, reason->reason, reason->sentence, actions);
+    return true;
+  });
 }
 
 template <typename Function>
@@ -129,13 +152,11 @@ void ShardCore::On(Join event, std::vector<Action>& actions) {
       Enter(part, event.partition);
       if (joined != Leases::Joined::kNewer) return;
       // What an earlier attempt has waiting was not acknowledged: this attempt sends it again, all of it.
-      stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
-        if (held.message.header.worker != event.partition) return false;
-        part.clocks.SetClock(event.partition, held.message.header.clock);
-        Acknowledge(held.route, held.message.header, Refusal::kFenced, "a newer attempt holds the partition",
-                    actions);
-        return true;
-      });
+      const auto superseded = [&](const Table::Held& held) -> std::optional<Overdue> {
+        if (!IsFrom(held.message, event.partition)) return std::nullopt;
+        return Overdue{Refusal::kFenced, "a newer attempt holds the partition"};
+      };
+      DropHeld(part, superseded, actions);
       stats_.parked -= std::erase_if(part.parked, [&](const Table::Parked& parked) {
         if (parked.header.worker != event.partition || leases_.IsObserver(parked.header.fence)) return false;
         RefusePull(parked.route, parked.header, Refusal::kFenced, "a newer attempt holds the partition",
@@ -312,7 +333,7 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
   }
   if (draining_) return Acknowledge(event.route, header, Refusal::kShuttingDown, kDraining, actions);
   if (!part->set) {
-    const auto bad = FirstNonFiniteOf(event.message);
+    const auto bad = FirstNonFinite(event.message);
     if (!bad.ok()) {
       return Acknowledge(event.route, header, Refusal::kMalformed, std::string(bad.status().message()), actions);
     }
@@ -329,6 +350,7 @@ void ShardCore::On(Set event, std::vector<Action>& actions) {
 }
 
 void ShardCore::On(Push event, std::vector<Action>& actions) {
+  if (!event.message.contributors.empty()) return OnCombined(std::move(event), actions);
   const FrameHeader& header = event.message.header;
   stats_.received_bytes += event.message.payload.size();
   const auto refuse = [&](Refusal reason, std::string sentence) {
@@ -369,7 +391,7 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
                                                 ", which is at clock ", part->clock, ", the slowest worker at ",
                                                 part->clocks.slowest()));
   }
-  const auto bad = event.finite ? std::nullopt : FirstNonFiniteOf(event.message);
+  const auto bad = event.finite ? std::nullopt : FirstNonFinite(event.message);
   if (!bad.ok()) return refuse(Refusal::kMalformed, std::string(bad.status().message()));
   if (bad->has_value()) {
     return pass_by(Refusal::kNotFinite,
@@ -379,16 +401,28 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
   if (decision.action == PushAction::kApply) {
     Apply(*table, *part, settings, std::move(event), actions);
   } else {
-    // The same push again, after its stream broke: whoever sent it last waits for the answer.
+    // The same push again, after its stream broke: whoever sent it last waits for the answer. Had it come with others,
+    // these have to come again too.
     if (part->clocks[header.worker].clock > header.clock) {
+      const auto again = [&](const Table::Held& held) -> std::optional<Overdue> {
+        if (held.message.contributors.empty() || !IsFrom(held.message, header.worker)) return std::nullopt;
+        return Overdue{Refusal::kAlone, absl::StrCat("worker ", header.worker, " has pushed by itself")};
+      };
+      DropHeld(*part, again, actions);
       stats_.held -= std::erase_if(
           part->held, [&](const auto& held) { return held.message.header.worker == header.worker; });
     }
-    Advance(*part, header);
-    ++stats_.held;
-    part->held.push_back({event.route, std::move(event.message), now_ms_});
+    Hold(*part, std::move(event));
   }
   Settle(*table, *part, actions);
+}
+
+void ShardCore::Hold(Table::Part& part, Push push) {
+  ForEachContribution(push.message, [&](const FrameHeader& one) {
+    Advance(part, one);
+    ++stats_.held;
+  });
+  part.held.push_back({push.route, std::move(push.message), now_ms_});
 }
 
 void ShardCore::PassOver(Table& table, Table::Part& part, const Push& push, std::vector<Action>& actions) {
@@ -463,15 +497,19 @@ kernels::Hyper ShardCore::HyperAt(uint64_t clock, const Settings& settings) cons
 void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings, Push push,
                       std::vector<Action>& actions) {
   FrameHeader& header = push.message.header;
-  Advance(part, header);
-  Count(part, header);
   const uint64_t version = part.version;
+  uint64_t staleness = 0;
+  ForEachContribution(push.message, [&](const FrameHeader& one) { Advance(part, one); });
+  ForEachContribution(push.message, [&](const FrameHeader& one) {
+    Count(part, one);
+    staleness = std::max(staleness, version - std::min(version, one.version));
+    part.members[one.worker] = {one.sequence, one.position};
+  });
   const Table::Gradient one{&push.message, 1};
   if (settings.mode->content == PushContent::kDifference) {
     table.Add(part, {&one, 1});
   } else {
     kernels::Hyper hyper = HyperAt(header.clock, settings);
-    const uint64_t staleness = version - std::min(version, header.version);
     if (settings.sync.divide_by_staleness() && staleness > 1) {
       // Zhang et al. 2016, "Staleness-aware async-SGD".
       hyper.learning_rate /= static_cast<float>(staleness);
@@ -485,7 +523,6 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
     table.Apply(part, hyper, {&one, 1}, {settings.sync.delay_compensation(), then});
   }
   ++stats_.updates;
-  part.members[header.worker] = {header.sequence, header.position};
   header.version = version;
   Acknowledge(push.route, header, Refusal::kNone, "", actions);
 }
@@ -496,16 +533,25 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
   const bool ended = !InRounds(settings) && !part.held.empty();
   if (!ended && !settings.mode->closes(settings.sync, View(part))) return;
   // In the order of partitions, whatever the order of arrival: the same bits each time.
-  std::sort(part.held.begin(), part.held.end(),
-            [](const auto& a, const auto& b) { return a.message.header.worker < b.message.header.worker; });
+  std::sort(part.held.begin(), part.held.end(), [](const auto& a, const auto& b) {
+    return FirstContribution(a.message).worker < FirstContribution(b.message).worker;
+  });
   uint64_t samples = 0;
-  for (const Table::Held& held : part.held) samples += held.message.header.samples;
+  uint64_t count = 0;
+  for (const Table::Held& held : part.held) {
+    ForEachContribution(held.message, [&](const FrameHeader& one) {
+      samples += one.samples;
+      ++count;
+    });
+  }
   std::vector<Table::Gradient> pushes;
   for (const Table::Held& held : part.held) {
-    const double weight =
-        samples == 0 ? 1.0 / part.held.size() : static_cast<double>(held.message.header.samples) / samples;
+    double weight = 0;
+    ForEachContribution(held.message, [&](const FrameHeader& one) {
+      weight += samples == 0 ? 1.0 / static_cast<double>(count) : static_cast<double>(one.samples) / static_cast<double>(samples);
+      Count(part, one);
+    });
     pushes.push_back({&held.message, static_cast<float>(weight)});
-    Count(part, held.message.header);
   }
   const uint64_t version = part.version;
   if (!pushes.empty()) {
@@ -520,12 +566,12 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
     ++stats_.updates;
   }
   ++part.clock;
-  stats_.held -= part.held.size();
+  stats_.held -= count;
   for (Table::Held& held : std::exchange(part.held, {})) {
+    ForEachContribution(held.message, [&](const FrameHeader& one) {
+      if (one.sequence > part.members[one.worker].sequence) part.members[one.worker] = {one.sequence, one.position};
+    });
     FrameHeader& header = held.message.header;
-    if (header.sequence > part.members[header.worker].sequence) {
-      part.members[header.worker] = {header.sequence, header.position};
-    }
     header.version = version;
     Acknowledge(held.route, header, Refusal::kNone, "", actions);
   }
@@ -662,26 +708,19 @@ void ShardCore::RefuseOverdue(Table::Part& part, std::vector<Action>& actions) {
     if (overdue) RefusePull(parked.route, parked.header, overdue->reason, overdue->sentence, actions);
     return overdue.has_value();
   });
-  stats_.held -= std::erase_if(part.held, [&](const Table::Held& held) {
-    const FrameHeader& header = held.message.header;
-    const auto overdue = why(header, held.since_ms);
-    if (!overdue) return false;
-    part.clocks.SetClock(header.worker, header.clock);
-    part.parked_at.reset();  // what the worker waits for is less now
-    Acknowledge(held.route, header, overdue->reason, overdue->sentence, actions);
-    return true;
-  });
+  const auto held_too_long = [&](const Table::Held& held) {
+    const auto overdue = why(FirstContribution(held.message), held.since_ms);
+    if (overdue) part.parked_at.reset();  // what its workers wait for is less now
+    return overdue;
+  };
+  DropHeld(part, held_too_long, actions);
 }
 
 void ShardCore::On(Drain, std::vector<Action>& actions) {
   draining_ = true;
   RefuseParked(Refusal::kShuttingDown, kDraining, actions);
   ForEachPart([&](Table&, Table::Part& part) {
-    for (const Table::Held& held : std::exchange(part.held, {})) {
-      part.clocks.SetClock(held.message.header.worker, held.message.header.clock);
-      Acknowledge(held.route, held.message.header, Refusal::kShuttingDown, kDraining, actions);
-      --stats_.held;
-    }
+    DropHeld(part, [](const Table::Held&) { return std::optional(Overdue{Refusal::kShuttingDown, kDraining}); }, actions);
   });
 }
 

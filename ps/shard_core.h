@@ -30,9 +30,13 @@ namespace downpour::ps {
 // bucket.
 inline constexpr std::array<uint64_t, 11> kStalenessBounds = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
 
+// What is said to those whom a server refuses because it stops.
+inline constexpr char kDraining[] = "the server is shutting down";
+
 // Counts since the start, and the state of the moment.
 struct CoreStats {
   uint64_t pushes = 0;   // gradients applied
+  uint64_t combined = 0; // of them, that came in one push with others
   uint64_t updates = 0;  // of a part; a clock's held pushes are one
   uint64_t sets = 0;
   uint64_t pulls = 0;                                             // answered with values
@@ -111,6 +115,12 @@ class ShardCore {
   void PassOver(Table& table, Table::Part& part, const Push& push, std::vector<Action>& actions);
   // Why a push is not taken, whatever the sync mode; kNone where nothing is wrong.
   Refusal CheckPush(const Table::Part& part, const FrameHeader& header, std::string* sentence) const;
+  // A push with the gradients of several workers: it is taken with all of them, or refused and nothing has happened.
+  void OnCombined(Push event, std::vector<Action>& actions);
+  // What can be said of one of them without looking at the others.
+  Refusal CheckContribution(const Table::Part& part, const FrameHeader& one, std::string* sentence) const;
+  // Keeps a push until its clock closes.
+  void Hold(Table::Part& part, Push push);
   // Once its worker has gone on.
   void Count(const Table::Part& part, const FrameHeader& push);
   void Apply(Table& table, Table::Part& part, const Settings& settings, Push push, std::vector<Action>& actions);
@@ -124,6 +134,9 @@ class ShardCore {
   void AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions);
   bool MayRead(const Table::Part& part, const FrameHeader& pull) const;
   void RefuseParked(Refusal reason, const std::string& sentence, std::vector<Action>& actions);
+  // Refuses what is held for which `why` has a reason: its workers are where they were without it.
+  template <typename Why>
+  void DropHeld(Table::Part& part, Why why, std::vector<Action>& actions);
   // Of what waits for the part, that which should wait no longer.
   void RefuseOverdue(Table::Part& part, std::vector<Action>& actions);
 

@@ -14,6 +14,7 @@
 #include "proto/codec/wire_codecs.h"
 #include "proto/grpc_status.h"
 #include "proto/service.grpc.pb.h"
+#include "proto/shard_map.h"
 #include "proto/sync/mode.h"
 #include "worker/server_stream.h"
 
@@ -71,10 +72,11 @@ absl::Status ReadValues(const Message& message, const float* base, std::span<flo
   return absl::OkStatus();
 }
 
-// Memory that servers on this host may map too; null where there are none, or it is not to be had.
+// Memory that servers and workers on this host may map too; null where there are none, or it is not to be had.
 std::shared_ptr<SharedRegion> RegionToOffer(const Job& job, const Identity& identity, uint64_t elements,
                                             const Registration& registration) {
-  const bool here = std::any_of(registration.servers.begin(), registration.servers.end(),
+  const bool here = job.wire().combine() == "host" ||
+                    std::any_of(registration.servers.begin(), registration.servers.end(),
                                 [](const RegisteredServer& server) { return server.on_this_host; });
   if (!here || identity.role != WORKER || job.worker().shared_memory() == "off") return nullptr;
   auto region = SharedRegion::Create(MostRegionBytes(job.sync().max_pushes_in_flight(), elements));
@@ -126,6 +128,40 @@ struct PsClient::PushInFlight {
   size_t missing = 0;
 };
 
+// The servers, as the group of this host's workers pushes to them through this one.
+class PsClient::HostWire final : public Combiner::Wire {
+ public:
+  explicit HostWire(PsClient* client) : client_(*client) {}
+
+  FrameHeader HeaderFor(uint32_t part) override { return client_.HeaderFor(FrameKind::kPush, part); }
+
+  bool InRounds(uint32_t settings) override {
+    std::lock_guard lock(client_.mutex_);
+    const Settings* const version = client_.settings_.Version(settings);
+    return version != nullptr && downpour::InRounds(*version);
+  }
+
+  CodecId Encode(uint32_t part, std::span<const float> values, ByteBuffer* payload) override {
+    std::lock_guard lock(client_.encoder_mutex_);
+    const PushEncoder::Plan plan = client_.encoder_->Begin(PushContent::kGradient, 0);
+    if (plan.encoded) client_.encoder_->Encode(part, values, payload);
+    return plan.codec->id;
+  }
+
+  void TakeBack(uint32_t part, std::span<const float> values, const Message& sent) override {
+    std::lock_guard lock(client_.encoder_mutex_);
+    client_.encoder_->TakeBack(part, values, sent);
+  }
+
+  void Send(Message push) override {
+    const uint32_t server = client_.map_.tables(0).parts(static_cast<int>(push.header.part)).server();
+    client_.servers_[server]->stream->Send(std::move(push));
+  }
+
+ private:
+  PsClient& client_;
+};
+
 PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& identity, uint64_t elements,
                    const Registration& registration, const Transport& transport, std::unique_ptr<PushEncoder> encoder)
     : job_(job),
@@ -148,6 +184,7 @@ PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& ide
 }
 
 PsClient::~PsClient() {
+  if (group_ != nullptr) group_->Close();
   for (const auto& server : servers_) {
     if (server->stream) server->stream->Close();
   }
@@ -181,6 +218,7 @@ absl::StatusOr<std::unique_ptr<PsClient>> PsClient::Open(const Job& job, const I
                                RegionToOffer(job, identity, table.elements(), registration)};
   std::unique_ptr<PsClient> client(new PsClient(job, *std::move(settings), identity, table.elements(), registration,
                                                 transport, *std::move(encoder)));
+  if (job.wire().combine() == "host" && identity.role == WORKER) client->group_ = client->MakeGroup();
   client->OpenStreams();
   return client;
 }
@@ -204,6 +242,21 @@ void PsClient::OpenStreams() {
                 },
         });
   }
+}
+
+std::unique_ptr<HostGroup> PsClient::MakeGroup() {
+  HostGroup::Options options{.path = HostGroupPath(job_), .hello = HeaderFor(FrameKind::kHello, 0), .region = region_};
+  options.on_ack = [this](const Message& ack) { OnOwnAck(ack); };
+  HostService::Terms& terms = options.terms;
+  terms = {.job = options.hello.job, .map_version = map_.version(), .workers = job_.workers()};
+  for (const ShardMap::Part& part : map_.tables(0).parts()) {
+    terms.elements.push_back(static_cast<uint32_t>(part.end() - part.begin()));
+  }
+  terms.credit_bytes = MostPayloadBytes(LargestPartBytes(job_));
+  terms.most_pushes = job_.sync().max_pushes_in_flight() + 2;
+  terms.most_region_bytes = MostRegionBytes(job_.sync().max_pushes_in_flight(), elements_);
+  host_wire_ = std::make_unique<HostWire>(this);
+  return std::make_unique<HostGroup>(job_, std::move(options), host_wire_.get());
 }
 
 FrameHeader PsClient::HeaderFor(FrameKind kind, uint32_t part) const {
@@ -262,8 +315,26 @@ void PsClient::StartFetch(const FetchOptions& options) {
                                       parts[i].end() - parts[i].begin());
       message.payload = Payload(region_, to);
     }
+    if (group_ != nullptr && options.after_own_push && PutOff(message)) continue;
     servers_[parts[i].server()]->stream->Send(std::move(message));
   }
+}
+
+bool PsClient::PutOff(const Message& pull) {
+  std::lock_guard lock(mutex_);
+  const uint32_t part = pull.header.part;
+  if (std::ranges::none_of(pushes_, [part](const PushInFlight& push) { return !push.acknowledged[part]; })) return false;
+  put_off_.push_back(pull);
+  return true;
+}
+
+void PsClient::SendPutOff(uint32_t part) {
+  if (std::ranges::any_of(pushes_, [part](const PushInFlight& push) { return !push.acknowledged[part]; })) return;
+  std::erase_if(put_off_, [&](const Message& pull) {
+    if (pull.header.part != part) return false;
+    servers_[map_.tables(0).parts(static_cast<int>(part)).server()]->stream->Send(pull);
+    return true;
+  });
 }
 
 bool PsClient::FetchArrived() {
@@ -309,11 +380,14 @@ absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
 void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
   const auto& parts = map_.tables(0).parts();
   const uint64_t sequence = next_sequence_++;
+  const bool together = group_ != nullptr && group_->Ready();
+  std::unique_lock encoding(encoder_mutex_);
   // Zeros that stand for a gradient that was not finite take along nothing of what waits: with no sample behind them it
-  // would not count.
-  const PushEncoder::Plan plan = buffer->samples == 0
+  // would not count. What is handed to a group is encoded there.
+  const PushEncoder::Plan plan = buffer->samples == 0 || together
                                      ? PushEncoder::Plan()
                                      : encoder_->Begin(buffer->content, Seconds(Clock::now().time_since_epoch()));
+  if (!plan.encoded) encoding.unlock();
   buffer->codec = plan.codec->id;
   buffer->encoded = plan.encoded;
   buffer->coded.resize(parts.size());
@@ -333,11 +407,20 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
       const std::span<const float> values(buffer->gradient.data() + parts[i].begin(), parts[i].end() - parts[i].begin());
       encoder_->Encode(i, values, &buffer->coded[i]);
     }
-    SendPart(buffer, sequence, i);
+    if (!together || !group_->Send(PushOf(buffer, sequence, i))) SendPart(buffer, sequence, i);
   }
 }
 
+void PsClient::SetWireLevel(const WireLevel& level) {
+  std::lock_guard lock(encoder_mutex_);
+  encoder_->SetLevel(level);
+}
+
 void PsClient::SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t index) {
+  servers_[map_.tables(0).parts(static_cast<int>(index)).server()]->stream->Send(PushOf(buffer, sequence, index));
+}
+
+Message PsClient::PushOf(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t index) const {
   const ShardMap::Part& part = map_.tables(0).parts(static_cast<int>(index));
   Message message{HeaderFor(FrameKind::kPush, index), {}};
   FrameHeader& header = message.header;
@@ -352,7 +435,7 @@ void PsClient::SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t 
   header.codec = buffer->codec;
   message.payload = PayloadOf(buffer, index);
   header.payload_bytes = message.payload.size();
-  servers_[part.server()]->stream->Send(std::move(message));
+  return message;
 }
 
 Payload PsClient::PayloadOf(const std::shared_ptr<GradientBuffer>& buffer, uint32_t index) const {
@@ -479,15 +562,37 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
     return Fail(absl::InternalError(
         absl::StrCat(servers_[server]->Name(), " acknowledged part ", header.part, ", which it does not own")));
   }
-  std::lock_guard lock(mutex_);
-  ++frames_received_;
-  if (header.sequence == 0) {
-    servers_[server]->stream->Acknowledged((parts[header.part].end() - parts[header.part].begin()) * sizeof(float));
-  } else if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
-    const uint64_t bytes = PayloadOf(push->buffer, header.part).size();
-    servers_[server]->stream->Acknowledged(bytes);
-    window_.bytes += static_cast<double>(bytes);
+  if (group_ != nullptr) {
+    if (const auto bytes = group_->OnAck(message)) {
+      servers_[server]->stream->Acknowledged(*bytes);
+      std::lock_guard lock(mutex_);
+      ++frames_received_;
+      window_.bytes += static_cast<double>(*bytes);
+      return;
+    }
   }
+  {
+    std::lock_guard lock(mutex_);
+    ++frames_received_;
+    if (header.sequence == 0) {
+      servers_[server]->stream->Acknowledged((parts[header.part].end() - parts[header.part].begin()) * sizeof(float));
+    } else if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
+      const uint64_t bytes = PayloadOf(push->buffer, header.part).size();
+      servers_[server]->stream->Acknowledged(bytes);
+      window_.bytes += static_cast<double>(bytes);
+    }
+  }
+  OnOwnAck(message);
+}
+
+void PsClient::OnOwnAck(const Message& message) {
+  const FrameHeader& header = message.header;
+  const auto& parts = map_.tables(0).parts();
+  if (header.part >= static_cast<uint32_t>(parts.size())) {
+    return Fail(absl::InternalError(absl::StrCat("an ack of part ", header.part, ", which there is not")));
+  }
+  const uint32_t server = parts[static_cast<int>(header.part)].server();
+  std::lock_guard lock(mutex_);
   switch (header.reason) {
     case Refusal::kNone:
     case Refusal::kDuplicate: break;
@@ -515,7 +620,8 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
                                                      "lease on partition ", identity_.partition, " has ended")));
       break;
     case Refusal::kOverload:
-      // Its queue is full: the same again, which the sequence number makes safe.
+    case Refusal::kAlone:
+      // Its queue is full, or the group can't push for this worker: the same again, which the sequence number makes safe.
       if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
         return SendPart(push->buffer, header.sequence, header.part);
       }
@@ -550,6 +656,7 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
         pushes_.erase(push);
       }
     }
+    SendPutOff(header.part);
   }
   changed_.notify_all();
 }
@@ -640,6 +747,7 @@ void PsClient::Heartbeat(const WorkerReport& report) {
 }
 
 absl::Status PsClient::Leave(Outcome outcome, const std::string& reason, const WorkerReport& report) {
+  if (group_ != nullptr) group_->Close();
   absl::Status first;
   for (const auto& server : servers_) {
     LeaveRequest request;

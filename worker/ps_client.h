@@ -22,6 +22,7 @@
 #include "proto/service.pb.h"
 #include "proto/settings.h"
 #include "proto/shared_region.h"
+#include "worker/combine/host_group.h"
 #include "worker/congestion_control.h"
 #include "worker/exchanged_vector.h"
 #include "worker/push_encoder.h"
@@ -106,7 +107,7 @@ class PsClient {
   // Starts pushing to all servers.
   void Push(std::shared_ptr<GradientBuffer> buffer);
   // How pushes go from the next one on (push_encoder.h).
-  void SetWireLevel(const WireLevel& level) { encoder_->SetLevel(level); }
+  void SetWireLevel(const WireLevel& level);
   // What the data plane did since the last call; its steps and fetch_every are the caller's to fill in.
   WireWindow TakeWireWindow();
   // Waits until at most `in_flight` pushes are unacknowledged.
@@ -134,6 +135,7 @@ class PsClient {
 
  private:
   class Server;
+  class HostWire;
   struct HeartbeatCall;
   // All parameters as a fetch brings them.
   struct Snapshot {
@@ -152,16 +154,26 @@ class PsClient {
            const Registration& registration, const Transport& transport, std::unique_ptr<PushEncoder> encoder);
 
   void OpenStreams();
+  // The workers of this host that push together; null where the job's don't.
+  std::unique_ptr<HostGroup> MakeGroup();
   // What a server knows of changes; whatever all know counts.
   void LearnChanges(Server* server, const google::protobuf::RepeatedPtrField<SettingsChange>& changes);  // needs mutex_
   FrameHeader HeaderFor(FrameKind kind, uint32_t part) const;
+  Message PushOf(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t part) const;
+  // By itself, whatever group there is.
   void SendPart(const std::shared_ptr<GradientBuffer>& buffer, uint64_t sequence, uint32_t part);
   Payload PayloadOf(const std::shared_ptr<GradientBuffer>& buffer, uint32_t part) const;
+  // What a worker reads after its own push must not overtake it: where another worker sends that, the pull waits for its
+  // ack. Whether it does.
+  bool PutOff(const Message& pull);
+  void SendPutOff(uint32_t part);  // needs mutex_
   std::vector<PushInFlight>::iterator FindPush(uint64_t sequence);  // needs mutex_
   void OnMessage(uint32_t server, Message message);
   void OnWelcome(uint32_t server, const Message& message);
   void OnValues(uint32_t server, const Message& message);
   void OnAck(uint32_t server, const Message& message);
+  // What became of a set or a push of this worker's, whoever has sent it.
+  void OnOwnAck(const Message& message);
   void OnRefused(uint32_t server, const Message& message);
   // The first failure is final.
   void Fail(absl::Status status);
@@ -185,8 +197,12 @@ class PsClient {
   std::vector<uint32_t> unset_parts_;           // until SetInitial
   std::vector<std::unique_ptr<Server>> servers_;
 
+  std::mutex encoder_mutex_;  // taken after no other
+  const std::unique_ptr<PushEncoder> encoder_;  // protected by encoder_mutex_
+  std::unique_ptr<HostWire> host_wire_;
+  std::unique_ptr<HostGroup> group_;  // null where workers push by themselves; constant after Open
+
   // The compute thread's.
-  const std::unique_ptr<PushEncoder> encoder_;
   Snapshot current_;
   // As the last fetch brought them, to which differences are added; none where none travel. Read by whoever receives a part
   // of the next.
@@ -204,6 +220,7 @@ class PsClient {
   absl::Status failure_;
   std::unique_ptr<Fetch> fetch_;  // its buffer is written without the lock, by whoever received the part
   std::vector<PushInFlight> pushes_;
+  std::vector<Message> put_off_;  // pulls
   std::vector<std::shared_ptr<GradientBuffer>> buffers_;
   uint32_t sets_in_flight_ = 0;
   uint64_t refused_parts_ = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/vector_ops.h"
+#include "proto/codec/block_reader.h"
 #include "proto/codec/part_layout.h"
 
 namespace downpour::worker {
@@ -93,6 +95,25 @@ void PushEncoder::Encode(uint32_t part, std::span<const float> values, ByteBuffe
   encoder->Encode(values, payload);
   bytes_ += static_cast<double>(payload->size());
   if (part + 1 == layouts_.size() && now_ == level_) level_bytes_ = bytes_;
+}
+
+void PushEncoder::TakeBack(uint32_t part, std::span<const float> values, const Message& sent) {
+  PartEncoder* const encoder = added_[part].get();
+  if (encoder == nullptr) return;
+  auto reader = BlockReader::Open(sent.header.codec, sent.payload, static_cast<uint32_t>(values.size()));
+  if (!reader.ok()) return;
+  // What is carried is what the payload does not say of them: both are made undone.
+  std::vector<float> scratch(kBlockElements);
+  std::vector<float> back(kBlockElements);
+  for (size_t at = 0; at < values.size();) {
+    const std::span<const float> block = (*reader)->Next(kBlockElements, scratch);
+    if (block.empty()) return;
+    const std::span<float> difference = std::span(back).first(block.size());
+    std::ranges::copy(block, difference.begin());
+    kernels::Axpy(-1, values.subspan(at, block.size()), difference);
+    encoder->Carry(at, difference);
+    at += block.size();
+  }
 }
 
 }  // namespace downpour::worker

@@ -43,6 +43,7 @@ class Pushes {
   size_t Push(double now, const std::vector<float>& values) {
     const PushEncoder::Plan plan = encoder_->Begin(PushContent::kGradient, now);
     codec = plan.codec->id;
+    last.clear();
     size_t bytes = 0;
     for (int i = 0; i < map_.tables(0).parts_size(); ++i) {
       const ShardMap::Part& part = map_.tables(0).parts(i);
@@ -57,6 +58,7 @@ class Pushes {
       bytes += buffer.size();
       auto kept = std::make_shared<std::vector<std::byte>>(buffer.bytes().begin(), buffer.bytes().end());
       const Payload payload(kept, std::vector<Payload::Bytes>{*kept});
+      last.push_back({{.kind = FrameKind::kPush, .codec = codec, .part = static_cast<uint32_t>(i)}, payload});
       const auto reader = BlockReader::Open(codec, payload, of_part.size());
       REQUIRE(reader.ok());
       std::vector<float> scratch(kBlockElements);
@@ -73,6 +75,15 @@ class Pushes {
   std::unique_ptr<PushEncoder> encoder_;
   CodecId codec = CodecId::kRaw;
   std::vector<double> sum = std::vector<double>(kElements);
+  std::vector<Message> last;  // by part, of the push before
+
+  // What was pushed last was taken by nobody.
+  void TakeBack(const std::vector<float>& values) {
+    for (const Message& message : last) {
+      const ShardMap::Part& part = map_.tables(0).parts(static_cast<int>(message.header.part));
+      encoder_->TakeBack(message.header.part, std::span(values).subspan(part.begin(), part.end() - part.begin()), message);
+    }
+  }
 
  private:
   ShardMap map_;
@@ -213,6 +224,36 @@ TEST_CASE("levels go from what the job says to the least that it allows, and not
   CHECK(Pushes("").levels_.size() == 1);
   CHECK(Pushes("wire: {adapt: true, adapt_min_share: 0.1}\nsync: {mode: asp}").levels_.size() == 3);
   CHECK(Pushes("wire: {adapt: true, push: {codec: top_k, share: 0.05}}\nsync: {mode: asp}").levels_.size() == 2);
+}
+
+TEST_CASE("what was taken by nobody leaves nothing that waits") {
+  for (const std::string codec : {"top_k", "int8", "one_bit"}) {
+    INFO(codec);
+    Pushes pushes("wire: {push: {codec: " + codec + "}}");
+    const std::vector<float> values = Gaussian(), zeros(kElements);
+    pushes.Push(1, values);
+    pushes.TakeBack(values);
+    std::ranges::fill(pushes.sum, 0);
+    pushes.Push(2, zeros);
+    for (const double each : pushes.sum) REQUIRE(std::abs(each) < 1e-5);
+  }
+}
+
+TEST_CASE("what waited before a push that nobody took waits on") {
+  for (const std::string codec : {"top_k", "one_bit"}) {
+    INFO(codec);
+    Pushes without("wire: {push: {codec: " + codec + "}}");
+    Pushes with("wire: {push: {codec: " + codec + "}}");
+    const std::vector<float> values = Gaussian(), zeros(kElements);
+    for (Pushes* pushes : {&without, &with}) pushes->Push(1, values);
+    const std::vector<double> sent = with.sum;
+    with.Push(2, values);
+    with.TakeBack(values);
+    with.sum = sent;
+    for (Pushes* pushes : {&without, &with}) pushes->Push(3, zeros);
+    for (size_t i = 0; i < kElements; ++i) REQUIRE(with.sum[i] == Approx(without.sum[i]).margin(1e-3));
+    CHECK(with.sum != sent);
+  }
 }
 
 }  // namespace

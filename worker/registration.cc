@@ -8,9 +8,7 @@
 #include <utility>
 
 #include <google/protobuf/util/message_differencer.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
+#include <grpcpp/client_context.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -18,6 +16,7 @@
 #include "proto/grpc_status.h"
 #include "proto/service.grpc.pb.h"
 #include "proto/shard_map.h"
+#include "worker/channel.h"
 #include "worker/this_host.h"
 
 namespace downpour::worker {
@@ -29,23 +28,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kRetryPause{100};
 constexpr milliseconds kTellAfter{2000};
 constexpr milliseconds kAskAgain{500};
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Job& job) {
-  grpc::ChannelArguments arguments;
-  // Of control messages too: a shard map of many parts is not small.
-  const int limit = static_cast<int>(std::max<uint64_t>(16 << 20, MostPayloadBytes(LargestPartBytes(job)) + kFrameHeaderBytes));
-  arguments.SetMaxReceiveMessageSize(limit);
-  arguments.SetMaxSendMessageSize(limit);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 8 << 20);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 20);
-  arguments.SetInt(GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, 4 << 20);
-  // Each client has connections of its own, also where several live in one process.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
 
 double Seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
 

@@ -32,5 +32,8 @@ class BlockReader {
 
 // The index of the first NaN or infinity in a payload; none when all is well. Errors as BlockReader::Open.
 absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(CodecId codec, const Payload& payload, uint32_t elements);
+inline absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(const Message& message) {
+  return FirstNonFinite(message.header.codec, message.payload, message.header.elements);
+}
 
 }  // namespace downpour

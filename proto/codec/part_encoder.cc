@@ -39,6 +39,12 @@ void PartEncoder::Use(const Codec& codec, const CodecSettings& settings) {
   encoder_ = codec.id == CodecId::kRaw ? nullptr : codec.encoder({layout_.elements, layout_.rows, settings, seed});
 }
 
+void PartEncoder::Carry(size_t begin, std::span<const float> more) {
+  if (!feedback_ || codec_->lossless) return;
+  kernels::Axpy(1, more, std::span(carried_.data() + begin, more.size()));
+  carries_ = true;
+}
+
 void PartEncoder::Encode(std::span<const float> values, ByteBuffer* payload) {
   if (!carries_ && encoder_ != nullptr && layout_.exempt.empty()) {
     payload->Clear();

@@ -31,6 +31,9 @@ class PartEncoder {
   // Writes what `values`, as many as the part has and all finite, become, into `payload` from its beginning.
   void Encode(std::span<const float> values, ByteBuffer* payload);
 
+  // Adds `more` to what waits for the next call, from the part's element `begin` on; without feedback nothing waits.
+  void Carry(size_t begin, std::span<const float> more);
+
   // Whether something may wait for the next call.
   bool carries() const { return carries_; }
 

@@ -32,7 +32,7 @@ constexpr auto kGreetingTimeout = std::chrono::seconds(10);
 // shard, right before they are applied. All else here, for a shard's thread is what there is least of.
 bool IsFinite(const Message& push) {
   if (push.header.codec != CodecId::kRaw) {
-    const auto bad = FirstNonFinite(push.header.codec, push.payload, push.header.elements);
+    const auto bad = FirstNonFinite(push);
     return bad.ok() && !bad->has_value();
   }
   if (push.payload.chunks().size() != 1) return false;

@@ -2,11 +2,13 @@
 
 import json
 import re
+import signal
+import time
 
 import numpy as np
 import pytest
 
-from tests.e2e.harness import FASHION
+from tests.e2e.harness import FASHION, LONG, metrics, total
 from tests.e2e.idx import write_idx
 
 NET = """net:
@@ -78,7 +80,76 @@ def test_a_bound_on_bandwidth_is_kept(place):
     assert bound["accuracy"] > 0.7
 
 
+COMBINED = {"workers": "3", "optimizer": "{name: sgd, learning_rate: 0.03}"}
+
+
+@pytest.mark.parametrize("sync, push", [
+    ("{mode: asp}", "{codec: raw}"), ("{mode: bsp}", "{codec: raw}"), ("{mode: bsp}", "{codec: one_bit}"),
+    ("{mode: downpour, n_push: 2, n_fetch: 2}", "{codec: top_k, share: 0.1}"), ("{mode: ssp, s: 2}", "{codec: bf16}"),
+])
+def test_workers_of_one_host_push_together(place, sync, push):
+    summary = trained(place, "together", sync=sync, wire=f"{{combine: host, push: {push}}}", **COMBINED)
+    assert summary["result"] == "done"
+    assert summary["combined_part_pushes"] > 0
+    assert set(summary["refused"]) <= {"duplicate", "fenced", "alone", "lease_ended"}
+    # Each sample counts once, whoever has pushed for whom.
+    assert sum(worker["samples"] for worker in summary["workers"]) == 8 * 12000
+    assert summary["accuracy"] > 0.75
+
+
+def test_one_clock_of_a_host_is_one_push(place):
+    alone = trained(place, "alone", **COMBINED)
+    together = trained(place, "together", wire="{combine: host}", **COMBINED)
+    assert together["part_pushes"] == alone["part_pushes"]
+    assert together["combined_part_pushes"] > 0.8 * together["part_pushes"]
+    # Besides the first values, three pushes have become one or two.
+    assert together["bytes_to_servers"] < 0.67 * alone["bytes_to_servers"]
+    assert abs(together["accuracy"] - alone["accuracy"]) < 0.03
+
+
+def test_what_was_pushed_together_can_be_replayed(place):
+    run = place.folder / "run"
+    job = place.job(workers="3", wire="{combine: host}", sync="{mode: asp}")
+    done = place.run("ps-run", job, "--record", "--run-dir", run)
+    assert done.returncode == 0, done.stderr[-2000:]
+    replayed = place.run("ps-replay", run)
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+
+
+@pytest.mark.parametrize("mode", ["asp", "bsp"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_one_that_pushes_for_all_is_gone(place, mode, how):
+    """The job is started by hand, so that another attempt takes up its partition."""
+    job = place.job(workers="3", sync=f"{{mode: {mode}}}", wire="{combine: host}", training=LONG, net=NET,
+                    worker="{heartbeat_ms: 50, lease_ms: 1000}", servers="{addresses: ['127.0.0.1:0'], shards: 2}")
+    _, listening = place.serve(job)
+
+    def worker(partition, attempt=0):
+        return place.start("ps-worker", "--config", job, "--servers", listening["address"], "--partition", partition,
+                           "--task-attempt", attempt)
+
+    def pushes():
+        return total([metrics(listening["metrics"])], "downpour_combined_pushes_total")
+
+    first = worker(0)
+    workers = [worker(1), worker(2)]
+    place.wait_until(lambda: pushes() > 0, 30)
+    first.send_signal(how)
+    again = worker(0, 1)
+    time.sleep(1)  # what is under way then may yet be taken
+    before = pushes()
+    place.wait_until(lambda: pushes() > before + 20, 30)
+    assert again.poll() is None and all(other.poll() is None for other in workers)
+    first.kill()
+
+
 @pytest.mark.parametrize("wire, sync, sentence", [
+    ("{combine: host}", "{mode: local_sgd}", "exchanges something else"),
+    ("{combine: host}", "{mode: peer}", "each worker is a server"),
+    ("{combine: host}", "{mode: asp, delay_compensation: 0.1}", "has read whose gradient it is"),
+    ("{combine: host, adapt: true}", "{mode: asp}", "each worker has its own way of pushing"),
+    ("{combine: host, push: {max_bandwidth_mbps: 5}}", "{mode: asp}", "what each worker pushes by itself"),
+    ("{combine: rack}", "{mode: asp}", "is none of none, host"),
     ("{adapt: true}", "{mode: bsp}", "in sync.mode bsp workers wait for one another"),
     ("{push: {max_bandwidth_mbps: 5}}", "{mode: local_sgd}", "sync.mode local_sgd averages them"),
     ("{push: {codec: int8, feedback: false, max_bandwidth_mbps: 5}}", "{mode: asp}", "has to be carried"),

@@ -43,6 +43,7 @@ void Merge(const StatusReply& reply, JobStatus* status) {
   }
   for (const ShardStatus& shard : reply.shards()) {
     status->pushes += shard.pushes();
+    status->combined += shard.combined();
     status->staleness_sum += shard.staleness_sum();
     status->staleness_count += shard.staleness_count();
     for (const auto& [reason, count] : shard.refused()) status->refused[reason] += count;

@@ -16,6 +16,7 @@ namespace downpour::run {
 struct JobStatus {
   std::vector<WorkerStatus> workers;  // by partition, as the first server sees them
   uint64_t pushes = 0;                // gradients of parts applied, on all servers
+  uint64_t combined = 0;              // of them, those that came in one with others
   uint64_t staleness_sum = 0;
   uint64_t staleness_count = 0;
   uint64_t received_bytes = 0;  // of payload, by all servers

@@ -90,6 +90,7 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   summary["bytes_from_servers"] = outcome.traffic.from_servers;
   summary["mean_staleness"] = outcome.status.MeanStaleness();
   summary["part_pushes"] = outcome.status.pushes;
+  summary["combined_part_pushes"] = outcome.status.combined;
   summary["refused"] = ordered_json::object();
   for (const auto& [reason, count] : outcome.status.refused) summary["refused"][reason] = count;
   summary["workers"] = ordered_json::array();

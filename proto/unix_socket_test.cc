@@ -1,4 +1,4 @@
-#include "ps/unix_socket.h"
+#include "proto/unix_socket.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -13,7 +13,7 @@
 #include <fstream>
 #include <thread>
 
-namespace downpour::ps {
+namespace downpour {
 namespace {
 
 class Folder {
@@ -24,6 +24,7 @@ class Folder {
     path_ = name;
   }
   ~Folder() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
   std::string File(const std::string& name) const { return path_ + "/" + name; }
 
  private:
@@ -101,5 +102,17 @@ TEST_CASE("of two that claim at once the second looks when the first listens") {
   CHECK_THAT(second, Catch::Contains("listens there"));
 }
 
+TEST_CASE("what killed ones left is removed, and nothing else") {
+  const Folder folder;
+  { const Socket dead(folder.File("dead"), false); }
+  const Socket alive(folder.File("alive"), true);
+  std::ofstream(folder.File("file")) << "kept";
+  const SocketClaim claim = LockSocketFolder(folder.File("any"));
+  RemoveDeadSockets(folder.path());
+  CHECK_FALSE(std::filesystem::exists(folder.File("dead")));
+  CHECK(std::filesystem::exists(folder.File("alive")));
+  CHECK(std::filesystem::exists(folder.File("file")));
+}
+
 }  // namespace
-}  // namespace downpour::ps
+}  // namespace downpour

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace downpour::ps {
+namespace downpour {
 
 // As long as it lives no other server claims a path in the same folder; from before it is looked at until gRPC listens.
 class SocketClaim {
@@ -28,4 +28,10 @@ class SocketClaim {
 // Waits two seconds at most, for other servers that begin.
 absl::StatusOr<SocketClaim> ClaimSocketPath(const std::string& path, const std::string& setting);
 
-}  // namespace downpour::ps
+// Nobody claims a path in the same folder until the claim is let go, but for those who have waited for two seconds.
+SocketClaim LockSocketFolder(const std::string& path);
+
+// Removes the sockets in a folder, which is locked, that nobody listens at: whoever made them was killed.
+void RemoveDeadSockets(const std::string& folder);
+
+}  // namespace downpour

@@ -1,4 +1,4 @@
-#include "ps/unix_socket.h"
+#include "proto/unix_socket.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -16,7 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace downpour::ps {
+namespace downpour {
 namespace {
 
 constexpr auto kPatience = std::chrono::seconds(2);
@@ -47,6 +47,21 @@ std::string WhoHas(const std::string& path) {
                       " listens there, maybe another ps-server. Stop that one");
 }
 
+std::string FolderOf(const std::string& path) {
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  return parent.empty() ? std::string(".") : parent.string();
+}
+
+// A folder that only root may list is locked by nobody, and one that somebody else keeps locked is no reason to wait for
+// ever: what is left is that two servers begin in the same moment.
+void AwaitLock(int fd) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kLook);
+  }
+}
+
 }  // namespace
 
 SocketClaim::~SocketClaim() {
@@ -65,22 +80,29 @@ absl::StatusOr<SocketClaim> ClaimSocketPath(const std::string& path, const std::
     return absl::UnavailableError(
         absl::StrCat("can't listen on unix:", path, ": ", why, ", or give another path in ", setting));
   };
-  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-  const std::string folder = parent.empty() ? std::string(".") : parent.string();
+  const std::string folder = FolderOf(path);
   const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
     return cannot(absl::StrCat("the folder ", folder, " is not there. Make it"));
   }
   SocketClaim claim(fd);
-  // A folder that only root may list is locked by nobody, and one that somebody else keeps locked is no reason to wait
-  // for ever: what is left is that two servers begin in the same moment.
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
-         std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(kLook);
-  }
+  AwaitLock(fd);
   if (const std::string why = WhoHas(path); !why.empty()) return cannot(why);
   return claim;
 }
 
-}  // namespace downpour::ps
+SocketClaim LockSocketFolder(const std::string& path) {
+  const int fd = open(FolderOf(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  AwaitLock(fd);
+  return SocketClaim(fd);
+}
+
+void RemoveDeadSockets(const std::string& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    std::error_code ignored;
+    if (entry.is_socket(ignored) && WhoHas(entry.path().string()).empty()) unlink(entry.path().c_str());
+  }
+}
+
+}  // namespace downpour

@@ -1,0 +1,199 @@
+#include "worker/combine/host_group.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include <grpcpp/server_builder.h>
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/str_cat.h"
+#include "proto/unix_socket.h"
+#include "worker/channel.h"
+
+namespace downpour::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kPause{1};  // before somebody is looked for again
+
+// Makes the folder of a path if it has to, and makes sure that it is this user's alone.
+absl::Status OwnFolder(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+    return absl::UnavailableError(absl::StrCat("can't make ", folder, ": ", strerror(errno)));
+  }
+  struct stat found{};
+  if (lstat(folder.c_str(), &found) != 0) {
+    return absl::UnavailableError(absl::StrCat("can't look at ", folder, ": ", strerror(errno)));
+  }
+  if (!S_ISDIR(found.st_mode) || found.st_uid != geteuid() || (found.st_mode & 077) != 0) {
+    return absl::UnavailableError(absl::StrCat(folder, " is not a folder of this user's alone. Remove it"));
+  }
+  return absl::OkStatus();
+}
+
+Message AloneAck(const FrameHeader& push) {
+  Message ack{push, {}};
+  ack.header.kind = FrameKind::kAck;
+  ack.header.reason = Refusal::kAlone;
+  ack.header.payload_bytes = 0;
+  return ack;
+}
+
+}  // namespace
+
+std::string HostGroupPath(const Job& job) {
+  std::string whose = job.name();
+  for (const std::string& address : job.servers().addresses()) absl::StrAppend(&whose, " ", address);
+  return absl::StrCat("/tmp/downpour-", geteuid(), "/", absl::Hex(JobId(whose), absl::kZeroPad16), ".sock");
+}
+
+HostGroup::HostGroup(const Job& job, Options options, Combiner::Wire* wire)
+    : job_(job), options_(std::move(options)), wire_(wire) {}
+
+HostGroup::~HostGroup() { Close(); }
+
+bool HostGroup::Ready() {
+  std::lock_guard meeting(meeting_);
+  if (closed_) return false;
+  {
+    std::lock_guard lock(mutex_);
+    if (combiner_ != nullptr || follows_) return true;
+  }
+  if (Clock::now() < next_try_) return false;
+  next_try_ = Clock::now() + kPause;
+  EndLeader();
+  absl::Status status = OwnFolder(options_.path);
+  if (status.ok()) status = Lead();
+  if (absl::IsAlreadyExists(status)) {
+    Follow();
+  } else if (!status.ok()) {
+    spdlog::warn("its gradients are not combined with those of others here: {}", std::string(status.message()));
+    return false;
+  }
+  return true;
+}
+
+bool HostGroup::Send(const Message& push) {
+  std::lock_guard meeting(meeting_);
+  std::shared_ptr<Combiner> combiner;
+  {
+    std::lock_guard lock(mutex_);
+    combiner = combiner_;
+    if (combiner == nullptr) {
+      if (!follows_) return false;
+      handed_over_[{push.header.part, push.header.sequence}] = push.header;
+    }
+  }
+  if (combiner == nullptr) {
+    leader_->Send(push);
+  } else {
+    combiner->Add({.push = push, .answer = options_.on_ack, .member = Combiner::kOwn});
+  }
+  return true;
+}
+
+absl::Status HostGroup::Lead() {
+  const auto claim = ClaimSocketPath(options_.path, "another folder in its place");
+  if (!claim.ok()) return absl::AlreadyExistsError(claim.status().message());
+  RemoveDeadSockets(std::filesystem::path(options_.path).parent_path().string());
+  auto combiner = std::make_shared<Combiner>(options_.terms.elements, wire_);
+  service_ = std::make_unique<HostService>(options_.terms, combiner.get());
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(absl::StrCat("unix:", options_.path), grpc::InsecureServerCredentials(), &port);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(MessageLimit(job_)));
+  // The others ask whether it runs (MakeHostChannel).
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  builder.RegisterService(service_.get());
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) return absl::UnavailableError(absl::StrCat("can't listen on unix:", options_.path));
+  spdlog::info("pushes for the workers of this host, which find it at unix:{}", options_.path);
+  std::lock_guard lock(mutex_);
+  combiner_ = std::move(combiner);
+  return absl::OkStatus();
+}
+
+void HostGroup::Follow() {
+  {
+    std::lock_guard lock(mutex_);
+    follows_ = true;
+  }
+  spdlog::info("hands its gradients to the worker of this host at unix:{}", options_.path);
+  leader_ = std::make_unique<ServerStream>(
+      MakeHostChannel(absl::StrCat("unix:", options_.path), job_), options_.hello, options_.region,
+      ServerStream::Callbacks{
+          .on_message =
+              [this](Message message) {
+                if (message.header.kind != FrameKind::kAck) return;
+                uint64_t bytes = 0;
+                {
+                  std::lock_guard lock(mutex_);
+                  const auto found = handed_over_.find({message.header.part, message.header.sequence});
+                  if (found == handed_over_.end()) return;
+                  bytes = found->second.payload_bytes;
+                  handed_over_.erase(found);
+                }
+                leader_->Acknowledged(bytes);
+                options_.on_ack(std::move(message));
+              },
+          .on_end = [this](absl::Status status) { OnLeaderLost(status); },
+      });
+}
+
+void HostGroup::OnLeaderLost(const absl::Status& why) {
+  std::map<Key, FrameHeader> left;
+  {
+    std::lock_guard lock(mutex_);
+    follows_ = false;
+    left.swap(handed_over_);
+  }
+  spdlog::info("the worker that pushed for this host is gone ({}); {} parts of pushes are sent again",
+               std::string(why.message()), left.size());
+  for (const auto& [key, header] : left) options_.on_ack(AloneAck(header));
+}
+
+std::optional<uint64_t> HostGroup::OnAck(const Message& ack) {
+  std::shared_ptr<Combiner> combiner;
+  {
+    std::lock_guard lock(mutex_);
+    combiner = combiner_;
+  }
+  return combiner == nullptr ? std::nullopt : combiner->OnAck(ack);
+}
+
+void HostGroup::EndLeader() {
+  if (leader_ != nullptr) leader_->Close();
+  leader_.reset();
+}
+
+void HostGroup::Close() {
+  std::lock_guard meeting(meeting_);
+  closed_ = true;
+  EndLeader();
+  std::shared_ptr<Combiner> combiner;
+  {
+    std::lock_guard lock(mutex_);
+    follows_ = false;
+    combiner = std::move(combiner_);
+  }
+  if (server_ != nullptr) {
+    // It removes its socket: not the next one's.
+    const SocketClaim claim = LockSocketFolder(options_.path);
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_->Wait();
+    server_.reset();
+  }
+  service_.reset();
+}
+
+}  // namespace downpour::worker

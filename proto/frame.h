@@ -141,9 +141,9 @@ uint64_t JobId(absl::string_view name);
 
 std::array<std::byte, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& header);
 
-// Checks magic, version, known kind, codec, reason and place, reserved bytes, that only a push has contributors, and that
-// a raw payload's length is that of its elements, or that of a place. Says which field is wrong. Trusts nothing; the
-// caller checks the rest against its tables.
+// Checks magic, version, known kind, codec, reason and place, reserved bytes, that only a push has contributors, and
+// that a raw payload's length is that of its elements, or that of a place. Says which field is wrong. Trusts nothing;
+// the caller checks the rest against its tables.
 absl::StatusOr<FrameHeader> DecodeFrameHeader(std::span<const std::byte> bytes);
 
 std::vector<std::byte> EncodeContributors(std::span<const Contributor> contributors);
@@ -157,8 +157,13 @@ struct Message {
   std::vector<Contributor> contributors = {};  // as many as the header says
 };
 
-// Visits a push as the headers of the pushes that are in it, one for each worker: the sender's own, unless its sequence is
-// 0, and the contributors' in their order. All else in them is the push's.
+// How many workers' gradients are in a push. The sender's is not where its sequence is 0, as it may be with others.
+inline size_t ContributionCount(const Message& push) {
+  return push.contributors.size() + (push.contributors.empty() || push.header.sequence != 0 ? 1 : 0);
+}
+
+// Visits a push as the headers of the pushes that are in it, one for each worker, the sender's own first. All else in them
+// is the push's.
 template <typename Visit>
 void ForEachContribution(const Message& push, Visit visit) {
   if (push.contributors.empty()) return visit(push.header);

@@ -52,8 +52,8 @@ std::string FolderOf(const std::string& path) {
   return parent.empty() ? std::string(".") : parent.string();
 }
 
-// A folder that only root may list is locked by nobody, and one that somebody else keeps locked is no reason to wait for
-// ever: what is left is that two servers begin in the same moment.
+// A folder that only root may list is locked by nobody, and one that somebody else keeps locked is no reason to wait
+// for ever: what is left is that two servers begin in the same moment.
 void AwaitLock(int fd) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
@@ -96,6 +96,8 @@ SocketClaim LockSocketFolder(const std::string& path) {
   AwaitLock(fd);
   return SocketClaim(fd);
 }
+
+bool IsTaken(const std::string& path) { return !WhoHas(path).empty(); }
 
 void RemoveDeadSockets(const std::string& folder) {
   std::error_code error;

@@ -31,6 +31,9 @@ absl::StatusOr<SocketClaim> ClaimSocketPath(const std::string& path, const std::
 // Nobody claims a path in the same folder until the claim is let go, but for those who have waited for two seconds.
 SocketClaim LockSocketFolder(const std::string& path);
 
+// Whether somebody listens there, or something else than a socket has the path.
+bool IsTaken(const std::string& path);
+
 // Removes the sockets in a folder, which is locked, that nobody listens at: whoever made them was killed.
 void RemoveDeadSockets(const std::string& folder);
 

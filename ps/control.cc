@@ -27,11 +27,12 @@ constexpr uint64_t kMaxParts = 1 << 20;
 constexpr size_t kMostNamed = 20;
 constexpr size_t kMaxHost = 256;
 
-std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t server) {
+std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t server, uint32_t workers) {
   auto directory = std::make_shared<Directory>();
   directory->map_version = map.version();
   directory->table = map.tables(0).id();
   directory->elements = map.tables(0).elements();
+  directory->workers = workers;
   for (const ShardMap::Part& part : map.tables(0).parts()) {
     Directory::Place place;
     place.elements = static_cast<uint32_t>(part.end() - part.begin());
@@ -142,7 +143,7 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
   std::lock_guard lock(mutex_);
   table_ = spec;
   map_ = map;
-  directory_ = MakeDirectory(map, server_);
+  directory_ = MakeDirectory(map, server_, job_.workers());
   return absl::OkStatus();
 }
 

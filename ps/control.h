@@ -34,6 +34,7 @@ struct Directory {
   uint32_t map_version = 0;
   uint32_t table = 0;
   uint64_t elements = 0;     // of the table, on all servers
+  uint32_t workers = 0;      // of the job
   std::vector<Place> parts;  // by part
   uint32_t parts_here = 0;
 };

@@ -20,6 +20,7 @@ namespace downpour::ps {
 namespace {
 
 using PartKey = std::pair<uint32_t, uint32_t>;  // table, part
+using FrameKey = std::array<uint64_t, 5>;       // of a push: what its ack says too
 
 // What is known of a part besides what its table knows.
 struct Tally {
@@ -142,7 +143,7 @@ class LogReplay {
   void Deal(Drain event) { GiveAll(event); }
   void Deal(Set event) { GiveOwner(event.message.header, std::move(event)); }
   void Deal(Push event) {
-    if (!event.message.contributors.empty()) {
+    if (!event.message.contributors.empty() && cores_[OwnerOf(event.message.header.part)] != nullptr) {
       std::vector<uint32_t>& workers = combined_[KeyOf(event.message.header)];
       workers.clear();
       ForEachContribution(event.message, [&](const FrameHeader& one) { workers.push_back(one.worker); });
@@ -151,8 +152,8 @@ class LogReplay {
   }
   void Deal(Pull event) { GiveOwner(event.header, std::move(event)); }
 
-  static std::array<uint64_t, 4> KeyOf(const FrameHeader& push) {
-    return {push.table, push.part, push.worker, push.sequence};
+  static FrameKey KeyOf(const FrameHeader& push) {
+    return {push.table, push.part, push.worker, push.sequence, push.position};
   }
 
   template <typename E>
@@ -262,7 +263,7 @@ class LogReplay {
   std::vector<Action> actions_;
   std::set<uint32_t> tables_;
   std::map<PartKey, Tally> tallies_;
-  std::map<std::array<uint64_t, 4>, std::vector<uint32_t>> combined_;  // who is in pushes that have no answer yet
+  std::map<FrameKey, std::vector<uint32_t>> combined_;  // who is in pushes that have no answer yet
   absl::Status failure_;
   ReplayedLog result_;
 };

@@ -48,7 +48,9 @@ void Shard::Stop() {
 
 size_t Shard::Weight(const Event& event) {
   size_t bytes = kEventBytes;
-  if (const auto* push = std::get_if<Push>(&event)) bytes += push->message.payload.size();
+  if (const auto* push = std::get_if<Push>(&event)) {
+    bytes += push->message.payload.size() + push->message.contributors.size() * kContributorBytes;
+  }
   if (const auto* set = std::get_if<Set>(&event)) bytes += set->message.payload.size();
   return bytes;
 }

@@ -269,7 +269,9 @@ std::string ShardCore::WrongCodec(const FrameHeader& header, const Codec& job_co
 }
 
 PartView ShardCore::View(const Table::Part& part) const {
-  return {part.clock, static_cast<uint32_t>(part.held.size()), part.clocks.views(), part.clocks.slowest()};
+  size_t held = 0;
+  for (const Table::Held& each : part.held) held += ContributionCount(each.message);
+  return {part.clock, static_cast<uint32_t>(held), part.clocks.views(), part.clocks.slowest()};
 }
 
 const Settings& ShardCore::EntrySettings(const Table::Part& part) const {
@@ -409,8 +411,9 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
         return Overdue{Refusal::kAlone, absl::StrCat("worker ", header.worker, " has pushed by itself")};
       };
       DropHeld(*part, again, actions);
-      stats_.held -= std::erase_if(
-          part->held, [&](const auto& held) { return held.message.header.worker == header.worker; });
+      stats_.held -= std::erase_if(part->held, [&](const auto& held) {
+        return held.message.contributors.empty() && held.message.header.worker == header.worker;
+      });
     }
     Hold(*part, std::move(event));
   }
@@ -499,6 +502,7 @@ void ShardCore::Apply(Table& table, Table::Part& part, const Settings& settings,
   FrameHeader& header = push.message.header;
   const uint64_t version = part.version;
   uint64_t staleness = 0;
+  if (ContributionCount(push.message) > 1) stats_.combined += ContributionCount(push.message);
   ForEachContribution(push.message, [&](const FrameHeader& one) { Advance(part, one); });
   ForEachContribution(push.message, [&](const FrameHeader& one) {
     Count(part, one);
@@ -548,10 +552,11 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
   for (const Table::Held& held : part.held) {
     double weight = 0;
     ForEachContribution(held.message, [&](const FrameHeader& one) {
-      weight += samples == 0 ? 1.0 / static_cast<double>(count) : static_cast<double>(one.samples) / static_cast<double>(samples);
+      weight += samples == 0 ? 1.0 / static_cast<double>(count) : static_cast<double>(one.samples) / samples;
       Count(part, one);
     });
     pushes.push_back({&held.message, static_cast<float>(weight)});
+    if (ContributionCount(held.message) > 1) stats_.combined += ContributionCount(held.message);
   }
   const uint64_t version = part.version;
   if (!pushes.empty()) {
@@ -720,7 +725,8 @@ void ShardCore::On(Drain, std::vector<Action>& actions) {
   draining_ = true;
   RefuseParked(Refusal::kShuttingDown, kDraining, actions);
   ForEachPart([&](Table&, Table::Part& part) {
-    DropHeld(part, [](const Table::Held&) { return std::optional(Overdue{Refusal::kShuttingDown, kDraining}); }, actions);
+    const auto all = [](const Table::Held&) { return std::optional(Overdue{Refusal::kShuttingDown, kDraining}); };
+    DropHeld(part, all, actions);
   });
 }
 

@@ -36,7 +36,7 @@ inline constexpr char kDraining[] = "the server is shutting down";
 // Counts since the start, and the state of the moment.
 struct CoreStats {
   uint64_t pushes = 0;   // gradients applied
-  uint64_t combined = 0; // of them, that came in one push with others
+  uint64_t combined = 0;  // of them, that came in one push with others
   uint64_t updates = 0;  // of a part; a clock's held pushes are one
   uint64_t sets = 0;
   uint64_t pulls = 0;                                             // answered with values

@@ -52,11 +52,13 @@ void ShardCore::OnCombined(Push event, std::vector<Action>& actions) {
   const auto bad = event.finite ? std::nullopt : FirstNonFinite(push);
   if (!bad.ok()) return refuse(Refusal::kMalformed, std::string(bad.status().message()));
   if (bad->has_value()) {
-    return refuse(Refusal::kNotFinite, absl::StrCat("element ", part->begin + **bad, " of what was combined is not finite"));
+    return refuse(Refusal::kNotFinite,
+                  absl::StrCat("element ", part->begin + **bad, " of what was combined is not finite"));
   }
-  stats_.combined += workers.size();
   // The schedule goes by the furthest of them.
-  ForEachContribution(push, [&](const FrameHeader& one) { header.clock = std::max(header.clock, one.clock); });
+  uint64_t clock = 0;
+  ForEachContribution(push, [&](const FrameHeader& one) { clock = std::max(clock, one.clock); });
+  header.clock = clock;
   if (*action == PushAction::kApply) {
     const Settings& settings = settings_.At(header.clock);
     Apply(*table, *part, settings, std::move(event), actions);
@@ -75,6 +77,11 @@ Refusal ShardCore::CheckContribution(const Table::Part& part, const FrameHeader&
   if (one.sequence <= part.members[one.worker].sequence) {
     *sentence = absl::StrCat("push ", one.sequence, " of worker ", one.worker, " was applied before");
     return Refusal::kDuplicate;
+  }
+  // One that is before it may yet come by another stream, and would then count as applied.
+  if (one.sequence != part.members[one.worker].sequence + 1) {
+    *sentence = absl::StrCat("of worker ", one.worker, " a push before ", one.sequence, " was not taken");
+    return Refusal::kAlone;
   }
   if (settings_.At(one.clock).sync.delay_compensation() > 0) {
     *sentence = "sync.delay_compensation goes by what one worker has read";

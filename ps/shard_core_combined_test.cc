@@ -182,5 +182,41 @@ TEST_CASE("a server that stops refuses what is held, once") {
   CHECK(cluster.stats().held == 0);
 }
 
+TEST_CASE("behind a push that was not taken none is taken with others") {
+  Cluster cluster(AsyncJob(2));
+  // Worker 1's first is still on its way by another stream.
+  CHECK(cluster.One(Combined(1, 0, 1, {With(1, 2, 1)})).header.reason == Refusal::kAlone);
+  CHECK(cluster.One(Cluster::PushOf(1, 1, 0, 1.0f)).header.reason == Refusal::kNone);
+  CHECK(cluster.One(Combined(1, 0, 1, {With(1, 2, 1)})).header.reason == Refusal::kNone);
+  CHECK(cluster.stats().pushes == 3);
+}
+
+TEST_CASE("backup workers count workers, not frames") {
+  Job job = MakeJob("bsp", "sgd", 4);
+  job.mutable_sync()->set_backup_workers(1);
+  Cluster cluster(job);
+  cluster.Do(Combined(1, 0, 1, {With(1, 1, 0)}));
+  CHECK(cluster.core().table(0)->parts()[0].clock == 0);
+  cluster.Do(Cluster::PushOf(2, 1, 0, 1.0f));
+  CHECK(cluster.core().table(0)->parts()[0].clock == 1);
+}
+
+TEST_CASE("a worker that comes again removes no frame in which it only pushed for others") {
+  Cluster cluster(MakeJob("bsp", "sgd", 4));
+  cluster.Do(Combined(0, 0, 1, {With(1, 1, 0), With(2, 1, 0)}));
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f));
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1.0f));  // again
+  CHECK(cluster.stats().held == 3);
+  cluster.Do(Cluster::PushOf(3, 1, 0, 1.0f));
+  CHECK(cluster.stats().pushes == 4);
+}
+
+TEST_CASE("what is merely forwarded is not combined") {
+  Cluster cluster(AsyncJob(2));
+  cluster.Do(Combined(0, 0, 1, {With(1, 1, 0)}));
+  CHECK(cluster.stats().pushes == 1);
+  CHECK(cluster.stats().combined == 0);
+}
+
 }  // namespace
 }  // namespace downpour::ps

@@ -30,6 +30,8 @@ MemoryPlan PlanMemory(const Job& job, const SyncMode& mode, const MemoryNeeds& n
   std::uint64_t vectors = std::max<std::uint64_t>(job.sync().max_pushes_in_flight(), 1) + 3;
   // Parameters that are being fetched, and the frames in which they come.
   vectors += 2;
+  // Where it pushes for its host: sums, and what they are encoded to, of a push under way and the one after it.
+  if (job.wire().combine() == "host") vectors += 4;
   // A worker that steps by itself: its parameters, the optimizer's slots, scratch.
   if (mode.content != PushContent::kGradient) vectors += 2 + slots;
   std::uint64_t elements = vectors * needs.elements;

@@ -25,6 +25,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kFarewell{1000};
+constexpr uint32_t kMostPushesInFlight = 64;  // that sync.max_pushes_in_flight may say
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -135,16 +136,18 @@ class PsClient::HostWire final : public Combiner::Wire {
 
   FrameHeader HeaderFor(uint32_t part) override { return client_.HeaderFor(FrameKind::kPush, part); }
 
-  bool InRounds(uint32_t settings) override {
+  std::optional<bool> InRounds(uint32_t settings) override {
     std::lock_guard lock(client_.mutex_);
     const Settings* const version = client_.settings_.Version(settings);
-    return version != nullptr && downpour::InRounds(*version);
+    return version == nullptr ? std::nullopt : std::optional(downpour::InRounds(*version));
   }
+
+  bool encodes() const override { return client_.job_.wire().push().codec() != "raw"; }
 
   CodecId Encode(uint32_t part, std::span<const float> values, ByteBuffer* payload) override {
     std::lock_guard lock(client_.encoder_mutex_);
     const PushEncoder::Plan plan = client_.encoder_->Begin(PushContent::kGradient, 0);
-    if (plan.encoded) client_.encoder_->Encode(part, values, payload);
+    client_.encoder_->Encode(part, values, payload);
     return plan.codec->id;
   }
 
@@ -252,8 +255,9 @@ std::unique_ptr<HostGroup> PsClient::MakeGroup() {
   for (const ShardMap::Part& part : map_.tables(0).parts()) {
     terms.elements.push_back(static_cast<uint32_t>(part.end() - part.begin()));
   }
-  terms.credit_bytes = MostPayloadBytes(LargestPartBytes(job_));
-  terms.most_pushes = job_.sync().max_pushes_in_flight() + 2;
+  // In shared memory, most of it: there the number of pushes is the bound, which settings may raise.
+  terms.most_pushes = kMostPushesInFlight + 2;
+  terms.credit_bytes = terms.most_pushes * elements_ * sizeof(float);
   terms.most_region_bytes = MostRegionBytes(job_.sync().max_pushes_in_flight(), elements_);
   host_wire_ = std::make_unique<HostWire>(this);
   return std::make_unique<HostGroup>(job_, std::move(options), host_wire_.get());
@@ -380,13 +384,20 @@ absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
 void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
   const auto& parts = map_.tables(0).parts();
   const uint64_t sequence = next_sequence_++;
-  const bool together = group_ != nullptr && group_->Ready();
+  const HostGroup::Role role = group_ == nullptr ? HostGroup::Role::kAlone : group_->Meet();
+  const bool together = role != HostGroup::Role::kAlone;
   std::unique_lock encoding(encoder_mutex_);
   // Zeros that stand for a gradient that was not finite take along nothing of what waits: with no sample behind them it
   // would not count. What is handed to a group is encoded there.
   const PushEncoder::Plan plan = buffer->samples == 0 || together
                                      ? PushEncoder::Plan()
                                      : encoder_->Begin(buffer->content, Seconds(Clock::now().time_since_epoch()));
+  if (role == HostGroup::Role::kFollows && buffer->content == PushContent::kGradient && buffer->samples > 0) {
+    // What waits since pushes of its own goes along, for there may be none any more.
+    for (int i = 0; i < parts.size(); ++i) {
+      encoder_->GiveCarried(i, {buffer->gradient.data() + parts[i].begin(), parts[i].end() - parts[i].begin()});
+    }
+  }
   if (!plan.encoded) encoding.unlock();
   buffer->codec = plan.codec->id;
   buffer->encoded = plan.encoded;
@@ -563,7 +574,10 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
         absl::StrCat(servers_[server]->Name(), " acknowledged part ", header.part, ", which it does not own")));
   }
   if (group_ != nullptr) {
-    if (const auto bytes = group_->OnAck(message)) {
+    const auto bytes = group_->OnAck(message);
+    // A group's push for others that was under way when the group was left.
+    if (!bytes && header.sequence == 0 && header.position != 0) return;
+    if (bytes) {
       servers_[server]->stream->Acknowledged(*bytes);
       std::lock_guard lock(mutex_);
       ++frames_received_;
@@ -573,7 +587,6 @@ void PsClient::OnAck(uint32_t server, const Message& message) {
   }
   {
     std::lock_guard lock(mutex_);
-    ++frames_received_;
     if (header.sequence == 0) {
       servers_[server]->stream->Acknowledged((parts[header.part].end() - parts[header.part].begin()) * sizeof(float));
     } else if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
@@ -593,6 +606,7 @@ void PsClient::OnOwnAck(const Message& message) {
   }
   const uint32_t server = parts[static_cast<int>(header.part)].server();
   std::lock_guard lock(mutex_);
+  ++frames_received_;
   switch (header.reason) {
     case Refusal::kNone:
     case Refusal::kDuplicate: break;
@@ -621,7 +635,8 @@ void PsClient::OnOwnAck(const Message& message) {
       break;
     case Refusal::kOverload:
     case Refusal::kAlone:
-      // Its queue is full, or the group can't push for this worker: the same again, which the sequence number makes safe.
+      // Its queue is full, or the group can't push for this worker: the same again, which the sequence number makes
+      // safe.
       if (const auto push = FindPush(header.sequence); push != pushes_.end()) {
         return SendPart(push->buffer, header.sequence, header.part);
       }

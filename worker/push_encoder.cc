@@ -97,6 +97,10 @@ void PushEncoder::Encode(uint32_t part, std::span<const float> values, ByteBuffe
   if (part + 1 == layouts_.size() && now_ == level_) level_bytes_ = bytes_;
 }
 
+void PushEncoder::GiveCarried(uint32_t part, std::span<float> values) {
+  if (PartEncoder* const encoder = added_[part].get()) encoder->GiveCarried(values);
+}
+
 void PushEncoder::TakeBack(uint32_t part, std::span<const float> values, const Message& sent) {
   PartEncoder* const encoder = added_[part].get();
   if (encoder == nullptr) return;

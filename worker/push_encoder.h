@@ -38,6 +38,9 @@ class PushEncoder {
   // wants that and the values are added to the servers' and not in place of them.
   void Encode(uint32_t part, std::span<const float> values, ByteBuffer* payload);
 
+  // Adds what a part carries to `values`, its next push, which others encode.
+  void GiveCarried(uint32_t part, std::span<float> values);
+
   // What Encode made of `values`, in `sent`, was taken by nobody: what the part carries is what it was without.
   void TakeBack(uint32_t part, std::span<const float> values, const Message& sent);
 

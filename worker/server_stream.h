@@ -38,9 +38,10 @@ class ServerStream {
   ServerStream(const ServerStream&) = delete;
   ServerStream& operator=(const ServerStream&) = delete;
 
-  // Sends in order, but for pulls (send_order.h); a payload waits here until the credit allows it. Never blocks. After the end: dropped. A pull's payload
-  // is the memory into which its values are wanted, as long as the part; they lie there when their frame comes, if the
-  // server could write there. A payload in the region is not to be changed until it is acknowledged.
+  // Sends in order, but for pulls (send_order.h); a payload waits here until the credit allows it. Never blocks. After
+  // the end: dropped. A pull's payload is the memory into which its values are wanted, as long as the part; they lie
+  // there when their frame comes, if the server could write there. A payload in the region is not to be changed until it
+  // is acknowledged.
   void Send(Message message);
 
   // `bytes` of payload that were sent have been acknowledged.

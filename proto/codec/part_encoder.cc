@@ -45,6 +45,13 @@ void PartEncoder::Carry(size_t begin, std::span<const float> more) {
   carries_ = true;
 }
 
+void PartEncoder::GiveCarried(std::span<float> values) {
+  if (!std::exchange(carries_, false)) return;
+  const std::span carried(carried_.data(), carried_.size());
+  kernels::Axpy(1, carried, values);
+  kernels::Zero(carried);
+}
+
 void PartEncoder::Encode(std::span<const float> values, ByteBuffer* payload) {
   if (!carries_ && encoder_ != nullptr && layout_.exempt.empty()) {
     payload->Clear();

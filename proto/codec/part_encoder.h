@@ -34,6 +34,9 @@ class PartEncoder {
   // Adds `more` to what waits for the next call, from the part's element `begin` on; without feedback nothing waits.
   void Carry(size_t begin, std::span<const float> more);
 
+  // Adds what waits for the next call to `values`, as many as the part has; then nothing waits.
+  void GiveCarried(std::span<float> values);
+
   // Whether something may wait for the next call.
   bool carries() const { return carries_; }
 

@@ -34,6 +34,9 @@ Intake::Verdict Intake::Take(const FrameHeader& header) {
     return End(Refusal::kMalformed,
                absl::InvalidArgumentError("a frame of another job, worker or fence than the hello's"));
   }
+  if (header.contributors > 0 && header.contributors >= directory_->workers) {
+    return End(Refusal::kMalformed, absl::InvalidArgumentError("a push of more workers than the job has"));
+  }
   if (!Reserve(header)) {
     return End(Refusal::kOverload,
                absl::ResourceExhaustedError(pull ? "more pulls in flight than parts allow"

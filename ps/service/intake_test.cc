@@ -11,6 +11,7 @@ constexpr uint64_t kCredit = 1000;
 std::shared_ptr<const Directory> TwoParts() {
   auto directory = std::make_shared<Directory>();
   directory->map_version = 1;
+  directory->workers = 4;
   directory->parts = {{.shard = 3, .elements = 100}, {.shard = -1, .elements = 100}};
   directory->parts_here = 1;
   return directory;
@@ -61,6 +62,7 @@ TEST_CASE("a frame that makes no sense here is refused, one that makes none anyw
       {changed([](auto& h) { h.worker = 3; }), Refusal::kMalformed, true},
       {changed([](auto& h) { h.fence = 6; }), Refusal::kMalformed, true},
       {changed([](auto& h) { h.job = 8; }), Refusal::kMalformed, true},
+      {changed([](auto& h) { h.contributors = 4; }), Refusal::kMalformed, true},
       {Frame(FrameKind::kHello), Refusal::kMalformed, true},
       {Frame(FrameKind::kValues), Refusal::kMalformed, true},
       {changed([](auto& h) { h.payload_bytes = kCredit + 1; }), Refusal::kOverload, true},

@@ -3,7 +3,7 @@
 import json
 import re
 import signal
-import time
+import subprocess
 
 import numpy as np
 import pytest
@@ -83,17 +83,19 @@ def test_a_bound_on_bandwidth_is_kept(place):
 COMBINED = {"workers": "3", "optimizer": "{name: sgd, learning_rate: 0.03}"}
 
 
-@pytest.mark.parametrize("sync, push", [
-    ("{mode: asp}", "{codec: raw}"), ("{mode: bsp}", "{codec: raw}"), ("{mode: bsp}", "{codec: one_bit}"),
-    ("{mode: downpour, n_push: 2, n_fetch: 2}", "{codec: top_k, share: 0.1}"), ("{mode: ssp, s: 2}", "{codec: bf16}"),
+@pytest.mark.parametrize("sync, push, part_bytes", [
+    ("{mode: asp}", "{codec: raw}", 4194304), ("{mode: bsp}", "{codec: raw}", 32768), ("{mode: bsp}", "{codec: one_bit}", 4194304),
+    ("{mode: downpour, n_push: 2, n_fetch: 2}", "{codec: top_k, share: 0.1}", 32768), ("{mode: ssp, s: 2}", "{codec: bf16}", 4194304),
 ])
-def test_workers_of_one_host_push_together(place, sync, push):
-    summary = trained(place, "together", sync=sync, wire=f"{{combine: host, push: {push}}}", **COMBINED)
+def test_workers_of_one_host_push_together(place, sync, push, part_bytes):
+    """Each push counts once, whoever has pushed for whom: as many parts are applied as without."""
+    servers = f"{{addresses: ['127.0.0.1:0', '127.0.0.1:0'], shards: 2, part_bytes: {part_bytes}}}"
+    alone = trained(place, "alone", sync=sync, servers=servers, wire=f"{{push: {push}}}", **COMBINED)
+    summary = trained(place, "together", sync=sync, servers=servers, wire=f"{{combine: host, push: {push}}}", **COMBINED)
     assert summary["result"] == "done"
-    assert summary["combined_part_pushes"] > 0
-    assert set(summary["refused"]) <= {"duplicate", "fenced", "alone", "lease_ended"}
-    # Each sample counts once, whoever has pushed for whom.
-    assert sum(worker["samples"] for worker in summary["workers"]) == 8 * 12000
+    assert summary["part_pushes"] == alone["part_pushes"]
+    assert summary["combined_part_pushes"] > 0 and alone["combined_part_pushes"] == 0
+    assert set(summary["refused"]) <= {"duplicate", "alone", "lease_ended"}
     assert summary["accuracy"] > 0.75
 
 
@@ -112,8 +114,13 @@ def test_what_was_pushed_together_can_be_replayed(place):
     job = place.job(workers="3", wire="{combine: host}", sync="{mode: asp}")
     done = place.run("ps-run", job, "--record", "--run-dir", run)
     assert done.returncode == 0, done.stderr[-2000:]
-    replayed = place.run("ps-replay", run)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["combined_part_pushes"] > 0
+    replayed = place.run("ps-replay", run, "--json")
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    verdict = json.loads(replayed.stdout.splitlines()[-1])
+    pushes = sum(count for part in verdict["parts"] for count in part["pushes"].values())
+    assert pushes == summary["part_pushes"]
 
 
 @pytest.mark.parametrize("mode", ["asp", "bsp"])
@@ -125,18 +132,23 @@ def test_the_one_that_pushes_for_all_is_gone(place, mode, how):
     _, listening = place.serve(job)
 
     def worker(partition, attempt=0):
+        log = open(place.folder / f"worker-{partition}.{attempt}.log", "w")
         return place.start("ps-worker", "--config", job, "--servers", listening["address"], "--partition", partition,
-                           "--task-attempt", attempt)
+                           "--task-attempt", attempt, stdout=subprocess.DEVNULL, stderr=log)
+
+    def said(partition, sentence):
+        return sentence in (place.folder / f"worker-{partition}.0.log").read_text()
 
     def pushes():
         return total([metrics(listening["metrics"])], "downpour_combined_pushes_total")
 
     first = worker(0)
+    place.wait_until(lambda: said(0, "pushes for the workers"), 30)
     workers = [worker(1), worker(2)]
-    place.wait_until(lambda: pushes() > 0, 30)
+    place.wait_until(lambda: said(1, "hands its gradients") and said(2, "hands its gradients") and pushes() > 0, 30)
     first.send_signal(how)
     again = worker(0, 1)
-    time.sleep(1)  # what is under way then may yet be taken
+    place.wait_until(lambda: said(1, "pushes for the workers") or said(2, "pushes for the workers"), 30)
     before = pushes()
     place.wait_until(lambda: pushes() > before + 20, 30)
     assert again.poll() is None and all(other.poll() is None for other in workers)

@@ -1,6 +1,7 @@
 #include "worker/combine/combiner.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "kernels/vector_ops.h"
@@ -84,12 +85,24 @@ void Combiner::Leave(uint64_t member) {
 }
 
 void Combiner::Add(Contribution contribution) {
+  const FrameHeader& header = contribution.push.header;
+  const std::optional<bool> in_rounds = wire_->InRounds(header.settings);
+  contribution.in_rounds = in_rounds.value_or(false);
   contribution.since = Clock::now();
+  const bool own = contribution.member == kOwn;
   {
     std::lock_guard lock(mutex_);
-    parts_[contribution.push.header.part].waiting.push_back(std::move(contribution));
+    Part& part = parts_[header.part];
+    // Behind what waits for its clock there may be no room for what it waits for.
+    const bool late = contribution.in_rounds && header.clock < part.rounds_sent;
+    contribution.alone = late || !in_rounds || header.content != PushContent::kGradient;
+    if (!contribution.alone || own) {
+      part.waiting.push_back(std::move(contribution));
+      changed_.notify_all();
+      return;
+    }
   }
-  changed_.notify_all();
+  contribution.answer(AckFor(contribution.push, Refusal::kAlone, 0));
 }
 
 void Combiner::Run() {
@@ -114,17 +127,24 @@ void Combiner::Run() {
     if (part.spare.empty()) part.spare.push_back(std::make_unique<Flight>());
     std::unique_ptr<Flight> flight = std::move(part.spare.back());
     part.spare.pop_back();
+    flight->answered = false;
     flight->members = TakeTogether(&part);
     const uint64_t number = ++sent_;
     lock.unlock();
-    Make(*due, flight.get());
-    // By which the answer is known.
-    if (flight->sent.header.sequence == 0) flight->sent.header.position = number;
-    Message push = flight->sent;
-    lock.lock();
-    part.flights.push_back(std::move(flight));
-    lock.unlock();
-    wire_->Send(std::move(push));
+    if (Make(*due, flight.get())) {
+      // By which the answer is known.
+      if (flight->sent.header.sequence == 0) flight->sent.header.position = number;
+      Message push = flight->sent;
+      lock.lock();
+      part.flights.push_back(std::move(flight));
+      lock.unlock();
+      wire_->Send(std::move(push));
+    } else {
+      lock.lock();
+      const std::vector<Contribution> members = Release(&part, std::move(flight), true);
+      lock.unlock();
+      SendAway(members);
+    }
     lock.lock();
   }
 }
@@ -132,10 +152,11 @@ void Combiner::Run() {
 std::optional<Combiner::Clock::time_point> Combiner::DueAt(const Part& part) {
   if (part.waiting.empty()) return std::nullopt;
   const Contribution& first = part.waiting.front();
-  if (!wire_->InRounds(first.push.header.settings)) {
-    return part.flights.empty() ? std::optional(first.since) : std::nullopt;
+  if (first.in_rounds) {
+    return first.alone || part.waiting.size() >= members_.size() ? first.since : first.since + patience_;
   }
-  return first.alone || part.waiting.size() >= members_.size() ? first.since : first.since + patience_;
+  const bool busy = std::ranges::any_of(part.flights, [](const auto& flight) { return !flight->members[0].in_rounds; });
+  return busy ? std::nullopt : std::optional(first.since);
 }
 
 std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
@@ -143,8 +164,9 @@ std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
   together.push_back(std::move(part->waiting.front()));
   part->waiting.pop_front();
   const FrameHeader first = together.front().push.header;
-  if (together.front().alone || first.content != PushContent::kGradient) return together;
-  const bool in_rounds = wire_->InRounds(first.settings);
+  const bool in_rounds = together.front().in_rounds;
+  if (in_rounds) part->rounds_sent = std::max(part->rounds_sent, first.clock + 1);
+  if (together.front().alone) return together;
   std::set<uint32_t> workers = {first.worker};
   std::erase_if(part->waiting, [&](Contribution& next) {
     const FrameHeader& header = next.push.header;
@@ -162,18 +184,20 @@ std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
 
 std::span<const float> Combiner::ValuesOf(uint32_t index, Flight* flight) {
   const std::vector<Contribution>& together = flight->members;
-  if (together.size() == 1) {
+  // Another's memory may change before what was made of it is known to be taken.
+  if (together.size() == 1 && (together.front().member == kOwn || !wire_->encodes())) {
     if (const std::span<const float> values = InPlace(together.front().push.payload); !values.empty()) return values;
   }
   // Of the push before, its frame may not have left its last place yet.
   if (flight->sum == nullptr || flight->sum.use_count() > 1) {
     flight->sum = std::make_shared<kernels::AlignedBuffer>(elements_[index]);
   }
+  std::atomic_thread_fence(std::memory_order_acquire);  // what the last holder read, it has read
   const std::span<float> sum(flight->sum->data(), elements_[index]);
   kernels::Zero(sum);
   uint64_t samples = 0;
   for (const Contribution& one : together) samples += one.push.header.samples;
-  const bool mean = wire_->InRounds(together.front().push.header.settings);
+  const bool mean = together.front().in_rounds;
   for (const Contribution& one : together) {
     double weight = 1;
     if (mean) {
@@ -185,7 +209,7 @@ std::span<const float> Combiner::ValuesOf(uint32_t index, Flight* flight) {
   return sum;
 }
 
-void Combiner::Make(uint32_t index, Flight* flight) {
+bool Combiner::Make(uint32_t index, Flight* flight) {
   const std::vector<Contribution>& together = flight->members;
   Message& push = flight->sent;
   push = {wire_->HeaderFor(index), {}, {}};
@@ -214,10 +238,13 @@ void Combiner::Make(uint32_t index, Flight* flight) {
   header.contributors = static_cast<uint16_t>(push.contributors.size());
 
   flight->values = ValuesOf(index, flight);
-  if (flight->coded == nullptr || flight->coded.use_count() > 1) flight->coded = std::make_shared<ByteBuffer>();
+  // What is not finite would stay in the error that is carried.
+  if (!push.contributors.empty() && !kernels::AllFinite(flight->values)) return false;
   // Where nothing is behind it nothing of what waits may go with it.
-  if (samples > 0) header.codec = wire_->Encode(index, flight->values, flight->coded.get());
-  if (header.codec != CodecId::kRaw) {
+  if (samples > 0 && wire_->encodes()) {
+    if (flight->coded == nullptr || flight->coded.use_count() > 1) flight->coded = std::make_shared<ByteBuffer>();
+    std::atomic_thread_fence(std::memory_order_acquire);
+    header.codec = wire_->Encode(index, flight->values, flight->coded.get());
     push.payload = Payload(flight->coded, std::vector<Payload::Bytes>{flight->coded->bytes()});
   } else if (flight->sum != nullptr && flight->values.data() == flight->sum->data()) {
     push.payload = Payload(flight->sum, flight->values);
@@ -225,6 +252,7 @@ void Combiner::Make(uint32_t index, Flight* flight) {
     push.payload = together.front().push.payload;
   }
   header.payload_bytes = static_cast<uint32_t>(push.payload.size());
+  return true;
 }
 
 std::optional<uint64_t> Combiner::OnAck(const Message& ack) {
@@ -233,48 +261,59 @@ std::optional<uint64_t> Combiner::OnAck(const Message& ack) {
   if (header.part >= parts_.size()) return std::nullopt;
   Part& part = parts_[header.part];
   const auto found = std::ranges::find_if(part.flights, [&](const auto& flight) {
-    return flight->sent.header.sequence == header.sequence && flight->sent.header.position == header.position;
+    return !flight->answered && flight->sent.header.sequence == header.sequence &&
+           flight->sent.header.position == header.position;
   });
   if (found == part.flights.end()) return std::nullopt;
-  const uint64_t bytes = (*found)->sent.payload.size();
+  Flight* const flight = found->get();
+  const uint64_t bytes = flight->sent.payload.size();
   if (header.reason == Refusal::kOverload) {
     // The same again, which the sequence numbers make safe.
-    Message again = (*found)->sent;
+    Message again = flight->sent;
     lock.unlock();
     wire_->Send(std::move(again));
     return bytes;
   }
-  std::unique_ptr<Flight> flight = std::move(*found);
-  part.flights.erase(found);
+  flight->answered = true;  // and still in the way of what waits
   const bool shared = !flight->sent.contributors.empty();
   const bool refused = shared && header.reason != Refusal::kNone;
-  if (refused) {
-    for (const Contribution& one : flight->members) {
-      if (one.member != kOwn) continue;
-      part.waiting.push_front(one);
-      part.waiting.front().alone = true;
-    }
-  }
   lock.unlock();
   if (refused && flight->sent.header.codec != CodecId::kRaw) {
     wire_->TakeBack(header.part, flight->values, flight->sent);
   }
-  changed_.notify_all();
-  for (const Contribution& one : flight->members) {
-    if (!shared) {
-      one.answer(ack);
-    } else if (!refused) {
-      one.answer(AckFor(one.push, Refusal::kNone, header.version));
-    } else if (one.member != kOwn) {
-      one.answer(AckFor(one.push, Refusal::kAlone, 0));
+  lock.lock();
+  const auto over = std::ranges::find_if(part.flights, [flight](const auto& each) { return each.get() == flight; });
+  std::unique_ptr<Flight> ended = std::move(*over);
+  part.flights.erase(over);
+  const std::vector<Contribution> members = Release(&part, std::move(ended), refused);
+  lock.unlock();
+  if (refused) {
+    SendAway(members);
+  } else {
+    for (const Contribution& one : members) {
+      one.answer(shared ? AckFor(one.push, Refusal::kNone, header.version) : ack);
     }
   }
-  flight->members.clear();
-  flight->sent = {};
-  flight->values = {};
-  lock.lock();
-  part.spare.push_back(std::move(flight));
   return bytes;
+}
+
+std::vector<Combiner::Contribution> Combiner::Release(Part* part, std::unique_ptr<Flight> flight, bool again) {
+  std::vector<Contribution> members = std::exchange(flight->members, {});
+  flight->sent = {};
+  part->spare.push_back(std::move(flight));
+  for (const Contribution& one : members) {
+    if (one.member != kOwn || !again) continue;
+    part->waiting.push_front(one);
+    part->waiting.front().alone = true;
+  }
+  changed_.notify_all();
+  return members;
+}
+
+void Combiner::SendAway(const std::vector<Contribution>& members) {
+  for (const Contribution& one : members) {
+    if (one.member != kOwn) one.answer(AckFor(one.push, Refusal::kAlone, 0));
+  }
 }
 
 }  // namespace downpour::worker

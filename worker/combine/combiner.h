@@ -2,9 +2,9 @@
 //
 // Part by part: as long as one push of a part is unacknowledged, what comes waits, and goes with the next, as transactions
 // share the writes of a log (group commit; DeWitt et al. 1984, "Implementation techniques for main memory database
-// systems"). So nobody waits for anybody where the wire is free, and the slower it is the more goes together. Where a
-// clock waits for all workers, and so the answer too, a push waits for those of the other members instead, but for
-// kPatience at most. Whatever a server does not take of several workers at once each of them sends by itself.
+// systems"). So nobody waits for anybody where the wire is free, and the slower it is the more goes together. Where a clock
+// waits for all workers, and so the answer too, a push waits for those of the other members instead, but for kPatience at
+// most; who is later than that pushes by itself. So does each worker of a push that a server does not take.
 #pragma once
 
 #include <chrono>
@@ -35,9 +35,11 @@ class Combiner {
     virtual ~Wire() = default;
     // Of a push of its own for a part, as far as it does not depend on the push.
     virtual FrameHeader HeaderFor(uint32_t part) = 0;
-    // Whether what is pushed under that version of the settings waits for a clock to close.
-    virtual bool InRounds(uint32_t settings) = 0;
-    // Writes what values become on the wire, if they do not travel as they are; kRaw and nothing written otherwise.
+    // Whether what is pushed under that version of the settings waits for a clock to close; none where it is not known.
+    virtual std::optional<bool> InRounds(uint32_t settings) = 0;
+    // Whether values are encoded; otherwise they travel as they are.
+    virtual bool encodes() const = 0;
+    // Writes what finite values become on the wire.
     virtual CodecId Encode(uint32_t part, std::span<const float> values, ByteBuffer* payload) = 0;
     // What Encode made of these values was not taken: the error that it carries is what it was without.
     virtual void TakeBack(uint32_t part, std::span<const float> values, const Message& sent) = 0;
@@ -51,7 +53,10 @@ class Combiner {
     // called where the member is gone.
     std::function<void(Message ack)> answer;
     uint64_t member = 0;
+
+    // The combiner's.
     bool alone = false;  // not with others
+    bool in_rounds = false;
     std::chrono::steady_clock::time_point since = {};
   };
 
@@ -69,7 +74,7 @@ class Combiner {
   void Join(uint64_t member);
   // What waits of the member is forgotten.
   void Leave(uint64_t member);
-  // `contribution` is of a part that there is, and as long. Answers of its own member may come before it returns.
+  // `contribution` is of a part that there is, and as long. Answers may come before it returns.
   void Add(Contribution contribution);
   // A server's answer. The bytes of payload that are acknowledged by it; none where it is of no push of the combiner's.
   std::optional<uint64_t> OnAck(const Message& ack);
@@ -78,6 +83,7 @@ class Combiner {
   // A push that is on its way, and the memory that it is in.
   struct Flight {
     std::vector<Contribution> members;
+    bool answered = false;
     Message sent;
     std::shared_ptr<kernels::AlignedBuffer> sum;
     std::shared_ptr<ByteBuffer> coded;
@@ -87,7 +93,8 @@ class Combiner {
   struct Part {
     std::deque<Contribution> waiting;
     Flights flights;
-    Flights spare;  // whose memory may be used again
+    Flights spare;             // whose memory may be used again
+    uint64_t rounds_sent = 0;  // clocks of which something went, or was to go
   };
   using Clock = std::chrono::steady_clock;
 
@@ -96,8 +103,13 @@ class Combiner {
   std::optional<Clock::time_point> DueAt(const Part& part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes those that go in one push with the first.
   std::vector<Contribution> TakeTogether(Part* part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Makes what is to be sent of a flight's members.
-  void Make(uint32_t index, Flight* flight);
+  // Makes what is to be sent of a flight's members; false where what they come to together is not finite.
+  bool Make(uint32_t index, Flight* flight);
+  // A flight is over: its members, of whom the own one is to push by itself where `again` says so.
+  std::vector<Contribution> Release(Part* part, std::unique_ptr<Flight> flight, bool again)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The others are to push by themselves.
+  static void SendAway(const std::vector<Contribution>& members);
   // Their weighted sum, or the only one's values where they lie.
   std::span<const float> ValuesOf(uint32_t index, Flight* flight);
 

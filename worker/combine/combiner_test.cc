@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 
 constexpr uint32_t kElements = 5;
 constexpr uint32_t kRoundsVersion = 1;
+constexpr uint32_t kUnknownVersion = 9;
 
 // Keeps what is sent until the test answers it.
 class FakeWire final : public Combiner::Wire {
@@ -26,9 +27,11 @@ class FakeWire final : public Combiner::Wire {
     header.part = part;
     return header;
   }
-  bool InRounds(uint32_t settings) override { return settings == kRoundsVersion; }
+  std::optional<bool> InRounds(uint32_t settings) override {
+    return settings == kUnknownVersion ? std::nullopt : std::optional(settings == kRoundsVersion);
+  }
+  bool encodes() const override { return coded; }
   CodecId Encode(uint32_t, std::span<const float> values, ByteBuffer* payload) override {
-    if (!encodes) return CodecId::kRaw;
     payload->Clear();
     payload->Append(values[0]);
     return CodecId::kOneBit;
@@ -49,12 +52,14 @@ class FakeWire final : public Combiner::Wire {
     REQUIRE(changed_.wait_for(lock, 20s, [this] { return sent_.size() > read_; }));
     return sent_[read_++];
   }
+  // What was sent and not taken by Next; gives the combiner's thread a moment to send what it should not.
   size_t unread() {
+    std::this_thread::sleep_for(10ms);
     std::lock_guard lock(mutex_);
     return sent_.size() - read_;
   }
 
-  bool encodes = false;
+  bool coded = false;
   std::vector<float> taken_back;
 
  private:
@@ -223,7 +228,6 @@ TEST_CASE("in rounds a push waits for all members, and is their mean by samples"
   };
   host.Add(in_round(7, 1, 10));
   host.Add(in_round(1, 2, 10));
-  std::this_thread::sleep_for(20ms);
   CHECK(host.wire.unread() == 0);
   host.Add(in_round(2, 6, 20));
   const Message sent = host.wire.Next();
@@ -232,17 +236,61 @@ TEST_CASE("in rounds a push waits for all members, and is their mean by samples"
 }
 
 TEST_CASE("in rounds nobody's answer is waited for, for it comes when all have pushed") {
+  Host host;
+  const auto add = [&](uint64_t sequence) {
+    for (const uint32_t worker : {1, 2, 7}) {
+      Message push = PushOf(worker, sequence, 1);
+      push.header.settings = kRoundsVersion;
+      host.Add(push);
+    }
+    return host.wire.Next();
+  };
+  const Message first = add(1), second = add(2);
+  CHECK(second.contributors.size() == 2);
+  // Nor does what waits for a clock keep those who are not there yet.
+  host.Add(PushOf(1, 3, 5));
+  const Message before = host.wire.Next();
+  CHECK(before.header.settings == 0);
+  for (const Message& sent : {second, before, first}) CHECK(host.combiner.OnAck(AckOf(sent)).has_value());
+  CHECK(host.answers.count(1) == 3);
+  CHECK(host.answers.count(7) == 2);
+}
+
+TEST_CASE("who is later than others with a clock pushes by itself") {
   Host host(1ms);
-  std::vector<Message> sent;
-  for (const uint32_t worker : {1, 2, 7}) {
+  const auto add = [&](uint32_t worker) {
     Message push = PushOf(worker, 1, 1);
     push.header.settings = kRoundsVersion;
     host.Add(push);
-    sent.push_back(host.wire.Next());
-  }
-  // In whatever order they come.
-  for (const size_t i : {1, 0, 2}) CHECK(host.combiner.OnAck(AckOf(sent[i])).has_value());
-  for (const uint32_t worker : {1, 2, 7}) CHECK(host.answers.Only(worker).worker == worker);
+  };
+  add(1);
+  CHECK(host.wire.Next().contributors.size() == 1);
+  add(2);
+  CHECK(host.answers.Only(2).reason == Refusal::kAlone);
+  add(7);
+  CHECK(host.wire.Next().contributors.empty());
+}
+
+TEST_CASE("nobody pushes for others under settings that it does not know") {
+  Host host;
+  Message push = PushOf(1, 1, 1);
+  push.header.settings = kUnknownVersion;
+  host.Add(push);
+  CHECK(host.answers.Only(1).reason == Refusal::kAlone);
+}
+
+TEST_CASE("what is not finite together each pushes by itself, and nothing of it is encoded") {
+  Host host;
+  host.wire.coded = true;
+  host.Add(PushOf(7, 1, 1));
+  const Message first = host.wire.Next();
+  host.Add(PushOf(7, 2, 3e38f));
+  host.Add(PushOf(1, 1, 3e38f));
+  host.combiner.OnAck(AckOf(first));
+  const Message own = host.wire.Next();
+  CHECK(own.header.sequence == 2);
+  CHECK(own.contributors.empty());
+  CHECK(host.answers.Only(1).reason == Refusal::kAlone);
 }
 
 TEST_CASE("a round waits for nobody who is gone, nor for long") {
@@ -275,9 +323,10 @@ TEST_CASE("what can't go together goes one after the other") {
   parameters.header.content = PushContent::kParameters;
   host.Add(other_settings);
   host.Add(parameters);
+  CHECK(host.answers.Only(2).reason == Refusal::kAlone);
   host.Add(PushOf(7, 2, 1));
   host.combiner.OnAck(AckOf(first));
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 2; ++i) {
     const Message next = host.wire.Next();
     CHECK(next.contributors.size() == (next.header.sequence == 0 ? 1 : 0));
     host.combiner.OnAck(AckOf(next));
@@ -287,7 +336,7 @@ TEST_CASE("what can't go together goes one after the other") {
 
 TEST_CASE("what is refused of several each sends by itself, and what was encoded is taken back") {
   Host host;
-  host.wire.encodes = true;
+  host.wire.coded = true;
   host.Add(PushOf(7, 1, 1));
   const Message first = host.wire.Next();
   host.Add(PushOf(1, 1, 2));
@@ -303,7 +352,7 @@ TEST_CASE("what is refused of several each sends by itself, and what was encoded
   const Message own = host.wire.Next();
   CHECK(own.header.sequence == 2);
   CHECK(own.contributors.empty());
-  // By itself it has the answer that it gets.
+  // Before what came meanwhile, and by itself it has the answer that it gets.
   host.combiner.OnAck(AckOf(own, Refusal::kTooOld));
   CHECK(host.wire.taken_back.size() == 1);
   CHECK(host.answers.count(7) == 2);
@@ -324,7 +373,7 @@ TEST_CASE("where a server has no room the same comes again") {
 
 TEST_CASE("zeros that stand for a bad gradient take along nothing of what waits") {
   Host host;
-  host.wire.encodes = true;
+  host.wire.coded = true;
   Message push = PushOf(7, 1, 0);
   push.header.samples = 0;
   host.Add(push);

@@ -61,25 +61,27 @@ HostGroup::HostGroup(const Job& job, Options options, Combiner::Wire* wire)
 
 HostGroup::~HostGroup() { Close(); }
 
-bool HostGroup::Ready() {
+HostGroup::Role HostGroup::Meet() {
   std::lock_guard meeting(meeting_);
-  if (closed_) return false;
+  if (closed_) return Role::kAlone;
   {
     std::lock_guard lock(mutex_);
-    if (combiner_ != nullptr || follows_) return true;
+    if (combiner_ != nullptr) return Role::kLeads;
+    if (follows_) return Role::kFollows;
+    if (looks_) return Role::kAlone;
   }
-  if (Clock::now() < next_try_) return false;
+  if (Clock::now() < next_try_) return Role::kAlone;
   next_try_ = Clock::now() + kPause;
   EndLeader();
   absl::Status status = OwnFolder(options_.path);
   if (status.ok()) status = Lead();
+  if (status.ok()) return Role::kLeads;
   if (absl::IsAlreadyExists(status)) {
     Follow();
-  } else if (!status.ok()) {
+  } else {
     spdlog::warn("its gradients are not combined with those of others here: {}", std::string(status.message()));
-    return false;
   }
-  return true;
+  return Role::kAlone;
 }
 
 bool HostGroup::Send(const Message& push) {
@@ -102,8 +104,12 @@ bool HostGroup::Send(const Message& push) {
 }
 
 absl::Status HostGroup::Lead() {
-  const auto claim = ClaimSocketPath(options_.path, "another folder in its place");
-  if (!claim.ok()) return absl::AlreadyExistsError(claim.status().message());
+  const SocketClaim claim = LockSocketFolder(options_.path);
+  {
+    std::lock_guard lock(mutex_);
+    const bool mute = std::exchange(unanswered_, false) && SocketThere() == looked_at_;
+    if (!mute && IsTaken(options_.path)) return absl::AlreadyExistsError("somebody leads");
+  }
   RemoveDeadSockets(std::filesystem::path(options_.path).parent_path().string());
   auto combiner = std::make_shared<Combiner>(options_.terms.elements, wire_);
   service_ = std::make_unique<HostService>(options_.terms, combiner.get());
@@ -126,14 +132,20 @@ absl::Status HostGroup::Lead() {
 void HostGroup::Follow() {
   {
     std::lock_guard lock(mutex_);
-    follows_ = true;
+    looks_ = true;
+    looked_at_ = SocketThere();
   }
-  spdlog::info("hands its gradients to the worker of this host at unix:{}", options_.path);
   leader_ = std::make_unique<ServerStream>(
       MakeHostChannel(absl::StrCat("unix:", options_.path), job_), options_.hello, options_.region,
       ServerStream::Callbacks{
           .on_message =
               [this](Message message) {
+                if (message.header.kind == FrameKind::kWelcome) {
+                  spdlog::info("hands its gradients to the worker of this host at unix:{}", options_.path);
+                  std::lock_guard lock(mutex_);
+                  looks_ = false;
+                  follows_ = true;
+                }
                 if (message.header.kind != FrameKind::kAck) return;
                 uint64_t bytes = 0;
                 {
@@ -151,15 +163,14 @@ void HostGroup::Follow() {
 }
 
 void HostGroup::OnLeaderLost(const absl::Status& why) {
-  std::map<Key, FrameHeader> left;
-  {
-    std::lock_guard lock(mutex_);
-    follows_ = false;
-    left.swap(handed_over_);
-  }
-  spdlog::info("the worker that pushed for this host is gone ({}); {} parts of pushes are sent again",
-               std::string(why.message()), left.size());
-  for (const auto& [key, header] : left) options_.on_ack(AloneAck(header));
+  std::lock_guard lock(mutex_);
+  // Somebody who listens and does not run, or had no time for a lease.
+  unanswered_ = std::exchange(looks_, false) && absl::IsUnavailable(why);
+  follows_ = false;
+  spdlog::info("the worker that pushes for this host is gone ({}); {} parts of pushes are sent again",
+               std::string(why.message()), handed_over_.size());
+  // Before anything that comes later: a push behind the next one counts as sent twice.
+  for (const auto& [key, header] : std::exchange(handed_over_, {})) options_.on_ack(AloneAck(header));
 }
 
 std::optional<uint64_t> HostGroup::OnAck(const Message& ack) {
@@ -169,6 +180,12 @@ std::optional<uint64_t> HostGroup::OnAck(const Message& ack) {
     combiner = combiner_;
   }
   return combiner == nullptr ? std::nullopt : combiner->OnAck(ack);
+}
+
+HostGroup::SocketId HostGroup::SocketThere() const {
+  struct stat found{};
+  if (lstat(options_.path.c_str(), &found) != 0) return {};
+  return {static_cast<int64_t>(found.st_ino), found.st_ctim.tv_sec, found.st_ctim.tv_nsec};
 }
 
 void HostGroup::EndLeader() {
@@ -183,6 +200,7 @@ void HostGroup::Close() {
   std::shared_ptr<Combiner> combiner;
   {
     std::lock_guard lock(mutex_);
+    looks_ = false;
     follows_ = false;
     combiner = std::move(combiner_);
   }

@@ -1,11 +1,14 @@
-// The workers of a job on one host, as one of them sees it. Whoever is first listens on a Unix socket and pushes for all;
-// the others hand their pushes over to it, through shared memory where there is some. When it is gone, the next to push
-// takes its place, and what it had not answered each sends by itself: sequence numbers make that no second time.
+// The workers of a job on one host, as one of them sees it. Whoever is first listens on a Unix socket and pushes for
+// all; the others hand their pushes over to it, through shared memory where there is some. When it is gone, the next to
+// push takes its place, and what it had not answered each sends by itself: sequence numbers make that no second time.
+// What it carries of its codec's errors, which are of all of them, is lost with it.
 //
 // The socket is /tmp/downpour-USER/JOB.sock, in a folder that no other user may enter, so that whoever is met there may
 // act for this user anyway. A folder that is otherwise is not used, and the worker pushes by itself.
 #pragma once
 
+#include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -45,9 +48,11 @@ class HostGroup {
   HostGroup(const HostGroup&) = delete;
   HostGroup& operator=(const HostGroup&) = delete;
 
-  // One thread, that of Send. Whether there is a group: looks for one where there is none, about once a second. Otherwise the
-  // worker pushes by itself.
-  bool Ready();
+  enum class Role { kAlone, kLeads, kFollows };
+
+  // One thread, that of Send. What this worker is in the group; looks for one where there is none, about once a second.
+  // Until it has found one it pushes by itself.
+  Role Meet();
   // Takes a raw push of this worker, which has one on_ack, maybe before this returns. False, and nothing happens, where
   // the group was lost meanwhile.
   bool Send(const Message& push);
@@ -58,10 +63,12 @@ class HostGroup {
 
  private:
   using Key = std::pair<uint32_t, uint64_t>;  // part, sequence
+  using SocketId = std::array<int64_t, 3>;    // inode, and when it came to be; zeros for none
 
-  // AlreadyExists where somebody leads.
+  // AlreadyExists where somebody listens, who did not leave a worker without an answer before.
   absl::Status Lead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(meeting_);
   void Follow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(meeting_);
+  SocketId SocketThere() const;
   // No callback of it runs any more.
   void EndLeader() ABSL_EXCLUSIVE_LOCKS_REQUIRED(meeting_);
   void OnLeaderLost(const absl::Status& why);
@@ -79,7 +86,10 @@ class HostGroup {
 
   std::mutex mutex_;
   std::shared_ptr<Combiner> combiner_ ABSL_GUARDED_BY(mutex_);  // where this worker pushes for all
-  bool follows_ ABSL_GUARDED_BY(mutex_) = false;                // the stream to the leader lives
+  bool looks_ ABSL_GUARDED_BY(mutex_) = false;    // for the leader, who has not answered yet
+  bool follows_ ABSL_GUARDED_BY(mutex_) = false;  // it has, and the stream lives
+  SocketId looked_at_ ABSL_GUARDED_BY(mutex_) = {};  // the socket at which it looked last
+  bool unanswered_ ABSL_GUARDED_BY(mutex_) = false;  // whoever listens there is not there for anybody
   std::map<Key, FrameHeader> handed_over_ ABSL_GUARDED_BY(mutex_);  // to the leader, and unanswered
 };
 

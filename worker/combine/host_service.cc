@@ -98,14 +98,7 @@ class MemberStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
       }
     }
     combiner_->Add({.push = *std::move(push),
-                    .answer =
-                        [self = self_](Message ack) {
-                          {
-                            std::lock_guard lock(self->mutex_);
-                            --self->unanswered_;
-                          }
-                          self->Send(std::move(ack));
-                        },
+                    .answer = [self = self_](Message ack) { self->Send(std::move(ack)); },
                     .member = id_});
     return absl::OkStatus();
   }
@@ -128,6 +121,8 @@ class MemberStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void WriteNext() {
     if (writing_ || outgoing_.empty() || finished_) return;
     writing_ = true;
+    if (unanswered_ > 0 && welcomed_) --unanswered_;
+    welcomed_ = true;
     sending_ = std::move(outgoing_.front());
     outgoing_.pop_front();
     StartWrite(&sending_);
@@ -153,7 +148,8 @@ class MemberStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   // Protected by mutex_.
   std::deque<grpc::ByteBuffer> outgoing_;
   grpc::ByteBuffer sending_;
-  uint64_t unanswered_ = 0;
+  uint64_t unanswered_ = 0;  // pushes whose ack has not begun to be written
+  bool welcomed_ = false;
   bool writing_ = false;
   bool ending_ = false;  // nothing more is sent
   bool finished_ = false;

@@ -1,8 +1,9 @@
-// What the one worker that pushes for its host serves to the others there: the data plane's stream, of which it takes hello
-// and raw pushes, and answers those.
+// What the one worker that pushes for its host serves to the others there: the data plane's stream, of which it takes
+// hello and raw pushes, and answers those.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"

@@ -136,10 +136,12 @@ class PsClient::HostWire final : public Combiner::Wire {
 
   FrameHeader HeaderFor(uint32_t part) override { return client_.HeaderFor(FrameKind::kPush, part); }
 
-  std::optional<bool> InRounds(uint32_t settings) override {
+  std::optional<Combiner::Waiting> WaitsUnder(uint32_t settings) override {
     std::lock_guard lock(client_.mutex_);
     const Settings* const version = client_.settings_.Version(settings);
-    return version == nullptr ? std::nullopt : std::optional(downpour::InRounds(*version));
+    if (version == nullptr) return std::nullopt;
+    if (!InRounds(*version)) return Combiner::Waiting::kForNobody;
+    return version->sync.backup_workers() > 0 ? Combiner::Waiting::kForMost : Combiner::Waiting::kForAll;
   }
 
   bool encodes() const override { return client_.job_.wire().push().codec() != "raw"; }

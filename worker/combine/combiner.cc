@@ -86,16 +86,19 @@ void Combiner::Leave(uint64_t member) {
 
 void Combiner::Add(Contribution contribution) {
   const FrameHeader& header = contribution.push.header;
-  const std::optional<bool> in_rounds = wire_->InRounds(header.settings);
-  contribution.in_rounds = in_rounds.value_or(false);
+  const std::optional<Waiting> waits = wire_->WaitsUnder(header.settings);
+  contribution.waits = waits.value_or(Waiting::kForNobody);
   contribution.since = Clock::now();
   const bool own = contribution.member == kOwn;
   {
     std::lock_guard lock(mutex_);
     Part& part = parts_[header.part];
     // Behind what waits for its clock there may be no room for what it waits for.
-    const bool late = contribution.in_rounds && header.clock < part.rounds_sent;
-    contribution.alone = late || !in_rounds || header.content != PushContent::kGradient;
+    const bool late = contribution.in_rounds() && header.clock < part.rounds_sent;
+    if (late && header.clock + 1 == part.rounds_sent) {
+      Expect(&part, contribution.waits, contribution.since - part.begun);
+    }
+    contribution.alone = late || !waits || header.content != PushContent::kGradient;
     if (!contribution.alone || own) {
       part.waiting.push_back(std::move(contribution));
       changed_.notify_all();
@@ -152,11 +155,17 @@ void Combiner::Run() {
 std::optional<Combiner::Clock::time_point> Combiner::DueAt(const Part& part) {
   if (part.waiting.empty()) return std::nullopt;
   const Contribution& first = part.waiting.front();
-  if (first.in_rounds) {
-    return first.alone || part.waiting.size() >= members_.size() ? first.since : first.since + patience_;
+  if (first.in_rounds()) {
+    const bool now = first.alone || part.waiting.size() >= members_.size();
+    return now ? first.since : first.since + std::max<Clock::duration>(patience_, part.patience);
   }
-  const bool busy = std::ranges::any_of(part.flights, [](const auto& flight) { return !flight->members[0].in_rounds; });
+  const bool busy = std::ranges::any_of(part.flights, [](const auto& flight) { return !flight->members[0].in_rounds(); });
   return busy ? std::nullopt : std::optional(first.since);
+}
+
+void Combiner::Expect(Part* part, Waiting waits, Clock::duration late) {
+  if (waits != Waiting::kForAll) return;  // others need not wait for whoever is slow
+  part->patience = std::max(part->patience, std::min<Clock::duration>(late * 3 / 2, kMostPatience));
 }
 
 std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
@@ -164,8 +173,11 @@ std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
   together.push_back(std::move(part->waiting.front()));
   part->waiting.pop_front();
   const FrameHeader first = together.front().push.header;
-  const bool in_rounds = together.front().in_rounds;
-  if (in_rounds) part->rounds_sent = std::max(part->rounds_sent, first.clock + 1);
+  const bool in_rounds = together.front().in_rounds();
+  if (in_rounds && first.clock >= part->rounds_sent) {
+    part->rounds_sent = first.clock + 1;
+    part->begun = together.front().since;
+  }
   if (together.front().alone) return together;
   std::set<uint32_t> workers = {first.worker};
   std::erase_if(part->waiting, [&](Contribution& next) {
@@ -177,6 +189,11 @@ std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
     together.push_back(std::move(next));
     return true;
   });
+  if (in_rounds && together.size() == members_.size()) {
+    // All came in time: less time may do.
+    part->patience = part->patience * 9 / 10;
+    Expect(part, together.front().waits, together.back().since - together.front().since);
+  }
   // The same sum whoever came first.
   std::ranges::sort(together, {}, [](const Contribution& one) { return one.push.header.worker; });
   return together;
@@ -197,7 +214,7 @@ std::span<const float> Combiner::ValuesOf(uint32_t index, Flight* flight) {
   kernels::Zero(sum);
   uint64_t samples = 0;
   for (const Contribution& one : together) samples += one.push.header.samples;
-  const bool mean = together.front().in_rounds;
+  const bool mean = together.front().in_rounds();
   for (const Contribution& one : together) {
     double weight = 1;
     if (mean) {

@@ -3,8 +3,8 @@
 // Part by part: as long as one push of a part is unacknowledged, what comes waits, and goes with the next, as transactions
 // share the writes of a log (group commit; DeWitt et al. 1984, "Implementation techniques for main memory database
 // systems"). So nobody waits for anybody where the wire is free, and the slower it is the more goes together. Where a clock
-// waits for all workers, and so the answer too, a push waits for those of the other members instead, but for kPatience at
-// most; who is later than that pushes by itself. So does each worker of a push that a server does not take.
+// waits for all workers, and so the answer too, a push waits for those of the other members instead, for as long as they
+// were late before; who is later than that pushes by itself. So does each worker of a push that a server does not take.
 #pragma once
 
 #include <chrono>
@@ -29,14 +29,20 @@ namespace downpour::worker {
 
 class Combiner {
  public:
+  enum class Waiting : uint8_t {
+    kForNobody,
+    kForAll,   // until their clock closes, which takes all workers
+    kForMost,  // which takes some of them
+  };
+
   // The worker that pushes for all. Any thread, and none of its locks may be held by whoever calls the combiner.
   class Wire {
    public:
     virtual ~Wire() = default;
     // Of a push of its own for a part, as far as it does not depend on the push.
     virtual FrameHeader HeaderFor(uint32_t part) = 0;
-    // Whether what is pushed under that version of the settings waits for a clock to close; none where it is not known.
-    virtual std::optional<bool> InRounds(uint32_t settings) = 0;
+    // For what those who push under that version of the settings wait; none where it is not known.
+    virtual std::optional<Waiting> WaitsUnder(uint32_t settings) = 0;
     // Whether values are encoded; otherwise they travel as they are.
     virtual bool encodes() const = 0;
     // Writes what finite values become on the wire.
@@ -56,12 +62,15 @@ class Combiner {
 
     // The combiner's.
     bool alone = false;  // not with others
-    bool in_rounds = false;
+    Waiting waits = Waiting::kForNobody;
+
+    bool in_rounds() const { return waits != Waiting::kForNobody; }
     std::chrono::steady_clock::time_point since = {};
   };
 
   static constexpr uint64_t kOwn = 0;  // the member that pushes for all
-  static constexpr std::chrono::milliseconds kPatience{100};
+  static constexpr std::chrono::milliseconds kPatience{100};       // with a push of a clock, at least
+  static constexpr std::chrono::milliseconds kMostPatience{5000};
 
   // Starts the thread. `elements` of each part. `wire` outlives it.
   Combiner(std::vector<uint32_t> elements, Wire* wire, std::chrono::milliseconds patience = kPatience);
@@ -80,6 +89,8 @@ class Combiner {
   std::optional<uint64_t> OnAck(const Message& ack);
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   // A push that is on its way, and the memory that it is in.
   struct Flight {
     std::vector<Contribution> members;
@@ -95,12 +106,14 @@ class Combiner {
     Flights flights;
     Flights spare;             // whose memory may be used again
     uint64_t rounds_sent = 0;  // clocks of which something went, or was to go
+    Clock::time_point begun;   // the last of them, by its first push
+    Clock::duration patience{};
   };
-  using Clock = std::chrono::steady_clock;
-
   void Run();
   // When something of a part is to be sent; none where that depends on what comes.
   std::optional<Clock::time_point> DueAt(const Part& part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Learns of a member that comes later than others with a clock how long to wait with the next.
+  void Expect(Part* part, Waiting waits, Clock::duration late) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes those that go in one push with the first.
   std::vector<Contribution> TakeTogether(Part* part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes what is to be sent of a flight's members; false where what they come to together is not finite.

@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 
 constexpr uint32_t kElements = 5;
 constexpr uint32_t kRoundsVersion = 1;
+constexpr uint32_t kBackupVersion = 2;  // rounds that close without the last
 constexpr uint32_t kUnknownVersion = 9;
 
 // Keeps what is sent until the test answers it.
@@ -27,8 +28,11 @@ class FakeWire final : public Combiner::Wire {
     header.part = part;
     return header;
   }
-  std::optional<bool> InRounds(uint32_t settings) override {
-    return settings == kUnknownVersion ? std::nullopt : std::optional(settings == kRoundsVersion);
+  std::optional<Combiner::Waiting> WaitsUnder(uint32_t settings) override {
+    if (settings == kUnknownVersion) return std::nullopt;
+    return settings == kRoundsVersion  ? Combiner::Waiting::kForAll
+           : settings == kBackupVersion ? Combiner::Waiting::kForMost
+                                        : Combiner::Waiting::kForNobody;
   }
   bool encodes() const override { return coded; }
   CodecId Encode(uint32_t, std::span<const float> values, ByteBuffer* payload) override {
@@ -269,6 +273,29 @@ TEST_CASE("who is later than others with a clock pushes by itself") {
   CHECK(host.answers.Only(2).reason == Refusal::kAlone);
   add(7);
   CHECK(host.wire.Next().contributors.empty());
+}
+
+TEST_CASE("who was late is waited for, where the clock waits too") {
+  const auto together = [](uint32_t settings) {
+    Host host(1ms);
+    host.combiner.Leave(2);
+    const auto add = [&](uint32_t worker, uint64_t sequence) {
+      Message push = PushOf(worker, sequence, 1);
+      push.header.settings = settings;
+      host.Add(push);
+    };
+    add(7, 1);
+    host.wire.Next();
+    std::this_thread::sleep_for(1s);
+    add(1, 1);  // a second late
+    CHECK(host.answers.Only(1).reason == Refusal::kAlone);
+    add(7, 2);
+    std::this_thread::sleep_for(50ms);
+    add(1, 2);
+    return host.wire.Next().contributors.size() == 1;
+  };
+  CHECK(together(kRoundsVersion));
+  CHECK_FALSE(together(kBackupVersion));
 }
 
 TEST_CASE("nobody pushes for others under settings that it does not know") {

@@ -88,7 +88,7 @@ class Member final : public Combiner::Wire {
     header.part = part;
     return header;
   }
-  std::optional<bool> InRounds(uint32_t) override { return false; }
+  std::optional<Combiner::Waiting> WaitsUnder(uint32_t) override { return Combiner::Waiting::kForNobody; }
   bool encodes() const override { return false; }
   CodecId Encode(uint32_t, std::span<const float>, ByteBuffer*) override { return CodecId::kRaw; }
   void TakeBack(uint32_t, std::span<const float>, const Message&) override {}

@@ -354,14 +354,14 @@ void CheckCombine(const Job& job, const SyncMode& mode, Mistakes* mistakes) {
   if (mode.content != PushContent::kGradient) {
     add(absl::StrCat("host is for gradients; sync.mode ", mode.name, " exchanges something else"));
   } else if (mode.peers) {
-    add(absl::StrCat("with sync.mode ", mode.name, " each worker is a server, and none pushes for another: none"));
+    add(absl::StrCat("with sync.mode ", mode.name, " each worker is a server, and none pushes for another. Set it to none"));
   }
   if (job.sync().delay_compensation() > 0) {
-    add("sync.delay_compensation goes by what the one worker has read whose gradient it is: none");
+    add("sync.delay_compensation goes by what the one worker has read whose gradient it is. Set it to none");
   }
-  if (job.wire().adapt()) add("with wire.adapt each worker has its own way of pushing: none");
+  if (job.wire().adapt()) add("with wire.adapt each worker has its own way of pushing. Set one of them otherwise");
   if (job.wire().push().max_bandwidth_mbps() > 0) {
-    add("wire.push.max_bandwidth_mbps is for what each worker pushes by itself: none");
+    add("wire.push.max_bandwidth_mbps is for what each worker pushes by itself. Set one of them otherwise");
   }
 }
 

@@ -66,6 +66,20 @@ ordered_json EpochsOf(const WorkerStatus& worker) {
   return all;
 }
 
+// What travelled, through sockets and shared memory; "" where nothing is known of it.
+std::string WireText(const ordered_json& summary) {
+  const double to = summary.value("bytes_to_servers", 0.0);
+  const double from = summary.value("bytes_from_servers", 0.0);
+  if (to == 0 && from == 0) return "";
+  std::string text = absl::StrFormat("%.1f MB to the servers, %.1f MB from them", to / 1e6, from / 1e6);
+  const auto combined = summary.value("combined_part_pushes", uint64_t{0});
+  const auto pushes = summary.value("part_pushes", uint64_t{0});
+  if (combined > 0) {
+    absl::StrAppend(&text, ", ", FormatCount(combined), " of ", FormatCount(pushes), " pushes of parts combined");
+  }
+  return text;
+}
+
 }  // namespace
 
 ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOutcome& outcome) {
@@ -136,6 +150,7 @@ std::string SummaryText(const ordered_json& summary) {
   if (summary.contains("problems")) {
     for (const auto& problem : summary["problems"]) absl::StrAppend(&text, "  ! ", problem.get<std::string>(), "\n");
   }
+  if (const std::string wire = WireText(summary); !wire.empty()) absl::StrAppend(&text, "  wire     ", wire, "\n");
   if (summary.contains("files")) {
     for (const char* name : {"model", "plot", "metrics", "job", "logs"}) {
       if (summary["files"].contains(name)) {

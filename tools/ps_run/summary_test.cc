@@ -101,13 +101,16 @@ TEST_CASE("the summary's text is made from its JSON alone") {
   outcome.status.workers = {Worker(0, WorkerStatus::FINISHED, 4, 4000, 0.5), Worker(1, WorkerStatus::LOST, 1, 500, 1)};
   outcome.series.evaluations.push_back({.accuracy = 0.8912});
   outcome.model = "/runs/a/model.safetensors";
-  outcome.traffic = {.to_servers = 7, .from_servers = 8};
+  outcome.traffic = {.to_servers = 7100000, .from_servers = 8000000};
+  outcome.status.pushes = 40;
+  outcome.status.combined = 12;
   outcome.finished = {80.5, std::nullopt};
   const auto summary = MakeSummary(TwoWorkers(), "/runs/a", outcome);
   const std::string text = SummaryText(nlohmann::ordered_json::parse(summary.dump()));
   CHECK(text ==
         "j: incomplete, 89.12 % held-out accuracy after 4,500 images in 1:30 (50 images/s)\n"
         "  ! worker 1 ended (killed by signal 9 (Killed))\n"
+        "  wire     7.1 MB to the servers, 8.0 MB from them, 12 of 40 pushes of parts combined\n"
         "  model    /runs/a/model.safetensors\n"
         "  metrics  /runs/a/metrics.jsonl\n"
         "  job      /runs/a/job.yaml\n"
@@ -115,8 +118,9 @@ TEST_CASE("the summary's text is made from its JSON alone") {
   CHECK(summary["workers"][1]["state"] == "lost");
   CHECK(summary["workers"][0]["seconds"] == 80.5);
   CHECK(summary["workers"][1]["seconds"].is_null());
-  CHECK(summary["bytes_to_servers"] == 7);
-  CHECK(summary["bytes_from_servers"] == 8);
+  CHECK(summary["bytes_to_servers"] == 7100000);
+  CHECK(summary["bytes_from_servers"] == 8000000);
+  CHECK(summary["combined_part_pushes"] == 12);
 }
 
 TEST_CASE("the summary says what counts as right") {

@@ -167,8 +167,12 @@ void HostGroup::OnLeaderLost(const absl::Status& why) {
   // Somebody who listens and does not run, or had no time for a lease.
   unanswered_ = std::exchange(looks_, false) && absl::IsUnavailable(why);
   follows_ = false;
-  spdlog::info("the worker that pushes for this host is gone ({}); {} parts of pushes are sent again",
-               std::string(why.message()), handed_over_.size());
+  if (handed_over_.empty()) {
+    spdlog::info("the worker that pushed for this host has ended");
+  } else {
+    spdlog::info("the worker that pushed for this host is gone ({}); {} parts of pushes are sent again",
+                 std::string(why.message()), handed_over_.size());
+  }
   // Before anything that comes later: a push behind the next one counts as sent twice.
   for (const auto& [key, header] : std::exchange(handed_over_, {})) options_.on_ack(AloneAck(header));
 }

@@ -24,28 +24,34 @@ constexpr auto kLook = std::chrono::milliseconds(10);
 
 std::string Change(int error) { return absl::StrCat(strerror(error), ". Change that"); }
 
-// "" where the path is free: nothing is there, or a socket on which nobody listens.
-std::string WhoHas(const std::string& path) {
+absl::Status Unusable(const std::string& why) { return absl::UnavailableError(why); }
+
+}  // namespace
+
+absl::Status LookAtSocketPath(const std::string& path) {
   struct stat found{};
-  if (lstat(path.c_str(), &found) != 0) return errno == ENOENT ? "" : Change(errno);
-  if (!S_ISSOCK(found.st_mode)) return "something that is no socket is there. Remove it";
+  if (lstat(path.c_str(), &found) != 0) return errno == ENOENT ? absl::OkStatus() : Unusable(Change(errno));
+  if (!S_ISSOCK(found.st_mode)) return Unusable("something that is no socket is there. Remove it");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return "the path is too long for a socket. Choose a shorter one";
+  if (path.size() >= sizeof(address.sun_path)) return Unusable("the path is too long for a socket. Choose a shorter one");
   std::memcpy(address.sun_path, path.data(), path.size());
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return Change(errno);
+  if (fd < 0) return Unusable(Change(errno));
   const bool connected = connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
   const int error = connected ? 0 : errno;
   ucred peer{};
   socklen_t size = sizeof(peer);
   const bool known = connected && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0;
   close(fd);
-  if (error == ECONNREFUSED || error == ENOENT) return "";
-  if (!connected && error != EAGAIN) return Change(error);
-  return absl::StrCat("the path is in use, ", known ? absl::StrCat("process ", peer.pid) : "somebody",
-                      " listens there, maybe another ps-server. Stop that one");
+  if (error == ECONNREFUSED || error == ENOENT) return absl::OkStatus();
+  if (!connected && error != EAGAIN) return Unusable(Change(error));
+  return absl::AlreadyExistsError(absl::StrCat("the path is in use, ",
+                                               known ? absl::StrCat("process ", peer.pid) : "somebody",
+                                               " listens there, maybe another ps-server. Stop that one"));
 }
+
+namespace {
 
 std::string FolderOf(const std::string& path) {
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
@@ -87,7 +93,7 @@ absl::StatusOr<SocketClaim> ClaimSocketPath(const std::string& path, const std::
   }
   SocketClaim claim(fd);
   AwaitLock(fd);
-  if (const std::string why = WhoHas(path); !why.empty()) return cannot(why);
+  if (const absl::Status found = LookAtSocketPath(path); !found.ok()) return cannot(std::string(found.message()));
   return claim;
 }
 
@@ -97,13 +103,11 @@ SocketClaim LockSocketFolder(const std::string& path) {
   return SocketClaim(fd);
 }
 
-bool IsTaken(const std::string& path) { return !WhoHas(path).empty(); }
-
 void RemoveDeadSockets(const std::string& folder) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     std::error_code ignored;
-    if (entry.is_socket(ignored) && WhoHas(entry.path().string()).empty()) unlink(entry.path().c_str());
+    if (entry.is_socket(ignored) && LookAtSocketPath(entry.path().string()).ok()) unlink(entry.path().c_str());
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace downpour {
@@ -31,8 +32,9 @@ absl::StatusOr<SocketClaim> ClaimSocketPath(const std::string& path, const std::
 // Nobody claims a path in the same folder until the claim is let go, but for those who have waited for two seconds.
 SocketClaim LockSocketFolder(const std::string& path);
 
-// Whether somebody listens there, or something else than a socket has the path.
-bool IsTaken(const std::string& path);
+// OK where a path is free: nothing is there, or a socket at which nobody listens. AlreadyExists: somebody listens.
+// Unavailable: something else has it, or it can't be one; says what to do.
+absl::Status LookAtSocketPath(const std::string& path);
 
 // Removes the sockets in a folder, which is locked, that nobody listens at: whoever made them was killed.
 void RemoveDeadSockets(const std::string& folder);

@@ -110,9 +110,9 @@ TEST_CASE("what killed ones left is removed, and nothing else") {
   const SocketClaim claim = LockSocketFolder(folder.File("any"));
   RemoveDeadSockets(folder.path());
   CHECK_FALSE(std::filesystem::exists(folder.File("dead")));
-  CHECK_FALSE(IsTaken(folder.File("dead")));
-  CHECK(IsTaken(folder.File("alive")));
-  CHECK(IsTaken(folder.File("file")));
+  CHECK(LookAtSocketPath(folder.File("dead")).ok());
+  CHECK(absl::IsAlreadyExists(LookAtSocketPath(folder.File("alive"))));
+  CHECK(absl::IsUnavailable(LookAtSocketPath(folder.File("file"))));
   CHECK(std::filesystem::exists(folder.File("alive")));
   CHECK(std::filesystem::exists(folder.File("file")));
 }

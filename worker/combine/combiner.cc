@@ -10,6 +10,8 @@
 namespace downpour::worker {
 namespace {
 
+constexpr int kMostMissed = 2;
+
 // The ack of one worker's push that went with others.
 Message AckFor(const Message& push, Refusal reason, uint64_t version) {
   Message ack{push.header, {}};
@@ -79,6 +81,7 @@ void Combiner::Leave(uint64_t member) {
     members_.erase(member);
     for (Part& part : parts_) {
       std::erase_if(part.waiting, [member](const Contribution& one) { return one.member == member; });
+      part.missed.erase(member);
     }
   }
   changed_.notify_all();
@@ -94,11 +97,14 @@ void Combiner::Add(Contribution contribution) {
     std::lock_guard lock(mutex_);
     Part& part = parts_[header.part];
     // Behind what waits for its clock there may be no room for what it waits for.
+    part.missed[contribution.member] = 0;
     const bool late = contribution.in_rounds() && header.clock < part.rounds_sent;
+    // No clock can be more than one ahead of the last, whatever a member says; only one's own may begin later.
+    const bool ahead = contribution.in_rounds() && header.clock > part.rounds_sent && !own;
     if (late && header.clock + 1 == part.rounds_sent) {
       Expect(&part, contribution.waits, contribution.since - part.begun);
     }
-    contribution.alone = late || !waits || header.content != PushContent::kGradient;
+    contribution.alone = late || ahead || !waits || header.content != PushContent::kGradient;
     if (!contribution.alone || own) {
       part.waiting.push_back(std::move(contribution));
       changed_.notify_all();
@@ -156,11 +162,18 @@ std::optional<Combiner::Clock::time_point> Combiner::DueAt(const Part& part) {
   if (part.waiting.empty()) return std::nullopt;
   const Contribution& first = part.waiting.front();
   if (first.in_rounds()) {
-    const bool now = first.alone || part.waiting.size() >= members_.size();
+    const bool now = first.alone || part.waiting.size() >= Expected(part);
     return now ? first.since : first.since + std::max<Clock::duration>(patience_, part.patience);
   }
   const bool busy = std::ranges::any_of(part.flights, [](const auto& flight) { return !flight->members[0].in_rounds(); });
   return busy ? std::nullopt : std::optional(first.since);
+}
+
+size_t Combiner::Expected(const Part& part) const {
+  return std::ranges::count_if(members_, [&part](uint64_t member) {
+    const auto missed = part.missed.find(member);
+    return missed == part.missed.end() || missed->second < kMostMissed;
+  });
 }
 
 void Combiner::Expect(Part* part, Waiting waits, Clock::duration late) {
@@ -174,9 +187,11 @@ std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
   part->waiting.pop_front();
   const FrameHeader first = together.front().push.header;
   const bool in_rounds = together.front().in_rounds();
-  if (in_rounds && first.clock >= part->rounds_sent) {
+  const bool next_clock = in_rounds && first.clock >= part->rounds_sent;
+  if (next_clock) {
     part->rounds_sent = first.clock + 1;
     part->begun = together.front().since;
+    part->patience = part->patience * 9 / 10;  // less may do
   }
   if (together.front().alone) return together;
   std::set<uint32_t> workers = {first.worker};
@@ -189,10 +204,12 @@ std::vector<Combiner::Contribution> Combiner::TakeTogether(Part* part) {
     together.push_back(std::move(next));
     return true;
   });
-  if (in_rounds && together.size() == members_.size()) {
-    // All came in time: less time may do.
-    part->patience = part->patience * 9 / 10;
+  if (next_clock) {
     Expect(part, together.front().waits, together.back().since - together.front().since);
+    for (const uint64_t member : members_) {
+      const bool came = std::ranges::any_of(together, [member](const auto& one) { return one.member == member; });
+      part->missed[member] = came ? 0 : part->missed[member] + 1;
+    }
   }
   // The same sum whoever came first.
   std::ranges::sort(together, {}, [](const Contribution& one) { return one.push.header.worker; });

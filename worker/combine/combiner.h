@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -108,10 +109,13 @@ class Combiner {
     uint64_t rounds_sent = 0;  // clocks of which something went, or was to go
     Clock::time_point begun;   // the last of them, by its first push
     Clock::duration patience{};
+    std::map<uint64_t, int> missed;  // by member: clocks in a row that went without it
   };
   void Run();
   // When something of a part is to be sent; none where that depends on what comes.
   std::optional<Clock::time_point> DueAt(const Part& part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How many members a clock is worth waiting for: who has missed some in a row has stopped, or does something else.
+  size_t Expected(const Part& part) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Learns of a member that comes later than others with a clock how long to wait with the next.
   void Expect(Part* part, Waiting waits, Clock::duration late) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes those that go in one push with the first.

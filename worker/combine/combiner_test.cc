@@ -107,7 +107,7 @@ Message PushOf(uint32_t worker, uint64_t sequence, float value, uint32_t part = 
   push.header.fence = 10 * worker;
   push.header.part = part;
   push.header.sequence = sequence;
-  push.header.clock = 100 + sequence;
+  push.header.clock = sequence - 1;
   push.header.position = 64 * sequence;
   push.header.version = 1000 + worker;
   push.header.samples = 64;
@@ -182,8 +182,8 @@ TEST_CASE("what comes while a push is on its way goes together with the next") {
   CHECK(second.header.sequence == 2);
   CHECK(second.header.contributors == 2);
   REQUIRE(second.contributors.size() == 2);
-  CHECK(second.contributors[0] == Contributor{1, 64, 10, 104, 4, 256, 1001});
-  CHECK(second.contributors[1] == Contributor{2, 64, 20, 101, 1, 64, 1002});
+  CHECK(second.contributors[0] == Contributor{1, 64, 10, 3, 4, 256, 1001});
+  CHECK(second.contributors[1] == Contributor{2, 64, 20, 0, 1, 64, 1002});
   CHECK(Floats(second.payload) == std::vector<float>(kElements, 32));
   host.combiner.OnAck(AckOf(second, Refusal::kNone, 9));
   for (const uint32_t worker : {1, 2}) {
@@ -296,6 +296,48 @@ TEST_CASE("who was late is waited for, where the clock waits too") {
   };
   CHECK(together(kRoundsVersion));
   CHECK_FALSE(together(kBackupVersion));
+}
+
+TEST_CASE("who has stopped is not waited for any more, until it comes again") {
+  Host host(200ms);
+  host.combiner.Leave(2);
+  const auto add = [&](uint32_t worker, uint64_t sequence) {
+    Message push = PushOf(worker, sequence, 1);
+    push.header.settings = kRoundsVersion;
+    host.Add(push);
+  };
+  for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
+    add(7, sequence);
+    CHECK(host.wire.unread() == 0);
+    host.wire.Next();
+  }
+  for (uint64_t sequence = 3; sequence <= 20; ++sequence) {
+    add(7, sequence);
+    host.wire.Next();
+  }
+  add(1, 20);  // late
+  CHECK(host.answers.Only(1).reason == Refusal::kAlone);
+  add(7, 21);
+  CHECK(host.wire.unread() == 0);
+  add(1, 21);
+  CHECK(host.wire.Next().contributors.size() == 1);
+}
+
+TEST_CASE("a clock that can't be is no reason to take all others for late") {
+  Host host(1ms);
+  Message own = PushOf(7, 1, 1);
+  own.header.settings = kRoundsVersion;
+  host.Add(own);
+  host.wire.Next();
+  Message absurd = PushOf(1, 1, 1);
+  absurd.header.settings = kRoundsVersion;
+  absurd.header.clock = UINT64_MAX - 1;
+  host.Add(absurd);
+  CHECK(host.answers.Only(1).reason == Refusal::kAlone);
+  Message next = PushOf(2, 2, 1);
+  next.header.settings = kRoundsVersion;
+  host.Add(next);
+  CHECK(host.wire.Next().contributors.size() == 1);
 }
 
 TEST_CASE("nobody pushes for others under settings that it does not know") {

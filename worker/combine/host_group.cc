@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -78,8 +79,9 @@ HostGroup::Role HostGroup::Meet() {
   if (status.ok()) return Role::kLeads;
   if (absl::IsAlreadyExists(status)) {
     Follow();
-  } else {
-    spdlog::warn("its gradients are not combined with those of others here: {}", std::string(status.message()));
+  } else if (warned_ != status.message()) {
+    warned_ = std::string(status.message());
+    spdlog::warn("its gradients are not combined with those of others here: {}", warned_);
   }
   return Role::kAlone;
 }
@@ -108,7 +110,10 @@ absl::Status HostGroup::Lead() {
   {
     std::lock_guard lock(mutex_);
     const bool mute = std::exchange(unanswered_, false) && SocketThere() == looked_at_;
-    if (!mute && IsTaken(options_.path)) return absl::AlreadyExistsError("somebody leads");
+    const absl::Status found = LookAtSocketPath(options_.path);
+    if (!found.ok() && !(mute && absl::IsAlreadyExists(found))) {
+      return absl::Status(found.code(), absl::StrCat(options_.path, ": ", found.message()));
+    }
   }
   RemoveDeadSockets(std::filesystem::path(options_.path).parent_path().string());
   auto combiner = std::make_shared<Combiner>(options_.terms.elements, wire_);
@@ -120,9 +125,15 @@ absl::Status HostGroup::Lead() {
   // The others ask whether it runs (MakeHostChannel).
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  // And it whether they do.
+  const int half = static_cast<int>(std::max<uint32_t>(1, job_.worker().lease_ms() / 2));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, half);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, half);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::UnavailableError(absl::StrCat("can't listen on unix:", options_.path));
+  own_ = SocketThere();
   spdlog::info("pushes for the workers of this host, which find it at unix:{}", options_.path);
   std::lock_guard lock(mutex_);
   combiner_ = std::move(combiner);
@@ -164,10 +175,13 @@ void HostGroup::Follow() {
 
 void HostGroup::OnLeaderLost(const absl::Status& why) {
   std::lock_guard lock(mutex_);
+  const bool found = !std::exchange(looks_, false);
   // Somebody who listens and does not run, or had no time for a lease.
-  unanswered_ = std::exchange(looks_, false) && absl::IsUnavailable(why);
+  unanswered_ = !found && absl::IsUnavailable(why);
   follows_ = false;
-  if (handed_over_.empty()) {
+  if (!found) {
+    spdlog::info("no worker answers at unix:{} ({})", options_.path, std::string(why.message()));
+  } else if (handed_over_.empty()) {
     spdlog::info("the worker that pushed for this host has ended");
   } else {
     spdlog::info("the worker that pushed for this host is gone ({}); {} parts of pushes are sent again",
@@ -189,7 +203,7 @@ std::optional<uint64_t> HostGroup::OnAck(const Message& ack) {
 HostGroup::SocketId HostGroup::SocketThere() const {
   struct stat found{};
   if (lstat(options_.path.c_str(), &found) != 0) return {};
-  return {static_cast<int64_t>(found.st_ino), found.st_ctim.tv_sec, found.st_ctim.tv_nsec};
+  return {static_cast<int64_t>(found.st_ino), found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
 }
 
 void HostGroup::EndLeader() {
@@ -209,11 +223,14 @@ void HostGroup::Close() {
     combiner = std::move(combiner_);
   }
   if (server_ != nullptr) {
-    // It removes its socket: not the next one's.
+    // It removes what has its path, which is another's where this one was taken for dead.
     const SocketClaim claim = LockSocketFolder(options_.path);
+    const std::string aside = absl::StrCat(options_.path, ".", getpid());
+    const bool others = SocketThere() != own_ && rename(options_.path.c_str(), aside.c_str()) == 0;
     server_->Shutdown(std::chrono::system_clock::now());
     server_->Wait();
     server_.reset();
+    if (others) rename(aside.c_str(), options_.path.c_str());
   }
   service_.reset();
 }

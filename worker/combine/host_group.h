@@ -81,6 +81,8 @@ class HostGroup {
   bool closed_ ABSL_GUARDED_BY(meeting_) = false;
   std::chrono::steady_clock::time_point next_try_ ABSL_GUARDED_BY(meeting_);
   std::unique_ptr<ServerStream> leader_;  // changed under meeting_; its own callbacks use it without
+  SocketId own_ ABSL_GUARDED_BY(meeting_) = {};  // the socket at which this worker listens
+  std::string warned_ ABSL_GUARDED_BY(meeting_);
   std::unique_ptr<HostService> service_ ABSL_GUARDED_BY(meeting_);
   std::unique_ptr<grpc::Server> server_ ABSL_GUARDED_BY(meeting_);
 

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -247,6 +248,30 @@ TEST_CASE("whoever listens and answers nobody is not waited for: another takes i
   Await(&member, HostGroup::Role::kLeads);
   Await(&second, HostGroup::Role::kFollows);
   close(mute);
+}
+
+TEST_CASE("one that was taken for dead leaves the socket to who took its place") {
+  Folder folder;
+  const std::string path = folder.path() + "/a.sock";
+  Member first(0, path);
+  REQUIRE(first.group->Meet() == HostGroup::Role::kLeads);
+  std::filesystem::remove(path);  // as another would
+  Member second(1, path);
+  REQUIRE(second.group->Meet() == HostGroup::Role::kLeads);
+  first.group->Close();
+  Member third(2, path);
+  Await(&third, HostGroup::Role::kFollows);
+  REQUIRE(third.group->Send(PushOf(2, 1, 1)));
+  CHECK(second.NextSent().contributors.size() == 1);
+}
+
+TEST_CASE("something else at the path is left alone") {
+  Folder folder;
+  const std::string path = folder.path() + "/a.sock";
+  std::ofstream(path) << "kept";
+  Member member(0, path);
+  CHECK(member.group->Meet() == HostGroup::Role::kAlone);
+  CHECK(std::filesystem::file_size(path) == 4);
 }
 
 TEST_CASE("a folder that others may enter is not used") {

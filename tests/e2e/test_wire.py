@@ -136,8 +136,9 @@ def test_the_one_that_pushes_for_all_is_gone(place, mode, how):
         return place.start("ps-worker", "--config", job, "--servers", listening["address"], "--partition", partition,
                            "--task-attempt", attempt, stdout=subprocess.DEVNULL, stderr=log)
 
-    def said(partition, sentence):
-        return sentence in (place.folder / f"worker-{partition}.0.log").read_text()
+    def said(partition, sentence, attempt=0):
+        log = place.folder / f"worker-{partition}.{attempt}.log"
+        return log.exists() and sentence in log.read_text()
 
     def pushes():
         return total([metrics(listening["metrics"])], "downpour_combined_pushes_total")
@@ -148,7 +149,9 @@ def test_the_one_that_pushes_for_all_is_gone(place, mode, how):
     place.wait_until(lambda: said(1, "hands its gradients") and said(2, "hands its gradients") and pushes() > 0, 30)
     first.send_signal(how)
     again = worker(0, 1)
-    place.wait_until(lambda: said(1, "pushes for the workers") or said(2, "pushes for the workers"), 30)
+    # Whoever comes first, the new attempt too.
+    place.wait_until(lambda: any(said(*who) for who in ((1, "pushes for the workers"), (2, "pushes for the workers"),
+                                                        (0, "pushes for the workers", 1))), 30)
     before = pushes()
     place.wait_until(lambda: pushes() > before + 20, 30)
     assert again.poll() is None and all(other.poll() is None for other in workers)

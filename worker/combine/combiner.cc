@@ -97,8 +97,8 @@ void Combiner::Add(Contribution contribution) {
     std::lock_guard lock(mutex_);
     Part& part = parts_[header.part];
     // Behind what waits for its clock there may be no room for what it waits for.
-    part.missed[contribution.member] = 0;
     const bool late = contribution.in_rounds() && header.clock < part.rounds_sent;
+    if (!late || contribution.waits == Waiting::kForAll) part.missed[contribution.member] = 0;
     // No clock can be more than one ahead of the last, whatever a member says; only one's own may begin later.
     const bool ahead = contribution.in_rounds() && header.clock > part.rounds_sent && !own;
     if (late && header.clock + 1 == part.rounds_sent) {

@@ -323,6 +323,23 @@ TEST_CASE("who has stopped is not waited for any more, until it comes again") {
   CHECK(host.wire.Next().contributors.size() == 1);
 }
 
+TEST_CASE("where a clock goes on without the slow, these are not waited for each time") {
+  Host host(200ms);
+  host.combiner.Leave(2);
+  const auto add = [&](uint32_t worker, uint64_t sequence) {
+    Message push = PushOf(worker, sequence, 1);
+    push.header.settings = kBackupVersion;
+    host.Add(push);
+  };
+  for (uint64_t sequence = 1; sequence <= 20; ++sequence) {
+    add(7, sequence);
+    if (sequence <= 2) CHECK(host.wire.unread() == 0);
+    host.wire.Next();
+    add(1, sequence);
+    CHECK(host.answers.count(1) == sequence);
+  }
+}
+
 TEST_CASE("a clock that can't be is no reason to take all others for late") {
   Host host(1ms);
   Message own = PushOf(7, 1, 1);

@@ -89,8 +89,8 @@ void ShardCore::DropHeld(Table::Part& part, Why why, std::vector<Action>& action
     if (!reason) return false;
     ForEachContribution(held.message, [&](const FrameHeader& one) {
       part.clocks.SetClock(one.worker, one.clock);
-      --stats_.held;
     });
+    ForgetHeld(part, held.message);
     Acknowledge(held.route, held.message.header, reason->reason, reason->sentence, actions);
     return true;
   });
@@ -269,9 +269,7 @@ std::string ShardCore::WrongCodec(const FrameHeader& header, const Codec& job_co
 }
 
 PartView ShardCore::View(const Table::Part& part) const {
-  size_t held = 0;
-  for (const Table::Held& each : part.held) held += ContributionCount(each.message);
-  return {part.clock, static_cast<uint32_t>(held), part.clocks.views(), part.clocks.slowest()};
+  return {part.clock, part.held_pushes, part.clocks.views(), part.clocks.slowest()};
 }
 
 const Settings& ShardCore::EntrySettings(const Table::Part& part) const {
@@ -411,8 +409,10 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
         return Overdue{Refusal::kAlone, absl::StrCat("worker ", header.worker, " has pushed by itself")};
       };
       DropHeld(*part, again, actions);
-      stats_.held -= std::erase_if(part->held, [&](const auto& held) {
-        return held.message.contributors.empty() && held.message.header.worker == header.worker;
+      std::erase_if(part->held, [&](const Table::Held& held) {
+        const bool same = held.message.contributors.empty() && held.message.header.worker == header.worker;
+        if (same) ForgetHeld(*part, held.message);
+        return same;
       });
     }
     Hold(*part, std::move(event));
@@ -421,11 +421,15 @@ void ShardCore::On(Push event, std::vector<Action>& actions) {
 }
 
 void ShardCore::Hold(Table::Part& part, Push push) {
-  ForEachContribution(push.message, [&](const FrameHeader& one) {
-    Advance(part, one);
-    ++stats_.held;
-  });
+  ForEachContribution(push.message, [&](const FrameHeader& one) { Advance(part, one); });
+  part.held_pushes += ContributionCount(push.message);
+  stats_.held += ContributionCount(push.message);
   part.held.push_back({push.route, std::move(push.message), now_ms_});
+}
+
+void ShardCore::ForgetHeld(Table::Part& part, const Message& push) {
+  part.held_pushes -= ContributionCount(push);
+  stats_.held -= ContributionCount(push);
 }
 
 void ShardCore::PassOver(Table& table, Table::Part& part, const Push& push, std::vector<Action>& actions) {
@@ -541,18 +545,14 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
     return FirstContribution(a.message).worker < FirstContribution(b.message).worker;
   });
   uint64_t samples = 0;
-  uint64_t count = 0;
   for (const Table::Held& held : part.held) {
-    ForEachContribution(held.message, [&](const FrameHeader& one) {
-      samples += one.samples;
-      ++count;
-    });
+    ForEachContribution(held.message, [&](const FrameHeader& one) { samples += one.samples; });
   }
   std::vector<Table::Gradient> pushes;
   for (const Table::Held& held : part.held) {
     double weight = 0;
     ForEachContribution(held.message, [&](const FrameHeader& one) {
-      weight += samples == 0 ? 1.0 / static_cast<double>(count) : static_cast<double>(one.samples) / samples;
+      weight += samples == 0 ? 1.0 / part.held_pushes : static_cast<double>(one.samples) / samples;
       Count(part, one);
     });
     pushes.push_back({&held.message, static_cast<float>(weight)});
@@ -571,8 +571,8 @@ void ShardCore::CloseIfDue(Table& table, Table::Part& part, std::vector<Action>&
     ++stats_.updates;
   }
   ++part.clock;
-  stats_.held -= count;
   for (Table::Held& held : std::exchange(part.held, {})) {
+    ForgetHeld(part, held.message);
     ForEachContribution(held.message, [&](const FrameHeader& one) {
       if (one.sequence > part.members[one.worker].sequence) part.members[one.worker] = {one.sequence, one.position};
     });

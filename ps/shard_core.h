@@ -121,6 +121,8 @@ class ShardCore {
   Refusal CheckContribution(const Table::Part& part, const FrameHeader& one, std::string* sentence) const;
   // Keeps a push until its clock closes.
   void Hold(Table::Part& part, Push push);
+  // One that is held no longer.
+  void ForgetHeld(Table::Part& part, const Message& push);
   // Once its worker has gone on.
   void Count(const Table::Part& part, const FrameHeader& push);
   void Apply(Table& table, Table::Part& part, const Settings& settings, Push push, std::vector<Action>& actions);

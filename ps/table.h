@@ -78,6 +78,7 @@ class Table {
     std::vector<Member> members;    // by partition
     MemberClocks clocks;            // by partition, as the sync mode sees them
     std::vector<Held> held;         // at most one of each partition
+    uint32_t held_pushes = 0;       // in them, for one may be of several partitions
     std::vector<Parked> parked;
     std::optional<Reads> parked_at;  // what of `parked` could be answered as of then, was
     // By partition, what it read last, oldest first; only where delays are compensated.

@@ -326,16 +326,19 @@ void PsClient::StartFetch(const FetchOptions& options) {
   }
 }
 
+bool PsClient::IsPushing(uint32_t part) const {
+  return std::ranges::any_of(pushes_, [part](const PushInFlight& push) { return !push.acknowledged[part]; });
+}
+
 bool PsClient::PutOff(const Message& pull) {
   std::lock_guard lock(mutex_);
-  const uint32_t part = pull.header.part;
-  if (std::ranges::none_of(pushes_, [part](const PushInFlight& push) { return !push.acknowledged[part]; })) return false;
+  if (!IsPushing(pull.header.part)) return false;
   put_off_.push_back(pull);
   return true;
 }
 
 void PsClient::SendPutOff(uint32_t part) {
-  if (std::ranges::any_of(pushes_, [part](const PushInFlight& push) { return !push.acknowledged[part]; })) return;
+  if (IsPushing(part)) return;
   std::erase_if(put_off_, [&](const Message& pull) {
     if (pull.header.part != part) return false;
     servers_[map_.tables(0).parts(static_cast<int>(part)).server()]->stream->Send(pull);

@@ -166,6 +166,8 @@ class PsClient {
   // What a worker reads after its own push must not overtake it: where another worker sends that, the pull waits for its
   // ack. Whether it does.
   bool PutOff(const Message& pull);
+  // Whether a push of the part is unacknowledged.
+  bool IsPushing(uint32_t part) const;  // needs mutex_
   void SendPutOff(uint32_t part);  // needs mutex_
   std::vector<PushInFlight>::iterator FindPush(uint64_t sequence);  // needs mutex_
   void OnMessage(uint32_t server, Message message);

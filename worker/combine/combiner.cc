@@ -12,20 +12,6 @@ namespace {
 
 constexpr int kMostMissed = 2;
 
-// The ack of one worker's push that went with others.
-Message AckFor(const Message& push, Refusal reason, uint64_t version) {
-  Message ack{push.header, {}};
-  ack.header.kind = FrameKind::kAck;
-  ack.header.codec = CodecId::kRaw;
-  ack.header.place = PayloadPlace::kFollows;
-  ack.header.reason = reason;
-  ack.header.samples = 0;
-  ack.header.elements = 0;
-  ack.header.payload_bytes = 0;
-  if (reason == Refusal::kNone) ack.header.version = version;
-  return ack;
-}
-
 // The floats of a raw payload where they lie; empty where they lie in pieces.
 std::span<const float> InPlace(const Payload& payload) {
   if (payload.chunks().size() != 1) return {};
@@ -55,6 +41,19 @@ Contributor ContributorOf(const FrameHeader& header) {
 }
 
 }  // namespace
+
+Message AckFor(const FrameHeader& push, Refusal reason, uint64_t version) {
+  Message ack{push, {}};
+  ack.header.kind = FrameKind::kAck;
+  ack.header.codec = CodecId::kRaw;
+  ack.header.place = PayloadPlace::kFollows;
+  ack.header.reason = reason;
+  ack.header.samples = 0;
+  ack.header.elements = 0;
+  ack.header.payload_bytes = 0;
+  if (reason == Refusal::kNone) ack.header.version = version;
+  return ack;
+}
 
 Combiner::Combiner(std::vector<uint32_t> elements, Wire* wire, std::chrono::milliseconds patience)
     : elements_(std::move(elements)), wire_(wire), patience_(patience), parts_(elements_.size()), members_({kOwn}) {
@@ -111,7 +110,7 @@ void Combiner::Add(Contribution contribution) {
       return;
     }
   }
-  contribution.answer(AckFor(contribution.push, Refusal::kAlone, 0));
+  contribution.answer(AckFor(contribution.push.header, Refusal::kAlone, 0));
 }
 
 void Combiner::Run() {
@@ -325,7 +324,7 @@ std::optional<uint64_t> Combiner::OnAck(const Message& ack) {
     SendAway(members);
   } else {
     for (const Contribution& one : members) {
-      one.answer(shared ? AckFor(one.push, Refusal::kNone, header.version) : ack);
+      one.answer(shared ? AckFor(one.push.header, Refusal::kNone, header.version) : ack);
     }
   }
   return bytes;
@@ -346,7 +345,7 @@ std::vector<Combiner::Contribution> Combiner::Release(Part* part, std::unique_pt
 
 void Combiner::SendAway(const std::vector<Contribution>& members) {
   for (const Contribution& one : members) {
-    if (one.member != kOwn) one.answer(AckFor(one.push, Refusal::kAlone, 0));
+    if (one.member != kOwn) one.answer(AckFor(one.push.header, Refusal::kAlone, 0));
   }
 }
 

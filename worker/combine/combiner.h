@@ -28,6 +28,9 @@
 
 namespace downpour::worker {
 
+// The ack of a worker's push that went by another: of `version` where it was taken.
+Message AckFor(const FrameHeader& push, Refusal reason, uint64_t version);
+
 class Combiner {
  public:
   enum class Waiting : uint8_t {

@@ -146,6 +146,12 @@ struct Host {
                   .alone = alone});
   }
 
+  void AddUnder(uint32_t settings, uint32_t worker, uint64_t sequence) {
+    Message push = PushOf(worker, sequence, 1);
+    push.header.settings = settings;
+    Add(std::move(push));
+  }
+
   FakeWire wire;
   Answers answers;
   Combiner combiner;
@@ -262,11 +268,7 @@ TEST_CASE("in rounds nobody's answer is waited for, for it comes when all have p
 
 TEST_CASE("who is later than others with a clock pushes by itself") {
   Host host(1ms);
-  const auto add = [&](uint32_t worker) {
-    Message push = PushOf(worker, 1, 1);
-    push.header.settings = kRoundsVersion;
-    host.Add(push);
-  };
+  const auto add = [&](uint32_t worker) { host.AddUnder(kRoundsVersion, worker, 1); };
   add(1);
   CHECK(host.wire.Next().contributors.size() == 1);
   add(2);
@@ -279,11 +281,7 @@ TEST_CASE("who was late is waited for, where the clock waits too") {
   const auto together = [](uint32_t settings) {
     Host host(1ms);
     host.combiner.Leave(2);
-    const auto add = [&](uint32_t worker, uint64_t sequence) {
-      Message push = PushOf(worker, sequence, 1);
-      push.header.settings = settings;
-      host.Add(push);
-    };
+    const auto add = [&](uint32_t worker, uint64_t sequence) { host.AddUnder(settings, worker, sequence); };
     add(7, 1);
     host.wire.Next();
     std::this_thread::sleep_for(1s);
@@ -301,11 +299,7 @@ TEST_CASE("who was late is waited for, where the clock waits too") {
 TEST_CASE("who has stopped is not waited for any more, until it comes again") {
   Host host(200ms);
   host.combiner.Leave(2);
-  const auto add = [&](uint32_t worker, uint64_t sequence) {
-    Message push = PushOf(worker, sequence, 1);
-    push.header.settings = kRoundsVersion;
-    host.Add(push);
-  };
+  const auto add = [&](uint32_t worker, uint64_t sequence) { host.AddUnder(kRoundsVersion, worker, sequence); };
   for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
     add(7, sequence);
     CHECK(host.wire.unread() == 0);
@@ -326,11 +320,7 @@ TEST_CASE("who has stopped is not waited for any more, until it comes again") {
 TEST_CASE("where a clock goes on without the slow, these are not waited for each time") {
   Host host(200ms);
   host.combiner.Leave(2);
-  const auto add = [&](uint32_t worker, uint64_t sequence) {
-    Message push = PushOf(worker, sequence, 1);
-    push.header.settings = kBackupVersion;
-    host.Add(push);
-  };
+  const auto add = [&](uint32_t worker, uint64_t sequence) { host.AddUnder(kBackupVersion, worker, sequence); };
   for (uint64_t sequence = 1; sequence <= 20; ++sequence) {
     add(7, sequence);
     if (sequence <= 2) CHECK(host.wire.unread() == 0);

@@ -41,14 +41,6 @@ absl::Status OwnFolder(const std::string& path) {
   return absl::OkStatus();
 }
 
-Message AloneAck(const FrameHeader& push) {
-  Message ack{push, {}};
-  ack.header.kind = FrameKind::kAck;
-  ack.header.reason = Refusal::kAlone;
-  ack.header.payload_bytes = 0;
-  return ack;
-}
-
 }  // namespace
 
 std::string HostGroupPath(const Job& job) {
@@ -188,7 +180,7 @@ void HostGroup::OnLeaderLost(const absl::Status& why) {
                  std::string(why.message()), handed_over_.size());
   }
   // Before anything that comes later: a push behind the next one counts as sent twice.
-  for (const auto& [key, header] : std::exchange(handed_over_, {})) options_.on_ack(AloneAck(header));
+  for (const auto& [key, header] : std::exchange(handed_over_, {})) options_.on_ack(AckFor(header, Refusal::kAlone, 0));
 }
 
 std::optional<uint64_t> HostGroup::OnAck(const Message& ack) {

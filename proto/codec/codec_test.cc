@@ -7,9 +7,11 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/vector_ops.h"
@@ -298,6 +300,34 @@ TEST_CASE("top_k takes just the largest, of equals the first") {
   const Bytes bytes = Encoded(sparse, few);
   CHECK(bytes.size() == 4 + 4 + 1 + 4);
   CHECK(*Decoded(CodecId::kTopK, Whole(bytes), 100) == few);
+}
+
+TEST_CASE("top_k takes just the largest wherever they are and however they are spread") {
+  constexpr uint32_t kElements = 50000;
+  std::mt19937 random(31);
+  std::vector<std::pair<std::string, Floats>> shapes = {{"gaussian", Gaussian(kElements, 1, 5)}, {"equal", Floats(kElements, 2)}};
+  Floats one_stretch(kElements), few(kElements), steps(kElements), rising(kElements);
+  for (uint32_t i = 0; i < kElements; ++i) {
+    one_stretch[i] = i / 1000 == 17 ? 100.0f + static_cast<float>(i) : 1e-3f * static_cast<float>(random() % 100);
+    few[i] = i % 4999 == 0 ? -1.0f : 0.0f;
+    steps[i] = static_cast<float>(random() % 3);
+    rising[i] = static_cast<float>(i);
+  }
+  shapes.insert(shapes.end(), {{"one stretch", one_stretch}, {"few", few}, {"steps", steps}, {"rising", rising}});
+  for (const auto& [name, values] : shapes) {
+    for (const double share : {1e-5, 0.001, 0.01, 0.3, 1.0}) {
+      INFO(name << ", share " << share);
+      std::vector<uint32_t> order(kElements);
+      std::iota(order.begin(), order.end(), 0u);
+      std::stable_sort(order.begin(), order.end(),
+                       [&](uint32_t a, uint32_t b) { return std::abs(values[a]) > std::abs(values[b]); });
+      Floats wanted(kElements);
+      const auto count = static_cast<uint32_t>(std::ceil(share * kElements));
+      for (uint32_t i = 0; i < count; ++i) wanted[order[i]] = values[order[i]];
+      PartEncoder encoder(kTopKCodec, {.share = share}, Plain(kElements), true, 7);
+      CHECK(*Decoded(CodecId::kTopK, Whole(Encoded(encoder, values)), kElements) == wanted);
+    }
+  }
 }
 
 TEST_CASE("of a sparse gradient nothing is lost, whatever is zero") {

@@ -2,7 +2,6 @@
 // first counts (Stich, Cordonnier, Jaggi 2018, "Sparsified SGD with memory"). The error's square is at most 1 - share
 // of the floats' own.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -18,8 +17,7 @@
 namespace downpour {
 namespace {
 
-constexpr int kBucketShift = 19;  // the exponent, and 4 bits more
-constexpr size_t kBuckets = (kernels::kMagnitudeBits >> kBucketShift) + 1;
+constexpr size_t kSample = 4096;  // floats that are looked at to guess how large the largest are
 
 class TopKEncoder final : public Encoder {
  public:
@@ -31,23 +29,25 @@ class TopKEncoder final : public Encoder {
   }
 
   void Encode(std::span<float> values, ByteBuffer* payload) override {
-    const Least least = FindLeast(values);
+    FindCandidates(values);
+    const Least least = FindLeast();
     chosen_.clear();
     const size_t header = payload->size();
     payload->Append(uint32_t{0});
     uint32_t gap_bytes = 0;
     {
-      GapWriter gaps(0, std::min(count_, values.size()), payload);
+      GapWriter gaps(0, std::min(count_, candidates_.size()), payload);
       size_t ties = least.ties;
-      ForEachAtLeast(least.magnitude, values, [&](size_t i, uint32_t magnitude) {
-        if (magnitude == least.magnitude) {
-          if (ties == 0) return;
+      for (const Candidate& candidate : candidates_) {
+        if (candidate.magnitude < least.magnitude) continue;
+        if (candidate.magnitude == least.magnitude) {
+          if (ties == 0) continue;
           --ties;
         }
-        gaps.Add(static_cast<uint32_t>(i));
-        chosen_.push_back(values[i]);
-        values[i] = 0;
-      });
+        gaps.Add(candidate.place);
+        chosen_.push_back(values[candidate.place]);
+        values[candidate.place] = 0;
+      }
       gap_bytes = static_cast<uint32_t>(gaps.written());
     }
     std::memcpy(payload->bytes().data() + header, &gap_bytes, sizeof(gap_bytes));
@@ -55,36 +55,61 @@ class TopKEncoder final : public Encoder {
   }
 
  private:
+  struct Candidate {
+    uint32_t place = 0;
+    uint32_t magnitude = 0;
+  };
   // The least magnitude that is sent, and how many that have just that.
   struct Least {
     uint32_t magnitude = 0;
     size_t ties = 0;
   };
 
-  Least FindLeast(std::span<const float> values) {
-    std::array<uint32_t, kBuckets> counts{};
-    for (const float x : values) ++counts[Magnitude(x) >> kBucketShift];
-    size_t above = 0;
-    size_t bucket = kBuckets - 1;
-    while (bucket > 0 && above + counts[bucket] < count_) above += counts[bucket--];
-    candidates_.clear();
-    const auto low =
-        std::max<uint32_t>(1, static_cast<uint32_t>(bucket << kBucketShift));  // zeros are not worth sending
-    ForEachAtLeast(low, values, [&](size_t, uint32_t magnitude) {
-      if (magnitude >> kBucketShift == bucket) candidates_.push_back(magnitude);
-    });
-    const size_t wanted = std::min(count_ - above, candidates_.size());
-    if (wanted == 0) return {static_cast<uint32_t>((bucket + 1) << kBucketShift), SIZE_MAX};
-    std::nth_element(candidates_.begin(), candidates_.begin() + (wanted - 1), candidates_.end(), std::greater<>());
-    const uint32_t magnitude = candidates_[wanted - 1];
-    const auto larger = std::count_if(candidates_.begin(), candidates_.begin() + wanted,
-                                      [magnitude](uint32_t other) { return other > magnitude; });
-    return {magnitude, wanted - static_cast<size_t>(larger)};
+  // All from some magnitude on, `count_` or more of them where there are so many that are not zero. The magnitude is
+  // guessed from a sample: too low a guess costs candidates, and too high a one another look.
+  void FindCandidates(std::span<const float> values) {
+    TakeSample(values);
+    const double expected = std::min(1.0, static_cast<double>(count_) / std::max<size_t>(values.size(), 1)) * sample_.size();
+    for (auto rank = static_cast<size_t>(expected + 4 * std::sqrt(expected) + 4);; rank *= 4) {
+      uint32_t low = 1;  // zeros are not worth sending
+      if (rank < sample_.size()) {
+        const auto at = sample_.begin() + static_cast<ptrdiff_t>(rank);
+        std::nth_element(sample_.begin(), at, sample_.end(), std::greater<>());
+        low = std::max(low, *at);
+      }
+      candidates_.clear();
+      ForEachAtLeast(low, values, [&](size_t i, uint32_t magnitude) {
+        candidates_.push_back({static_cast<uint32_t>(i), magnitude});
+      });
+      if (candidates_.size() >= count_ || low == 1) return;
+    }
+  }
+
+  // One from each stretch of them, not always from the same place in it, for rows repeat.
+  void TakeSample(std::span<const float> values) {
+    const size_t stretch = (values.size() + kSample - 1) / kSample;
+    sample_.clear();
+    for (size_t begin = 0, i = 0; begin < values.size(); begin += stretch, ++i) {
+      const size_t place = begin + (i * 2654435761u >> 8) % stretch;
+      if (place < values.size()) sample_.push_back(Magnitude(values[place]));
+    }
+  }
+
+  Least FindLeast() {
+    if (candidates_.size() <= count_) return {1, SIZE_MAX};
+    magnitudes_.clear();
+    for (const Candidate& candidate : candidates_) magnitudes_.push_back(candidate.magnitude);
+    const auto last = magnitudes_.begin() + static_cast<ptrdiff_t>(count_) - 1;
+    std::nth_element(magnitudes_.begin(), last, magnitudes_.end(), std::greater<>());
+    const auto larger = std::count_if(magnitudes_.begin(), last, [&](uint32_t other) { return other > *last; });
+    return {*last, count_ - static_cast<size_t>(larger)};
   }
 
   const uint32_t elements_;
   size_t count_ = 0;
-  std::vector<uint32_t> candidates_;
+  std::vector<uint32_t> sample_;
+  std::vector<Candidate> candidates_;
+  std::vector<uint32_t> magnitudes_;
   std::vector<float> chosen_;
 };
 

@@ -29,6 +29,11 @@ void AxpyLoop(float a, const float* x, float* y, std::size_t size) {
 }
 
 DOWNPOUR_CLONES
+void SubtractLoop(const float* x, const float* y, float* difference, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) difference[i] = x[i] - y[i];
+}
+
+DOWNPOUR_CLONES
 void ScaleLoop(float a, float* x, std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) x[i] *= a;
 }
@@ -97,6 +102,11 @@ double SumOfSquaresLoop(const float* x, std::size_t size) {
 void Axpy(float a, std::span<const float> x, std::span<float> y) {
   assert(x.size() == y.size());
   AxpyLoop(a, x.data(), y.data(), x.size());
+}
+
+void Subtract(std::span<const float> x, std::span<const float> y, std::span<float> difference) {
+  assert(x.size() == y.size() && x.size() == difference.size());
+  SubtractLoop(x.data(), y.data(), difference.data(), x.size());
 }
 
 void Scale(float a, std::span<float> x) { ScaleLoop(a, x.data(), x.size()); }

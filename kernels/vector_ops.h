@@ -13,6 +13,9 @@ namespace downpour::kernels {
 // y += a * x
 void Axpy(float a, std::span<const float> x, std::span<float> y);
 
+// difference = x - y
+void Subtract(std::span<const float> x, std::span<const float> y, std::span<float> difference);
+
 // x *= a
 void Scale(float a, std::span<float> x);
 

@@ -17,17 +17,19 @@ std::vector<float> Ramp(std::size_t size) {
 TEST_CASE("elementwise loops at every length around a vector's") {
   for (std::size_t size = 0; size < 70; ++size) {
     const std::vector<float> x = Ramp(size);
-    std::vector<float> y(size, 1), scaled = x, copied(size), centred(size);
+    std::vector<float> y(size, 1), scaled = x, copied(size), centred(size), less(size);
     Axpy(2, x, y);
     Scale(3, scaled);
     ScaleTo(x, 0.5f, copied);
     CenterTo(x, y, 0.5f, centred);
+    Subtract(x, y, less);
     float sum = 0;
     for (std::size_t i = 0; i < size; ++i) {
       REQUIRE(y[i] == 1 + 2 * x[i]);
       REQUIRE(scaled[i] == 3 * x[i]);
       REQUIRE(copied[i] == 0.5f * x[i]);
       REQUIRE(centred[i] == 0.5f * (x[i] - y[i]));
+      REQUIRE(less[i] == x[i] - y[i]);
       sum += x[i];
     }
     REQUIRE(Sum(x) == Approx(sum));

@@ -49,25 +49,16 @@ std::string SentenceOf(const Message& message) {
   return sentence;
 }
 
-// Writes what values have become; `base` is what they were, of which the message may be the difference.
-absl::Status ReadValues(const Message& message, const float* base, std::span<float> to) {
+// Writes values that came as a whole.
+absl::Status ReadValues(const Message& message, std::span<float> to) {
   auto reader = BlockReader::Open(message.header.codec, message.payload, message.header.elements);
   if (!reader.ok()) return reader.status();
-  const bool difference = message.header.content == PushContent::kDifference;
-  if (difference && base == nullptr) return absl::InvalidArgumentError("a difference that nobody asked for");
-  std::vector<float> scratch(difference ? kBlockElements : 0);
   for (size_t at = 0; at < to.size();) {
     const std::span<float> left = to.subspan(at);
-    const std::span<const float> block =
-        difference ? (*reader)->Next(kBlockElements, scratch) : (*reader)->Next(left.size(), left);
+    const std::span<const float> block = (*reader)->Next(left.size(), left);
     if (block.empty()) return absl::InternalError("too few values");
     // Shared memory: the server may have written them where they are wanted.
-    if (difference) {
-      std::copy_n(base + at, block.size(), left.begin());
-      kernels::Axpy(1, block, left.first(block.size()));
-    } else if (block.data() != left.data()) {
-      std::copy(block.begin(), block.end(), left.begin());
-    }
+    if (block.data() != left.data()) std::copy(block.begin(), block.end(), left.begin());
     at += block.size();
   }
   return absl::OkStatus();
@@ -115,6 +106,8 @@ struct PsClient::Fetch {
       : snapshot{std::move(values), std::vector<uint64_t>(parts), std::vector<uint64_t>(parts)}, seen(parts) {}
 
   Snapshot snapshot;
+  // In the order in which they came, where they are added to what is there: its values are null then.
+  std::vector<Message> answers;
   std::vector<bool> seen;
   Clock::time_point begun;
   uint64_t number = 0;
@@ -175,6 +168,7 @@ PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& ide
       map_(registration.map),
       progress_(registration.progress),
       pull_codec_(transport.pull_codec),
+      differences_(!FindCodec(pull_codec_)->for_parameters),
       region_(transport.region),
       unset_parts_(registration.unset_parts),
       encoder_(std::move(encoder)),
@@ -183,7 +177,6 @@ PsClient::PsClient(const Job& job, SettingsHistory settings, const Identity& ide
       owed_clocks_(map_.tables(0).parts_size()),
       next_sequence_(progress_.sequence() + 1),
       settings_(std::move(settings)) {
-  if (!FindCodec(pull_codec_)->for_parameters) base_ = std::make_unique<kernels::AlignedBuffer>(elements_);
   for (const RegisteredServer& server : registration.servers) servers_.push_back(std::make_unique<Server>(server));
   for (size_t i = 0; i < servers_.size(); ++i) LearnChanges(servers_[i].get(), registration.changes[i]);
 }
@@ -301,11 +294,13 @@ void PsClient::StartFetch(const FetchOptions& options) {
   {
     std::lock_guard lock(mutex_);
     if (!fetch_) {
-      fetch_ = std::make_unique<Fetch>(std::make_unique<ExchangedVector>(elements_, region_), parts.size());
+      fetch_ = std::make_unique<Fetch>(differences_ ? nullptr : std::make_unique<ExchangedVector>(elements_, region_),
+                                       parts.size());
     }
     fetch_->begun = Clock::now();
     fetch_->number = next_fetch_++;
     fetch_->missing = parts.size();
+    fetch_->answers.clear();
     std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
   }
   fetch_started_ = true;
@@ -353,16 +348,55 @@ bool PsClient::FetchArrived() {
 
 absl::Status PsClient::Install() {
   std::unique_lock lock(mutex_);
+  // What has come is added while the rest is on its way.
+  for (size_t added = 0; differences_ && added < fetch_->seen.size();) {
+    absl::Status status = WaitFor(lock, "a fetch", [&] { return fetch_->answers.size() > added; });
+    if (!status.ok()) return status;
+    const Message answer = std::exchange(fetch_->answers[added++], {});
+    lock.unlock();
+    status = AddAnswer(answer);
+    lock.lock();
+    if (!status.ok()) {
+      FailLocked(status);
+      return status;
+    }
+  }
   absl::Status status = WaitFor(lock, "a fetch", [this] { return fetch_->missing == 0; });
   if (!status.ok()) return status;
-  std::swap(current_, fetch_->snapshot);
-  if (base_ != nullptr) {
-    std::copy_n(current_.values->data(), elements_, base_->data());
+  if (differences_) {
+    fetch_->answers.clear();
     base_fetch_ = fetch_->number;
+    std::swap(current_.versions, fetch_->snapshot.versions);
+    std::swap(current_.clocks, fetch_->snapshot.clocks);
+  } else {
+    std::swap(current_, fetch_->snapshot);
   }
   seen_clock_ = *std::min_element(current_.clocks.begin(), current_.clocks.end());
   fetch_started_ = false;
   return absl::OkStatus();
+}
+
+absl::Status PsClient::AddAnswer(const Message& answer) {
+  const FrameHeader& header = answer.header;
+  const auto& part = map_.tables(0).parts(static_cast<int>(header.part));
+  float* const current = current_.values->data() + part.begin();
+  const std::span to(base_ == nullptr ? current : base_->data() + part.begin(), header.elements);
+  const absl::Status status = header.content == PushContent::kDifference ? AddPayload(header.codec, answer.payload, to)
+                                                                         : ReadValues(answer, to);
+  if (!status.ok()) {
+    return absl::InternalError(absl::StrCat(servers_[part.server()]->Name(), " sent ", status.message()));
+  }
+  if (base_ != nullptr) std::copy(to.begin(), to.end(), current);
+  return absl::OkStatus();
+}
+
+std::span<float> PsClient::ChangeParameters() {
+  const std::span current(current_.values->data(), elements_);
+  if (differences_ && base_ == nullptr) {
+    base_ = std::make_unique<kernels::AlignedBuffer>(elements_);
+    std::copy(current.begin(), current.end(), base_->data());
+  }
+  return current;
 }
 
 absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
@@ -554,14 +588,22 @@ void PsClient::OnValues(uint32_t server, const Message& message) {
       return FailLocked(absl::InternalError(absl::StrCat(
           servers_[server]->Name(), " sent values of part ", header.part, " that nobody asked for")));
     }
+    if (header.content == PushContent::kDifference && base_fetch_ == 0) {
+      return FailLocked(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent a difference from nothing")));
+    }
     fetch_->seen[header.part] = true;
-    to = fetch_->snapshot.values->data() + parts[header.part].begin();
+    if (!differences_) to = fetch_->snapshot.values->data() + parts[header.part].begin();
   }
-  const float* const base = base_ == nullptr ? nullptr : base_->data() + map_.tables(0).parts(header.part).begin();
-  if (absl::Status status = ReadValues(message, base, std::span(to, header.elements)); !status.ok()) {
-    return Fail(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent ", status.message())));
+  if (to != nullptr) {
+    if (absl::Status status = ReadValues(message, std::span(to, header.elements)); !status.ok()) {
+      return Fail(absl::InternalError(absl::StrCat(servers_[server]->Name(), " sent ", status.message())));
+    }
   }
   std::lock_guard lock(mutex_);
+  if (to == nullptr) {
+    fetch_->answers.push_back(message);
+    changed_.notify_all();
+  }
   fetch_->snapshot.versions[header.part] = header.version;
   fetch_->snapshot.clocks[header.part] = header.clock;
   window_.bytes += static_cast<double>(header.payload_bytes);

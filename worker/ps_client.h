@@ -93,8 +93,10 @@ class PsClient {
   // Waits for the fetch and makes what it brought the parameters.
   absl::Status Install();
 
-  // The worker's own copy: what was installed last, and what the trainer did to it since.
-  std::span<float> parameters() { return {current_.values->data(), elements_}; }
+  // The worker's own copy: what was installed last, and what was done to it since.
+  std::span<const float> parameters() const { return {current_.values->data(), elements_}; }
+  // The same, to be changed until the next Install.
+  std::span<float> ChangeParameters();
   // By part, the version that was installed last.
   const std::vector<uint64_t>& versions() const { return current_.versions; }
   // By part, the clock that was seen then.
@@ -173,6 +175,8 @@ class PsClient {
   void OnMessage(uint32_t server, Message message);
   void OnWelcome(uint32_t server, const Message& message);
   void OnValues(uint32_t server, const Message& message);
+  // Of a fetch whose answers are added to what is there.
+  absl::Status AddAnswer(const Message& answer);
   void OnAck(uint32_t server, const Message& message);
   // What became of a set or a push of this worker's, whoever has sent it.
   void OnOwnAck(const Message& message);
@@ -195,6 +199,7 @@ class PsClient {
   const ShardMap map_;
   const Progress progress_;
   const CodecId pull_codec_;
+  const bool differences_;  // from what was fetched last are what travels
   const std::shared_ptr<SharedRegion> region_;  // what servers on this host are offered; null for nothing
   std::vector<uint32_t> unset_parts_;           // until SetInitial
   std::vector<std::unique_ptr<Server>> servers_;
@@ -206,10 +211,10 @@ class PsClient {
 
   // The compute thread's.
   Snapshot current_;
-  // As the last fetch brought them, to which differences are added; none where none travel. Read by whoever receives a part
-  // of the next.
+  // As the last fetch brought them, to which differences are added; null until they are changed here, for then
+  // current_ has them.
   std::unique_ptr<kernels::AlignedBuffer> base_;
-  uint64_t base_fetch_ = 0;  // the number of that fetch
+  uint64_t base_fetch_ = 0;  // the number of that fetch; written under mutex_
   uint64_t seen_clock_ = 0;
   std::vector<uint64_t> owed_clocks_;  // by part: the one after that of the last push to it
   uint64_t next_sequence_ = 1;

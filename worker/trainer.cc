@@ -297,11 +297,12 @@ absl::Status Trainer::FillDifference(GradientBuffer* push) {
 
 void Trainer::PlainStep(std::span<const float> gradient) {
   const float rate = Rate();
-  if (groups_.empty()) return kernels::Axpy(-rate, gradient, parameters());
+  const std::span<float> parameters = replica_ ? replica_->parameters() : client_.ChangeParameters();
+  if (groups_.empty()) return kernels::Axpy(-rate, gradient, parameters);
   for (const ParamGroup& group : groups_) {
     const size_t size = group.end - group.begin;
     const float step = group.settings.average ? 1 : rate * group.settings.lr_mult;
-    kernels::Axpy(-step, gradient.subspan(group.begin, size), parameters().subspan(group.begin, size));
+    kernels::Axpy(-step, gradient.subspan(group.begin, size), parameters.subspan(group.begin, size));
   }
 }
 

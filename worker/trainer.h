@@ -81,7 +81,7 @@ class Trainer {
   // By how much an exchange moves a worker and the centre towards each other.
   float Elasticity() const;
   // What the net computes with.
-  std::span<float> parameters() { return replica_ ? replica_->parameters() : client_.parameters(); }
+  std::span<const float> parameters() const { return replica_ ? replica_->parameters() : client_.parameters(); }
   void Count(const Batch& batch, const Evaluation& result);
   // After the batch that ends at `position`.
   absl::Status MeasureHeldOut(uint64_t position, double epoch);

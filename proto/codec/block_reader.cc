@@ -100,6 +100,40 @@ class CodedReader final : public BlockReader {
   std::span<const float> unread_;
 };
 
+absl::Status NoPayload(const Codec& codec, const absl::Status& why) {
+  return absl::InvalidArgumentError(absl::StrCat("no ", codec.name, " payload: ", why.message()));
+}
+
+// AddPayload of a codec that has a SparseDecoder.
+absl::Status AddSparse(const Codec& codec, const Payload& payload, std::span<float> to) {
+  constexpr size_t kAtOnce = 1024;
+  const auto elements = static_cast<uint32_t>(to.size());
+  const auto coded = CodedPayload::Parse(payload, elements);
+  if (!coded.ok()) return NoPayload(codec, coded.status());
+  const auto decoder = codec.sparse_decoder(coded->encoded(), elements);
+  if (!decoder.ok()) return NoPayload(codec, decoder.status());
+  std::array<uint32_t, kAtOnce> places;
+  std::array<float, kAtOnce> values;
+  auto range = coded->exempt().begin();
+  const auto end = coded->exempt().end();
+  while (const size_t count = (*decoder)->Next(places, values)) {
+    for (size_t i = 0; i < count; ++i) {
+      while (range != end && range->end <= places[i]) ++range;
+      if (range == end || places[i] < range->begin) to[places[i]] += values[i];
+    }
+  }
+  ByteReader exempt(coded->exempt_values());
+  for (const ExemptRange& exempted : coded->exempt()) {
+    for (size_t at = exempted.begin; at < exempted.end;) {
+      const auto block = std::span(values).first(std::min<size_t>(kAtOnce, exempted.end - at));
+      exempt.ReadAll(block);
+      kernels::Axpy(1, block, to.subspan(at, block.size()));
+      at += block.size();
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<BlockReader>> OpenCoded(const Codec& codec, const Payload& payload, uint32_t elements) {
   auto coded = CodedPayload::Parse(payload, elements);
   if (!coded.ok()) return coded.status();
@@ -120,10 +154,24 @@ absl::StatusOr<std::unique_ptr<BlockReader>> BlockReader::Open(CodecId id, const
   const Codec* const codec = FindCodec(id);
   if (codec == nullptr) return absl::InvalidArgumentError(absl::StrCat("no codec ", static_cast<int>(id)));
   auto reader = OpenCoded(*codec, payload, elements);
-  if (!reader.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("no ", codec->name, " payload: ", reader.status().message()));
-  }
+  if (!reader.ok()) return NoPayload(*codec, reader.status());
   return reader;
+}
+
+absl::Status AddPayload(CodecId id, const Payload& payload, std::span<float> to) {
+  const auto elements = static_cast<uint32_t>(to.size());
+  const Codec* const codec = FindCodec(id);
+  if (codec != nullptr && codec->sparse_decoder != nullptr) return AddSparse(*codec, payload, to);
+  const auto reader = BlockReader::Open(id, payload, elements);
+  if (!reader.ok()) return reader.status();
+  std::array<float, kBlockElements> scratch;
+  while (!to.empty()) {
+    const std::span<const float> block = (*reader)->Next(to.size(), scratch);
+    if (block.empty()) return absl::InternalError("too few values");
+    kernels::Axpy(1, block, to.first(block.size()));
+    to = to.subspan(block.size());
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(CodecId codec, const Payload& payload, uint32_t elements) {

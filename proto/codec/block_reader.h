@@ -30,6 +30,10 @@ class BlockReader {
   static absl::StatusOr<std::unique_ptr<BlockReader>> Open(CodecId codec, const Payload& payload, uint32_t elements);
 };
 
+// Adds what a payload says to as many floats as it is of; where it says something of few, the rest are not touched. To
+// the same bits wherever it is done. Errors as BlockReader::Open, with nothing done.
+absl::Status AddPayload(CodecId codec, const Payload& payload, std::span<float> to);
+
 // The index of the first NaN or infinity in a payload; none when all is well. Errors as BlockReader::Open.
 absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(CodecId codec, const Payload& payload, uint32_t elements);
 inline absl::StatusOr<std::optional<uint64_t>> FirstNonFinite(const Message& message) {

@@ -241,6 +241,28 @@ TEST_CASE("exempt floats travel as they are, and take no part in the rest") {
   }
 }
 
+TEST_CASE("what is added to floats is what would be decoded") {
+  constexpr uint32_t kElements = 10000;
+  PartLayout bare = Plain(kElements), layout = bare;
+  layout.exempt = {{0, 3}, {4000, 4200}, {9999, 10000}};
+  std::mt19937 random(5);
+  for (const Codec* codec : Codecs()) {
+    for (const PartLayout* each : {&bare, &layout}) {
+      INFO(std::string(codec->name) << ", " << each->exempt.size() << " exempt ranges");
+      if (codec->id == CodecId::kRaw && each == &layout) continue;
+      PartEncoder encoder(*codec, {}, *each, true, 7);
+      const Payload payload = Cut(Encoded(encoder, Gaussian(kElements, 1, 3)), random);
+      Floats to = Gaussian(kElements, 1, 4), wanted = to;
+      kernels::Axpy(1, *Decoded(codec->id, payload, kElements), wanted);
+      REQUIRE(AddPayload(codec->id, payload, to).ok());
+      CHECK(to == wanted);
+      CHECK(AddPayload(codec->id, Whole({}), to).code() == absl::StatusCode::kInvalidArgument);
+      CHECK(to == wanted);
+    }
+  }
+  CHECK_FALSE(AddPayload(static_cast<CodecId>(200), Whole({}), {}).ok());
+}
+
 TEST_CASE("without feedback nothing is carried") {
   for (const Codec* codec : Coded()) {
     INFO(std::string(codec->name));

@@ -1,7 +1,9 @@
 #include "ps/delta_sender.h"
 
 #include <catch2/catch.hpp>
+#include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "kernels/vector_ops.h"
@@ -19,22 +21,38 @@ PartLayout Layout() {
   return layout;
 }
 
-void AddTo(std::vector<float>* has, CodecId codec, const Payload& payload) {
-  const auto reader = BlockReader::Open(codec, payload, kElements);
-  REQUIRE(reader.ok());
-  std::vector<float> scratch(700);
-  for (size_t at = 0; at < has->size();) {
-    const auto block = (*reader)->Next(700, scratch);
-    REQUIRE(!block.empty());
-    kernels::Axpy(1, block, std::span(*has).subspan(at, block.size()));
-    at += block.size();
+// A worker's side: what it has, and which pull brought it.
+struct Receiver {
+  uint32_t partition = 0;
+  uint64_t number = 0;
+  std::vector<float> has;
+
+  // Whether a difference came.
+  bool Pull(DeltaSender* sender, const Codec& codec, const std::vector<float>& values, uint64_t version, bool together) {
+    std::vector<float> scratch(kElements);
+    const DeltaRequest request{.partition = partition, .fence = 5, .number = number + 1, .has = number};
+    const auto payload = sender->Answer(values, version, together, request, scratch);
+    ++number;
+    if (payload) {
+      REQUIRE(AddPayload(codec.id, *payload, has).ok());
+    } else {
+      has = values;
+    }
+    return payload.has_value();
   }
-}
+};
 
 double Distance(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sum;
+}
+
+std::vector<float> Gaussian(std::mt19937& random, float scale) {
+  std::normal_distribution<float> draw(0, scale);
+  std::vector<float> values(kElements);
+  for (float& value : values) value = draw(random);
+  return values;
 }
 
 TEST_CASE("a worker that adds up differences comes to what the part is") {
@@ -43,45 +61,118 @@ TEST_CASE("a worker that adds up differences comes to what the part is") {
     const Codec& codec = **FindCodec(name);
     DeltaSender sender(codec, {.share = 0.1}, Layout(), 7);
     std::mt19937 random(1);
-    std::normal_distribution<float> draw(0, 0.1f);
-    std::vector<float> values(kElements), scratch(kElements);
-    for (float& value : values) value = draw(random);
-    sender.SendWhole(values, 5, 1);
-    std::vector<float> has = values;
-    for (uint64_t number = 2; number < 20; ++number) {
-      for (float& value : values) value += 0.1f * draw(random);
-      REQUIRE(sender.Knows(5, number - 1));
-      AddTo(&has, codec.id, sender.SendDifference(values, number, scratch));
+    std::vector<float> values = Gaussian(random, 0.1f);
+    Receiver worker;
+    CHECK_FALSE(worker.Pull(&sender, codec, values, 1, false));
+    for (uint64_t version = 2; version < 20; ++version) {
+      kernels::Axpy(0.1f, Gaussian(random, 0.1f), values);
+      REQUIRE(worker.Pull(&sender, codec, values, version, false));
     }
-    const double moving = Distance(has, values);
-    for (uint64_t number = 20; number < 120; ++number) {
-      AddTo(&has, codec.id, sender.SendDifference(values, number, scratch));
-    }
+    const double moving = Distance(worker.has, values);
+    for (int i = 0; i < 100; ++i) REQUIRE(worker.Pull(&sender, codec, values, 20, false));
     // Once nothing changes any more, nothing is missing in the end.
-    CHECK(moving > 0);
-    CHECK(Distance(has, values) < 1e-2 * moving);
-    CHECK(Distance({has.begin() + 100, has.begin() + 120}, {values.begin() + 100, values.begin() + 120}) < 1e-10);
+    CHECK(Distance(worker.has, values) < 1e-2 * moving);
+    CHECK(Distance({worker.has.begin() + 100, worker.has.begin() + 120}, {values.begin() + 100, values.begin() + 120}) <
+          1e-10);
   }
 }
 
 TEST_CASE("differences are for who has what the last answer brought") {
-  DeltaSender sender(kInt8Codec, {}, Layout(), 7);
   std::vector<float> values(kElements), scratch(kElements);
-  CHECK_FALSE(sender.Knows(5, 0));
-  CHECK_FALSE(sender.Knows(5, 1));
-  sender.SendWhole(values, 5, 3);
-  CHECK(sender.Knows(5, 3));
-  CHECK_FALSE(sender.Knows(6, 3));
-  CHECK_FALSE(sender.Knows(5, 2));
-  CHECK_FALSE(sender.Knows(5, 0));
-  const Payload first = sender.SendDifference(values, 4, scratch);
-  CHECK_FALSE(sender.Knows(5, 3));
-  CHECK(sender.Knows(5, 4));
-  // A payload that somebody holds stays as it is.
+  struct Row {
+    DeltaRequest request;
+    bool difference;
+  };
+  const std::vector<Row> rows = {{{0, 5, 4, 3}, true},  {{0, 6, 4, 3}, false}, {{0, 5, 4, 2}, false},
+                                 {{0, 5, 4, 0}, false}, {{1, 5, 4, 3}, false}, {{0, 5, 3, 3}, true}};
+  for (const Row& row : rows) {
+    CAPTURE(row.request.partition, row.request.fence, row.request.has);
+    DeltaSender sender(kInt8Codec, {}, Layout(), 7);
+    CHECK_FALSE(sender.Answer(values, 1, false, {0, 5, 3, 0}, scratch));
+    CHECK(sender.Answer(values, 1, false, row.request, scratch).has_value() == row.difference);
+  }
+}
+
+TEST_CASE("a payload that somebody holds stays as it is") {
+  std::vector<float> values(kElements), scratch(kElements);
+  DeltaSender sender(kInt8Codec, {}, Layout(), 7);
+  (void)sender.Answer(values, 1, false, {0, 5, 1, 0}, scratch);
+  const Payload first = *sender.Answer(values, 1, false, {0, 5, 2, 1}, scratch);
   const std::vector<std::byte> kept(first.chunks()[0].begin(), first.chunks()[0].end());
   std::fill(values.begin(), values.end(), 1.0f);
-  (void)sender.SendDifference(values, 5, scratch);
+  (void)sender.Answer(values, 2, false, {0, 5, 3, 2}, scratch);
   CHECK(std::equal(kept.begin(), kept.end(), first.chunks()[0].begin()));
+}
+
+TEST_CASE("workers that go together share what they have and what they are sent") {
+  std::mt19937 random(2);
+  std::vector<float> values = Gaussian(random, 1);
+  std::vector<Receiver> workers = {{0}, {1}, {2}};
+  DeltaSender sender(kTopKCodec, {.share = 0.1}, Layout(), 7);
+  const auto pull = [&](uint32_t i, uint64_t version) { return workers[i].Pull(&sender, kTopKCodec, values, version, true); };
+  for (uint32_t i = 0; i < 3; ++i) CHECK_FALSE(pull(i, 0));
+  uint64_t version = 1;
+  for (; version < 6; ++version) {
+    kernels::Axpy(1, Gaussian(random, 0.1f), values);
+    for (const uint32_t i : version % 2 == 0 ? std::vector{0u, 1u, 2u} : std::vector{2u, 0u, 1u}) REQUIRE(pull(i, version));
+    CHECK(sender.copies() == 1);
+    CHECK(workers[0].has == workers[1].has);
+    CHECK(workers[0].has == workers[2].has);
+  }
+  SECTION("who pulls twice doesn't leave the others behind") {
+    kernels::Axpy(1, Gaussian(random, 0.1f), values);
+    for (const uint32_t i : {0u, 0u, 1u, 0u, 2u, 2u, 1u, 1u, 2u}) REQUIRE(pull(i, version));
+    CHECK(sender.copies() == 1);
+    CHECK(workers[0].has == workers[1].has);
+    CHECK(workers[0].has == workers[2].has);
+  }
+  SECTION("who misses a version gets the next as a whole, and then goes alone") {
+    for (; version < 9; ++version) {
+      kernels::Axpy(1, Gaussian(random, 0.1f), values);
+      REQUIRE(pull(0, version));
+      REQUIRE(pull(2, version));
+    }
+    CHECK_FALSE(pull(1, version - 1));
+    CHECK(workers[1].has == values);
+    CHECK(sender.copies() == 2);
+    kernels::Axpy(1, Gaussian(random, 0.1f), values);
+    for (uint32_t i = 0; i < 3; ++i) REQUIRE(pull(i, version));
+    CHECK(workers[0].has == workers[2].has);
+    CHECK(Distance(workers[1].has, values) < Distance(workers[0].has, values));
+  }
+  SECTION("who is forgotten leaves the others what they have") {
+    sender.Forget(0);
+    kernels::Axpy(1, Gaussian(random, 0.1f), values);
+    CHECK_FALSE(pull(0, version));
+    CHECK(pull(1, version));
+    CHECK(pull(2, version));
+    CHECK(workers[1].has == workers[2].has);
+    CHECK(sender.copies() == 2);
+  }
+  SECTION("values that are not finite go as they are, to each") {
+    const float good = std::exchange(values[77], std::numeric_limits<float>::infinity());
+    for (uint32_t i = 0; i < 3; ++i) CHECK_FALSE(pull(i, version));
+    values[77] = good;
+    ++version;
+    for (uint32_t i = 0; i < 3; ++i) CHECK_FALSE(pull(i, version));
+    ++version;
+    for (uint32_t i = 0; i < 3; ++i) CHECK(pull(i, version));
+    CHECK(sender.copies() == 1);
+  }
+}
+
+TEST_CASE("who doesn't go with others has what is its own") {
+  std::mt19937 random(3);
+  std::vector<float> values = Gaussian(random, 1);
+  std::vector<Receiver> workers = {{0}, {1}, {2}};
+  DeltaSender sender(kInt8Codec, {}, Layout(), 7);
+  for (uint64_t version = 0; version < 20; ++version) {
+    kernels::Axpy(1, Gaussian(random, 0.1f), values);
+    for (Receiver& worker : workers) {
+      if (version == 0 || random() % 2 == 0) CHECK(worker.Pull(&sender, kInt8Codec, values, version, false) == (version > 0));
+    }
+  }
+  CHECK(sender.copies() == 3);
 }
 
 }  // namespace

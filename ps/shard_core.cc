@@ -649,7 +649,10 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
   const bool compensates = sync.delay_compensation() > 0 && !leases_.IsObserver(pull.fence);
   const Codec& codec = *FindCodec(pull.codec);
   std::optional<Payload> difference;
-  if (!codec.for_parameters) difference = table.Difference(part, pull, codecs_);
+  if (!codec.for_parameters) {
+    const bool together = InRounds(settings) && sync.backup_workers() == 0;
+    difference = table.Difference(part, pull, codecs_, together);
+  }
   const bool raw = codec.id == CodecId::kRaw || (!codec.for_parameters && !difference);
   const Payload values = difference ? *difference : raw ? table.Snapshot(part) : table.Snapshot(part, codec);
   if (values.size() == 0) {

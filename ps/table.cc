@@ -287,25 +287,19 @@ PartLayout Table::LayoutOf(const Part& part, uint32_t min_elements) const {
   return layout;
 }
 
-std::optional<Payload> Table::Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs) {
-  part.deltas.resize(std::max<size_t>(part.deltas.size(), pull.worker + 1));
-  std::unique_ptr<DeltaSender>& sender = part.deltas[pull.worker];
-  if (sender == nullptr) {
-    const uint64_t seed = Hash({id_, part.index, pull.worker});
-    sender = std::make_unique<DeltaSender>(*codecs.pull, codecs.pull_settings, LayoutOf(part, codecs.pull_min_elements),
-                                           seed);
-  }
-  // What is not finite can't be encoded, and whoever has such values should see them.
-  if (!sender->Knows(pull.fence, pull.position) || !sender->HasFinite() || !kernels::AllFinite(part.values)) {
-    sender->SendWhole(part.values, pull.fence, pull.sequence);
-    return std::nullopt;
+std::optional<Payload> Table::Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs,
+                                         bool together) {
+  if (part.deltas == nullptr) {
+    part.deltas = std::make_unique<DeltaSender>(
+        *codecs.pull, codecs.pull_settings, LayoutOf(part, codecs.pull_min_elements), Hash({id_, part.index}));
   }
   difference_.resize(std::max(difference_.size(), part.values.size()));
-  return sender->SendDifference(part.values, pull.sequence, difference_);
+  return part.deltas->Answer(part.values, part.version, together,
+                             {pull.worker, pull.fence, pull.sequence, pull.position}, difference_);
 }
 
 void Table::ForgetWorker(Part& part, uint32_t partition) {
-  if (partition < part.deltas.size()) part.deltas[partition] = nullptr;
+  if (part.deltas != nullptr) part.deltas->Forget(partition);
 }
 
 uint64_t Table::Checksum() const {

@@ -90,8 +90,8 @@ class Table {
     uint64_t snapshot_version = 0;
     // Likewise, encoded; made when the first pull asks for it.
     std::unique_ptr<CodedSnapshot> coded;
-    // By partition, what its worker has; only where differences travel.
-    std::vector<std::unique_ptr<DeltaSender>> deltas;
+    // What its workers have; only where differences travel.
+    std::unique_ptr<DeltaSender> deltas;
   };
 
   // One push of an update and its weight in the sum.
@@ -135,9 +135,9 @@ class Table {
   const Payload& Snapshot(Part& part);
   // The same in a codec that is not raw.
   const Payload& Snapshot(Part& part, const Codec& codec);
-  // The way from what a worker has of the part to what it is now; none where that is not known, and then it has to get it
-  // whole. `pull` is a frame of that worker.
-  std::optional<Payload> Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs);
+  // The way from what a worker has of the part to what it is now, as DeltaSender::Answer. `pull` is a frame of that
+  // worker.
+  std::optional<Payload> Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs, bool together);
   // Forgets what a partition's worker has.
   static void ForgetWorker(Part& part, uint32_t partition);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.

@@ -27,6 +27,12 @@ std::string SyncText(const Sync& sync);
 // Whether pushes under these settings are for rounds.
 inline bool InRounds(const Settings& settings) { return IsStrong(*settings.mode, settings.sync); }
 
+// Whether workers under these settings read each version, and all the same: none goes on without the others.
+inline bool GoTogether(const SyncMode& mode, const Sync& sync) {
+  return IsStrong(mode, sync) && sync.backup_workers() == 0;
+}
+inline bool GoTogether(const Settings& settings) { return GoTogether(*settings.mode, settings.sync); }
+
 // Every version there was. A value; whoever owns one guards it.
 class SettingsHistory {
  public:

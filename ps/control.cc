@@ -46,18 +46,37 @@ std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t ser
 }
 
 // Whether this server may hold so many of the net's parameters.
-absl::Status CheckMemory(const Job& job, const TableSpec& spec, int slots, uint64_t elements_here) {
+absl::Status CheckMemory(const Job& job, bool together, const TableSpec& spec, int slots, uint64_t elements_here) {
+  // What all who go together have, and that once more for those who come later.
+  constexpr uint64_t kCopiesTogether = 2;
   const auto codecs = WireCodecsOf(job);
   // Where differences travel, what each worker has is kept.
-  const uint64_t copies = codecs.ok() && !codecs->pull->for_parameters ? job.workers() : 0;
+  const bool differences = codecs.ok() && !codecs->pull->for_parameters;
+  const uint64_t workers = together ? std::min<uint64_t>(job.workers(), kCopiesTogether) : job.workers();
+  const uint64_t copies = differences ? workers : 0;
   const uint64_t bytes_an_element = sizeof(float) * (1 + slots + copies);
   const uint64_t limit = job.servers().memory_limit_bytes();
   if (elements_here <= limit / bytes_an_element) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each",
-                   copies == 0 ? "" : absl::StrCat(" and the copies of ", copies, " workers (wire.pull)"), " need ",
+                   copies == 0 ? "" : absl::StrCat(" and ", copies, " copies, of what workers have (wire.pull),"), " need ",
                    absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element), " bytes on each of ",
                    job.servers().addresses_size(), " servers; servers.memory_limit_bytes is ", limit));
+}
+
+bool AllGoTogether(const SettingsHistory& settings) {
+  for (uint32_t version = 0; version <= settings.latest().version; ++version) {
+    if (!GoTogether(*settings.Version(version))) return false;
+  }
+  return true;
+}
+
+uint64_t ElementsOn(const ShardMap& map, uint32_t server) {
+  uint64_t elements = 0;
+  for (const ShardMap::Part& part : map.tables(0).parts()) {
+    if (part.server() == server) elements += part.end() - part.begin();
+  }
+  return elements;
 }
 
 // For a rule that needs whole tensors, which then travel whole.
@@ -89,9 +108,11 @@ Control::Control(const Job& job, SettingsHistory settings, uint32_t server, std:
 
 absl::Status Control::EnsureTable(const TableSpec& spec) {
   std::lock_guard creating(table_mutex_);
+  bool together = false;
   {
     std::lock_guard lock(mutex_);
     if (table_.elements() != 0) return CompareTableSpecs(table_, spec);
+    together = AllGoTogether(settings_);
   }
   if (absl::Status status = ValidateTableSpec(spec); !status.ok()) return status;
 
@@ -100,7 +121,9 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
   const kernels::UpdateRule* const rule = *found;
   const int slots = rule == nullptr ? 0 : rule->slots;
   const uint64_t servers = job_.servers().addresses_size();
-  if (absl::Status status = CheckMemory(job_, spec, slots, spec.elements() / servers); !status.ok()) return status;
+  if (absl::Status status = CheckMemory(job_, together, spec, slots, spec.elements() / servers); !status.ok()) {
+    return status;
+  }
   const uint64_t part_elements = std::max<uint64_t>(1, job_.servers().part_bytes() / sizeof(float));
   if (spec.elements() / part_elements > kMaxParts) {
     return absl::ResourceExhaustedError(absl::StrCat("the net's ", spec.elements(),
@@ -115,11 +138,9 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
     std::vector<uint64_t> begins;
     for (const ParamGroup& group : groups) begins.push_back(group.begin);
     map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes(), begins);
-    uint64_t elements_here = 0;
-    for (const ShardMap::Part& part : map.tables(0).parts()) {
-      if (part.server() == server_) elements_here += part.end() - part.begin();
+    if (absl::Status status = CheckMemory(job_, together, spec, slots, ElementsOn(map, server_)); !status.ok()) {
+      return status;
     }
-    if (absl::Status status = CheckMemory(job_, spec, slots, elements_here); !status.ok()) return status;
   } else {
     map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes());
   }
@@ -141,6 +162,9 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
   log_.Info(absl::StrCat("table of ", spec.elements(), " parameters in ", map.tables(0).parts_size(),
                          " parts over ", servers, " servers of ", shards_.size(), " shards"));
   std::lock_guard lock(mutex_);
+  if (together && !AllGoTogether(settings_)) {
+    if (absl::Status status = CheckMemory(job_, false, spec, slots, ElementsOn(map, server_)); !status.ok()) return status;
+  }
   table_ = spec;
   map_ = map;
   directory_ = MakeDirectory(map, server_, job_.workers());
@@ -242,6 +266,14 @@ void Control::LogTurnedAway(const Candidate& candidate, const WorkerStatus& hold
                          ", pid ", candidate.pid, what));
 }
 
+absl::Status Control::CheckRoomForCopies(const SettingsChange& change) const {
+  const auto mode = FindSyncMode(change.sync().mode());
+  if (!mode.ok() || GoTogether(**mode, change.sync()) || table_.elements() == 0) return absl::OkStatus();
+  const auto rule = ServerRule(job_);
+  const int slots = !rule.ok() || *rule == nullptr ? 0 : (*rule)->slots;
+  return CheckMemory(job_, false, table_, slots, ElementsOn(map_, server_));
+}
+
 absl::StatusOr<HeartbeatReply> Control::Heartbeat(const HeartbeatRequest& request) {
   if (absl::Status status = CheckJob(request.job()); !status.ok()) return status;
   std::lock_guard lock(mutex_);
@@ -277,6 +309,7 @@ absl::Status Control::Change(const ChangeRequest& request) {
   if (draining_) return absl::UnavailableError("the server is shutting down");
   const bool again = change.version() <= settings_.latest().version;
   if (absl::Status status = CheckEverybodyHasCome(change); !again && !status.ok()) return status;
+  if (absl::Status status = CheckRoomForCopies(change); !again && !status.ok()) return status;
   if (absl::Status status = settings_.Add(change); !status.ok()) return status;
   if (again) return absl::OkStatus();
   // Under the lock, so that all shards see changes in the order of their versions.

@@ -79,6 +79,8 @@ class Control {
   absl::Status CheckJob(const std::string& name) const;
   // Whether a running job may come to rounds, which wait for everybody.
   absl::Status CheckEverybodyHasCome(const SettingsChange& change) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether there is memory for what each worker has, where they no longer go together.
+  absl::Status CheckRoomForCopies(const SettingsChange& change) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes the tables if this is the first worker, or compares with the first one's.
   absl::Status EnsureTable(const TableSpec& spec);
   absl::StatusOr<RegisterReply> RegisterChecked(const RegisterRequest& request);

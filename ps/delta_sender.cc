@@ -20,78 +20,105 @@ constexpr size_t kMostKept = 4;
 DeltaSender::DeltaSender(const Codec& codec, const CodecSettings& settings, PartLayout layout, uint64_t seed)
     : codec_(codec), settings_(settings), layout_(std::move(layout)), seed_(seed) {}
 
-std::optional<Payload> DeltaSender::Answer(std::span<const float> values, uint64_t version, bool together,
-                                           const DeltaRequest& request, std::span<float> scratch) {
+DeltaAnswer DeltaSender::Answer(std::span<const float> values, uint64_t version, bool together,
+                                const DeltaRequest& request, std::span<float> scratch) {
   workers_.resize(std::max<size_t>(workers_.size(), request.partition + 1));
   Worker& worker = workers_[request.partition];
-  const bool known = worker.line != nullptr && request.has != 0 && worker.number == request.has &&
-                     worker.fence == request.fence;
+  const bool known = worker.line != nullptr && (worker.line == common_) == together && request.has != 0 &&
+                     worker.number == request.has && worker.fence == request.fence;
   worker.fence = request.fence;
   worker.number = request.number;
-  std::optional<Payload> step;
-  if (known) step = Step(values, version, &worker, scratch);
-  if (!step) StartLine(values, version, together, &worker);
-  return step;
+  return together ? AnswerTogether(values, version, known, &worker, scratch)
+                  : AnswerAlone(values, version, known, &worker, scratch);
 }
 
-void DeltaSender::StartLine(std::span<const float> values, uint64_t version, bool together, Worker* worker) {
-  worker->steps = 0;
-  const auto same = std::find_if(workers_.begin(), workers_.end(), [&](const Worker& other) {
-    return together && other.line != nullptr && other.line->steps == 0 && other.line->version == version;
-  });
-  if (same != workers_.end()) {
-    worker->line = same->line;
-    return;
+DeltaAnswer DeltaSender::AnswerAlone(std::span<const float> values, uint64_t version, bool known, Worker* worker,
+                                     std::span<float> scratch) {
+  if (known) {
+    if (const auto step = Step(values, version, worker->line.get(), scratch)) {
+      return {DeltaAnswer::Kind::kDifference, *step};
+    }
   }
-  if (worker->line.use_count() != 1) {
-    worker->line = std::make_shared<Line>(layout_.elements);
-    const uint64_t seed = kernels::SplitMix64Finalize(seed_ + kernels::kSplitMix64Step * ++lines_);
-    worker->line->encoder = codec_.encoder({layout_.elements, layout_.rows, settings_, seed});
-  }
-  Line& line = *worker->line;
-  std::copy(values.begin(), values.end(), line.has.data());
-  line.steps = 0;
-  line.version = version;
-  line.of_version.clear();
+  if (worker->line == nullptr || worker->line == common_) worker->line = MakeLine();
+  if (common_.use_count() == 1) common_ = nullptr;
+  Restart(values, version, worker->line.get());
+  return {};
 }
 
-std::optional<Payload> DeltaSender::Step(std::span<const float> values, uint64_t version, Worker* worker,
-                                         std::span<float> scratch) {
-  Line& line = *worker->line;
-  const uint64_t behind = line.steps - worker->steps;
-  if (behind > 0) {
-    if (line.version != version || behind > line.of_version.size()) return std::nullopt;
+DeltaAnswer DeltaSender::AnswerTogether(std::span<const float> values, uint64_t version, bool known, Worker* worker,
+                                        std::span<float> scratch) {
+  if (common_ == nullptr) {
+    common_ = MakeLine();
+    Restart(values, version, common_.get());
+  }
+  Line& line = *common_;
+  const uint64_t behind = known ? line.steps - worker->steps : 0;
+  if (behind > 0 && behind <= line.last.size() && line.version == version) {
     ++worker->steps;
-    return line.of_version[line.of_version.size() - behind];
+    return {DeltaAnswer::Kind::kDifference, line.last[line.last.size() - behind]};
   }
-  const std::span<float> difference = scratch.first(values.size());
-  kernels::Subtract(values, {line.has.data(), line.has.size()}, difference);
-  if (!kernels::AllFinite(difference)) return std::nullopt;
-  const Payload payload = Encode(&line, difference);
-  if (line.version != version) line.of_version.clear();
-  line.version = version;
-  ++line.steps;
-  ++worker->steps;
-  if (worker->line.use_count() > 1) line.of_version.push_back(payload);
-  if (line.of_version.size() > kMostKept) line.of_version.pop_front();
-  return payload;
+  const bool at_head = known && behind == 0;
+  std::optional<Payload> step;
+  if (at_head || line.version != version) {
+    step = Step(values, version, &line, scratch);
+    if (!step) Restart(values, version, &line);
+  }
+  if (step) line.last.push_back(*step);
+  if (line.last.size() > kMostKept) line.last.pop_front();
+  worker->line = common_;
+  worker->steps = line.steps;
+  if (at_head && step) return {DeltaAnswer::Kind::kDifference, *step};
+  if (line.exact) return {};
+  if (line.whole.size() == 0) {
+    const std::shared_ptr<ByteBuffer> buffer = line.buffers.Take();
+    buffer->Clear();
+    buffer->AppendAll(std::span<const float>(line.has.data(), line.has.size()));
+    line.whole = Payload(buffer, std::vector<Payload::Bytes>{buffer->bytes()});
+  }
+  return {DeltaAnswer::Kind::kWhole, line.whole};
 }
 
-Payload DeltaSender::Encode(Line* line, std::span<float> difference) {
+std::shared_ptr<DeltaSender::Line> DeltaSender::MakeLine() {
+  auto line = std::make_shared<Line>(layout_.elements);
+  const uint64_t seed = kernels::SplitMix64Finalize(seed_ + kernels::kSplitMix64Step * ++lines_);
+  line->encoder = codec_.encoder({layout_.elements, layout_.rows, settings_, seed});
+  return line;
+}
+
+void DeltaSender::Restart(std::span<const float> values, uint64_t version, Line* line) {
+  std::copy(values.begin(), values.end(), line->has.data());
+  line->version = version;
+  line->exact = true;
+  ++line->steps;
+  line->last.clear();
+  line->whole = {};
+}
+
+std::optional<Payload> DeltaSender::Step(std::span<const float> values, uint64_t version, Line* line,
+                                         std::span<float> scratch) {
+  const std::span<float> has(line->has.data(), line->has.size());
+  const std::span<float> difference = scratch.first(values.size());
+  kernels::Subtract(values, has, difference);
+  if (!kernels::AllFinite(difference)) return std::nullopt;
+  if (line->version != version) line->last.clear();
+  line->version = version;
+  line->exact = false;
+  ++line->steps;
+  line->whole = {};
   const std::shared_ptr<ByteBuffer> buffer = line->buffers.Take();
   EncodePart(layout_, difference, line->encoder.get(), buffer.get());
   Payload payload(buffer, std::vector<Payload::Bytes>{buffer->bytes()});
-  // Just as the worker will do it, to the same bits.
-  AddPayload(codec_.id, payload, {line->has.data(), line->has.size()}).IgnoreError();
+  AddPayload(codec_.id, payload, has).IgnoreError();  // just as the worker will do it, to the same bits
   return payload;
 }
 
 void DeltaSender::Forget(uint32_t partition) {
   if (partition < workers_.size()) workers_[partition] = {};
+  if (common_.use_count() == 1) common_ = nullptr;
 }
 
 size_t DeltaSender::copies() const {
-  std::set<const Line*> lines;
+  std::set<const Line*> lines = {common_.get()};
   for (const Worker& worker : workers_) lines.insert(worker.line.get());
   lines.erase(nullptr);
   return lines.size();

@@ -26,32 +26,44 @@ struct DeltaRequest {
   uint64_t has = 0;     // of the pull whose answer the worker has; 0 for none
 };
 
+struct DeltaAnswer {
+  enum class Kind : uint8_t {
+    kValues,      // the part as it is; there is no payload
+    kWhole,       // all floats, raw, of what others have of it
+    kDifference,  // what is to be added to what the worker has
+  };
+  Kind kind = Kind::kValues;
+  Payload payload;
+};
+
 // One thread at a time; the payloads may be used on others, and outlive it.
 class DeltaSender {
  public:
   // `codec` is not raw, and outlives it. `seed` is for what it draws.
   DeltaSender(const Codec& codec, const CodecSettings& settings, PartLayout layout, uint64_t seed);
 
-  // The answer to a pull of the values as of `version`: what is to be added to what the worker has. None where that is
-  // not known or can't be encoded: the answer is then the values as a whole. Where all pull each version, `together`
-  // lets them share; whoever misses one is given the next as a whole. `scratch` is as long as the part.
-  std::optional<Payload> Answer(std::span<const float> values, uint64_t version, bool together,
-                                const DeltaRequest& request, std::span<float> scratch);
+  // The answer to a pull of the values as of `version`. With `together`, for modes in which everybody pulls each
+  // version, there is one copy of the part for all workers, and who is new is given that. `scratch` is as long as the
+  // part.
+  DeltaAnswer Answer(std::span<const float> values, uint64_t version, bool together, const DeltaRequest& request,
+                     std::span<float> scratch);
   // Forgets what a partition's worker has.
   void Forget(uint32_t partition);
   // Copies of the part that it holds.
   size_t copies() const;
 
  private:
-  // What one worker has, or several.
+  // What one worker has, or all that go together, and how it came to that.
   struct Line {
     explicit Line(uint32_t elements) : has(elements) {}
 
     std::unique_ptr<Encoder> encoder;
     kernels::AlignedBuffer has;
-    uint64_t steps = 0;    // differences that led to it
-    uint64_t version = 0;  // of the values that the last step led towards
-    std::deque<Payload> of_version;  // the last steps, towards just these; not kept for one worker alone
+    uint64_t version = 0;  // of the values that it was last brought to, or towards
+    bool exact = false;    // it is just these
+    uint64_t steps = 0;
+    std::deque<Payload> last;  // of the steps towards this version, for those who are behind
+    Payload whole;             // of `has`; made when it is asked for
     SharedBuffers buffers;
   };
   struct Worker {
@@ -61,18 +73,23 @@ class DeltaSender {
     uint64_t number = 0;
   };
 
-  // Puts the worker onto a line of the values as they are.
-  void StartLine(std::span<const float> values, uint64_t version, bool together, Worker* worker);
-  // The next step of its line; none where the line has gone on without the worker, or can't go on.
-  std::optional<Payload> Step(std::span<const float> values, uint64_t version, Worker* worker, std::span<float> scratch);
-  Payload Encode(Line* line, std::span<float> difference);
+  DeltaAnswer AnswerAlone(std::span<const float> values, uint64_t version, bool known, Worker* worker,
+                          std::span<float> scratch);
+  DeltaAnswer AnswerTogether(std::span<const float> values, uint64_t version, bool known, Worker* worker,
+                             std::span<float> scratch);
+  std::shared_ptr<Line> MakeLine();
+  // The line becomes the values as they are.
+  static void Restart(std::span<const float> values, uint64_t version, Line* line);
+  // The line's next step; none where what lies between is not finite, and can't be encoded.
+  std::optional<Payload> Step(std::span<const float> values, uint64_t version, Line* line, std::span<float> scratch);
 
   const Codec& codec_;
   const CodecSettings settings_;
   const PartLayout layout_;
   const uint64_t seed_;
   uint64_t lines_ = 0;  // so far
-  std::vector<Worker> workers_;  // by partition
+  std::vector<Worker> workers_;   // by partition
+  std::shared_ptr<Line> common_;  // of those who go together; null for nobody
 };
 
 }  // namespace downpour::ps

@@ -452,6 +452,54 @@ TEST_CASE("a net that does not fit the memory limit is refused before anything i
   CheckServes(*server, job);
 }
 
+TEST_CASE("copies of what workers have count: two where they go together, or one each") {
+  const std::string wire = "wire: {pull: {codec: top_k}}\n";
+  Job together = MakeJob("{mode: bsp}", wire), apart = MakeJob("{mode: asp}", wire);
+  constexpr uint64_t kWorkers = 30;
+  for (Job* job : {&together, &apart}) {
+    job->set_workers(kWorkers);
+    job->mutable_servers()->set_memory_limit_bytes(65536);
+  }
+  const auto request = [](const Job& job, uint64_t elements) {
+    RegisterRequest request = RegisterOf(job, 0);
+    request.set_table(Edited<TableSpec>(request.table(), [elements](TableSpec* table) {
+      table->set_elements(elements);
+      table->mutable_tensors(0)->set_shape(0, elements);
+    }));
+    return request;
+  };
+  const auto change_to = [](const Server& server, const Sync& sync) {
+    const auto stub =
+        ControlService::NewStub(grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
+    ChangeRequest request;
+    request.set_job("test");
+    request.mutable_change()->set_version(1);
+    request.mutable_change()->set_from_clock(10);
+    *request.mutable_change()->mutable_sync() = sync;
+    request.mutable_change()->set_learning_rate(0.5f);
+    grpc::ClientContext context;
+    ChangeReply reply;
+    return stub->Change(&context, request, &reply);
+  };
+  constexpr uint64_t kFits = 65536 / (4 * (1 + 2)), kFitsApart = 65536 / (4 * (1 + kWorkers));
+  {
+    auto server = MustStart(together);
+    CHECK(Client(*server).Register(request(together, kFits + 1)).error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    CHECK(Client(*server).Register(request(together, kFits)).ok());
+    const grpc::Status refused = change_to(*server, apart.sync());
+    CHECK(refused.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    CHECK(refused.error_message().find("30 copies") != std::string::npos);
+  }
+  {
+    auto server = MustStart(together);
+    CHECK(Client(*server).Register(request(together, kFitsApart)).ok());
+    CHECK(change_to(*server, apart.sync()).ok());
+  }
+  auto server = MustStart(apart);
+  CHECK(Client(*server).Register(request(apart, kFitsApart + 1)).error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(Client(*server).Register(request(apart, kFitsApart)).ok());
+}
+
 TEST_CASE("whatever a stream sends, the server stays up and serves others") {
   const Job job = MakeJob();
   auto server = MustStart(job);

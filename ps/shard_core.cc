@@ -648,13 +648,13 @@ void ShardCore::SendValues(Table& table, Table::Part& part, const Route& route, 
   const Sync& sync = settings.sync;
   const bool compensates = sync.delay_compensation() > 0 && !leases_.IsObserver(pull.fence);
   const Codec& codec = *FindCodec(pull.codec);
-  std::optional<Payload> difference;
-  if (!codec.for_parameters) {
-    const bool together = InRounds(settings) && sync.backup_workers() == 0;
-    difference = table.Difference(part, pull, codecs_, together);
-  }
+  DeltaAnswer delta;
+  if (!codec.for_parameters) delta = table.Difference(part, pull, codecs_, GoTogether(settings));
+  const bool difference = delta.kind == DeltaAnswer::Kind::kDifference;
   const bool raw = codec.id == CodecId::kRaw || (!codec.for_parameters && !difference);
-  const Payload values = difference ? *difference : raw ? table.Snapshot(part) : table.Snapshot(part, codec);
+  const Payload values = delta.kind != DeltaAnswer::Kind::kValues ? delta.payload
+                         : raw                                    ? table.Snapshot(part)
+                                                                  : table.Snapshot(part, codec);
   if (values.size() == 0) {
     ++stats_.refused[static_cast<size_t>(Refusal::kOverload)];
     actions.push_back(Reply{route, MakeRefusal(pull, Refusal::kOverload, "the server is out of memory")});

@@ -287,8 +287,7 @@ PartLayout Table::LayoutOf(const Part& part, uint32_t min_elements) const {
   return layout;
 }
 
-std::optional<Payload> Table::Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs,
-                                         bool together) {
+DeltaAnswer Table::Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs, bool together) {
   if (part.deltas == nullptr) {
     part.deltas = std::make_unique<DeltaSender>(
         *codecs.pull, codecs.pull_settings, LayoutOf(part, codecs.pull_min_elements), Hash({id_, part.index}));

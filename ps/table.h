@@ -137,7 +137,7 @@ class Table {
   const Payload& Snapshot(Part& part, const Codec& codec);
   // The way from what a worker has of the part to what it is now, as DeltaSender::Answer. `pull` is a frame of that
   // worker.
-  std::optional<Payload> Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs, bool together);
+  DeltaAnswer Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs, bool together);
   // Forgets what a partition's worker has.
   static void ForgetWorker(Part& part, uint32_t partition);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.

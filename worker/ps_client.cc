@@ -290,35 +290,39 @@ absl::Status PsClient::SetInitial(std::span<const float> values) {
 }
 
 void PsClient::StartFetch(const FetchOptions& options) {
+  BeginFetch();
+  for (int i = 0; i < map_.tables(0).parts_size(); ++i) Pull(i, options);
+}
+
+void PsClient::BeginFetch() {
   const auto& parts = map_.tables(0).parts();
-  {
-    std::lock_guard lock(mutex_);
-    if (!fetch_) {
-      fetch_ = std::make_unique<Fetch>(differences_ ? nullptr : std::make_unique<ExchangedVector>(elements_, region_),
-                                       parts.size());
-    }
-    fetch_->begun = Clock::now();
-    fetch_->number = next_fetch_++;
-    fetch_->missing = parts.size();
-    fetch_->answers.clear();
-    std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
+  std::lock_guard lock(mutex_);
+  if (!fetch_) {
+    fetch_ = std::make_unique<Fetch>(differences_ ? nullptr : std::make_unique<ExchangedVector>(elements_, region_),
+                                     parts.size());
   }
+  fetch_->begun = Clock::now();
+  fetch_->number = next_fetch_++;
+  fetch_->missing = parts.size();
+  fetch_->answers.clear();
+  std::fill(fetch_->seen.begin(), fetch_->seen.end(), false);
   fetch_started_ = true;
-  for (int i = 0; i < parts.size(); ++i) {
-    Message message{HeaderFor(FrameKind::kPull, i), {}};
-    message.header.clock = options.after_own_push ? std::max(options.clock, owed_clocks_[i]) : options.clock;
-    message.header.settings = options.settings;
-    message.header.sequence = next_fetch_ - 1;
-    message.header.codec = pull_codec_;
-    message.header.position = base_fetch_;
-    if (region_ != nullptr && pull_codec_ == CodecId::kRaw) {
-      const std::span<const float> to(fetch_->snapshot.values->data() + parts[i].begin(),
-                                      parts[i].end() - parts[i].begin());
-      message.payload = Payload(region_, to);
-    }
-    if (group_ != nullptr && options.after_own_push && PutOff(message)) continue;
-    servers_[parts[i].server()]->stream->Send(std::move(message));
+}
+
+void PsClient::Pull(int i, const FetchOptions& options) {
+  const ShardMap::Part& part = map_.tables(0).parts(i);
+  Message message{HeaderFor(FrameKind::kPull, i), {}};
+  message.header.clock = options.after_own_push ? std::max(options.clock, owed_clocks_[i]) : options.clock;
+  message.header.settings = options.settings;
+  message.header.sequence = next_fetch_ - 1;
+  message.header.codec = pull_codec_;
+  message.header.position = base_fetch_;
+  if (region_ != nullptr && pull_codec_ == CodecId::kRaw) {
+    const std::span<const float> to(fetch_->snapshot.values->data() + part.begin(), part.end() - part.begin());
+    message.payload = Payload(region_, to);
   }
+  if (group_ != nullptr && options.after_own_push && PutOff(message)) return;
+  servers_[part.server()]->stream->Send(std::move(message));
 }
 
 bool PsClient::IsPushing(uint32_t part) const {
@@ -420,7 +424,7 @@ absl::StatusOr<std::shared_ptr<GradientBuffer>> PsClient::AcquireBuffer() {
   }
 }
 
-void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
+void PsClient::Push(std::shared_ptr<GradientBuffer> buffer, const std::optional<FetchOptions>& then_fetch) {
   const auto& parts = map_.tables(0).parts();
   const uint64_t sequence = next_sequence_++;
   const HostGroup::Role role = group_ == nullptr ? HostGroup::Role::kAlone : group_->Meet();
@@ -451,6 +455,7 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
     push.missing = parts.size();
     pushes_.push_back(std::move(push));
   }
+  if (then_fetch) BeginFetch();
   for (int i = 0; i < parts.size(); ++i) {
     owed_clocks_[i] = buffer->clocks[i] + 1;
     if (plan.encoded) {
@@ -458,6 +463,7 @@ void PsClient::Push(std::shared_ptr<GradientBuffer> buffer) {
       encoder_->Encode(i, values, &buffer->coded[i]);
     }
     if (!together || !group_->Send(PushOf(buffer, sequence, i))) SendPart(buffer, sequence, i);
+    if (then_fetch) Pull(i, *then_fetch);
   }
 }
 

@@ -106,8 +106,9 @@ class PsClient {
 
   // A buffer that nobody reads any more; waits for one. The gradient in it is old.
   absl::StatusOr<std::shared_ptr<GradientBuffer>> AcquireBuffer();
-  // Starts pushing to all servers.
-  void Push(std::shared_ptr<GradientBuffer> buffer);
+  // Starts pushing to all servers; with `then_fetch` also a fetch, which asks for each part as soon as its push is on the
+  // way, so that the first come while the last go.
+  void Push(std::shared_ptr<GradientBuffer> buffer, const std::optional<FetchOptions>& then_fetch = std::nullopt);
   // How pushes go from the next one on (push_encoder.h).
   void SetWireLevel(const WireLevel& level);
   // What the data plane did since the last call; its steps and fetch_every are the caller's to fill in.
@@ -175,6 +176,9 @@ class PsClient {
   void OnMessage(uint32_t server, Message message);
   void OnWelcome(uint32_t server, const Message& message);
   void OnValues(uint32_t server, const Message& message);
+  void BeginFetch();
+  // Asks for a part of the fetch that was begun.
+  void Pull(int part, const FetchOptions& options);
   // Of a fetch whose answers are added to what is there.
   absl::Status AddAnswer(const Message& answer);
   void OnAck(uint32_t server, const Message& message);

@@ -114,7 +114,8 @@ absl::Status Trainer::Run() {
     if (plan->optimizer_step) replica_->Step(Rate(), step_, gradient);
 
     if (plan->push) {
-      if (absl::Status status = Exchange(step_); !status.ok()) return status;
+      const bool last = step_ + 1 >= last_step || batch.position_after >= data_.samples * job_.training().epochs();
+      if (absl::Status status = last ? Exchange(step_) : ExchangeForNext(); !status.ok()) return status;
       if (absl::Status status = client_.WaitForPushes(plan->pushes_in_flight); !status.ok()) return status;
       if (client_.TakeRefusedParts() > 0) refetch_ = true;
       WatchWire();
@@ -138,11 +139,11 @@ absl::Status Trainer::Run() {
   return absl::OkStatus();
 }
 
-StepPlan Trainer::Plan() const {
-  return settings_.mode->on_step(sync_, {.step = step_,
+StepPlan Trainer::PlanOf(uint64_t step, bool fetched) const {
+  return settings_.mode->on_step(sync_, {.step = step,
                                          .first_step = first_step_,
                                          .fetch_in_flight = client_.fetch_in_flight(),
-                                         .fetched = fetched_,
+                                         .fetched = fetched,
                                          .seen_clock = client_.seen_clock()});
 }
 
@@ -226,7 +227,7 @@ absl::StatusOr<StepPlan> Trainer::Prepare() {
 }
 
 absl::Status Trainer::Fetch(const StepPlan& plan) {
-  const PsClient::FetchOptions options{plan.fetch_clock, plan.after_own_push, settings_.version};
+  const PsClient::FetchOptions options = FetchOf(plan);
   if (refetch_) {
     if (client_.fetch_in_flight()) {
       if (absl::Status status = client_.Install(); !status.ok()) return status;
@@ -250,7 +251,14 @@ absl::Status Trainer::Install() {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::Exchange(uint64_t last_step) {
+absl::Status Trainer::ExchangeForNext() {
+  // Where that has to see this push anyway.
+  const StepPlan next = PlanOf(step_ + 1, false);
+  const bool fetch = next.fetch && next.wait_for_fetch && next.after_own_push && !refetch_;
+  return Exchange(step_, fetch ? std::optional(FetchOf(next)) : std::nullopt);
+}
+
+absl::Status Trainer::Exchange(uint64_t last_step, const std::optional<PsClient::FetchOptions>& then_fetch) {
   const std::shared_ptr<GradientBuffer> push = std::exchange(accrued_, nullptr);
   absl::Status status;
   switch (settings_.mode->content) {
@@ -269,7 +277,7 @@ absl::Status Trainer::Exchange(uint64_t last_step) {
   } else {
     push->clocks.assign(client_.clocks().size(), last_step);
   }
-  client_.Push(push);
+  client_.Push(push, then_fetch);
   return absl::OkStatus();
 }
 

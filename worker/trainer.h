@@ -60,15 +60,21 @@ class Trainer {
   absl::StatusOr<StepPlan> Prepare();
   absl::Status Fetch(const StepPlan& plan);
   absl::Status Install();
-  StepPlan Plan() const;
+  StepPlan Plan() const { return PlanOf(step_, fetched_); }
+  StepPlan PlanOf(uint64_t step, bool fetched) const;
+  PsClient::FetchOptions FetchOf(const StepPlan& plan) const {
+    return {plan.fetch_clock, plan.after_own_push, settings_.version};
+  }
   // The mode's settings, at the wire's level.
   void SetSync();
   // Whether what the step waits for says something of the wire.
   bool WireCounts() const;
   // Looks at what the wire was like, once a while has passed.
   void WatchWire();
+  // Pushes what has accrued up to this step, and fetches for the next what that would fetch at once.
+  absl::Status ExchangeForNext();
   // Pushes what has accrued up to this step.
-  absl::Status Exchange(uint64_t last_step);
+  absl::Status Exchange(uint64_t last_step, const std::optional<PsClient::FetchOptions>& then_fetch = std::nullopt);
   absl::Status FillParameters(GradientBuffer* push);
   absl::Status FillDifference(GradientBuffer* push);
   absl::Status CheckFinite(GradientBuffer* push);

@@ -5,14 +5,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ps/event.h"
+#include "ps/record_file.h"
 
 namespace downpour::ps {
 
@@ -69,75 +70,41 @@ class EventLogWriter {
   // the system's reason: the file can't be made.
   static absl::StatusOr<std::unique_ptr<EventLogWriter>> Create(const std::string& path,
                                                                 const EventLogHeader& header);
-  // Flushes.
-  ~EventLogWriter();
-  EventLogWriter(const EventLogWriter&) = delete;
-  EventLogWriter& operator=(const EventLogWriter&) = delete;
-
   // InvalidArgument for a frame that DecodeFrameHeader would not take: such never get as far as a shard.
   // Unavailable, with the path and the system's reason, when it can't be written. What was appended is on the way to
   // the file after Flush() alone; a process that is killed loses what it had not flushed.
   absl::Status Append(const Event& event, int64_t time_us);
   absl::Status Append(const Mark& mark, int64_t time_us);
-  absl::Status Flush();
+  absl::Status Flush() { return records_->Flush(); }
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return records_->path(); }
 
  private:
-  EventLogWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  explicit EventLogWriter(std::unique_ptr<RecordWriter> records) : records_(std::move(records)) {}
   absl::Status Append(const EncodedRecord& record, int64_t time_us);
-  absl::Status WriteOut(std::span<const std::byte> bytes);
-  absl::Status WriteBuffer();
-  absl::Status BreakOff(absl::Status failure);
-  static std::string Head(const EncodedRecord& record, uint64_t number, int64_t time_us);
 
-  const std::string path_;
-  const int fd_;
-  std::string buffer_;
-  uint64_t next_number_ = 0;
-  int64_t last_time_us_ = 0;
-  uint64_t written_ = 0;  // bytes in the file
-  // The file up to its last whole record, and the number of the next.
-  uint64_t whole_ = 0;
-  uint64_t whole_next_number_ = 0;
-  absl::Status failure_;
+  const std::unique_ptr<RecordWriter> records_;
 };
 
 // One thread at a time may use it. Trusts nothing in the file, and allocates no more than the file is long.
 class EventLogReader {
  public:
-  // NotFound: no such file. InvalidArgument: it is no event log, or of another version. Otherwise as Next().
+  // As RecordReader's.
   static absl::StatusOr<std::unique_ptr<EventLogReader>> Open(const std::string& path);
-  ~EventLogReader();
-  EventLogReader(const EventLogReader&) = delete;
-  EventLogReader& operator=(const EventLogReader&) = delete;
 
   const EventLogHeader& header() const { return header_; }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return records_->path(); }
 
-  // The next record; none at the end of the file. OutOfRange: the file ends within a record, as that of a killed
-  // process may. DataLoss: a record is damaged. Both name file and offset, and come again with each call.
+  // As RecordReader's.
   absl::StatusOr<std::optional<LogRecord>> Next();
 
  private:
-  struct Raw;
-  EventLogReader(std::string path, int fd, uint64_t size) : path_(std::move(path)), fd_(fd), size_(size) {}
+  explicit EventLogReader(std::unique_ptr<RecordReader> records) : records_(std::move(records)) {}
 
   absl::Status ReadHeader();
-  absl::StatusOr<std::optional<Raw>> ReadRaw();
-  bool Read(std::span<std::byte> out);
-  absl::Status Damaged(uint64_t offset, const std::string& what) const;
-  absl::Status Torn(uint64_t offset) const;
 
-  const std::string path_;
-  const int fd_;
-  const uint64_t size_;
+  const std::unique_ptr<RecordReader> records_;
   EventLogHeader header_;
-  std::vector<std::byte> ahead_;  // read, and not yet taken
-  size_t taken_ = 0;
-  uint64_t offset_ = 0;  // of what is taken next
-  uint64_t next_number_ = 0;
-  absl::Status failure_;
 };
 
 }  // namespace downpour::ps

@@ -44,6 +44,20 @@ ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_s
   return map;
 }
 
+void DealParts(uint32_t servers, uint32_t shards_per_server, ShardMap::Table* table) {
+  const auto size = [table](int i) { return table->parts(i).end() - table->parts(i).begin(); };
+  std::vector<int> order(table->parts_size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&size](int a, int b) { return size(a) > size(b); });
+  std::vector<uint64_t> load(uint64_t{servers} * shards_per_server);
+  for (const int i : order) {
+    const uint64_t owner = std::min_element(load.begin(), load.end()) - load.begin();
+    load[owner] += size(i);
+    table->mutable_parts(i)->set_server(owner % servers);
+    table->mutable_parts(i)->set_shard(owner / servers);
+  }
+}
+
 ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_server, uint64_t part_bytes,
                       std::span<const uint64_t> tensors) {
   const uint64_t shards = uint64_t{servers} * shards_per_server;
@@ -64,17 +78,7 @@ ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_s
     part->set_end(end);
   }
 
-  const auto size = [table](int i) { return table->parts(i).end() - table->parts(i).begin(); };
-  std::vector<int> order(table->parts_size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&size](int a, int b) { return size(a) > size(b); });
-  std::vector<uint64_t> load(shards);
-  for (const int i : order) {
-    const uint64_t owner = std::min_element(load.begin(), load.end()) - load.begin();
-    load[owner] += size(i);
-    table->mutable_parts(i)->set_server(owner % servers);
-    table->mutable_parts(i)->set_shard(owner / servers);
-  }
+  DealParts(servers, shards_per_server, table);
   return map;
 }
 

@@ -21,6 +21,9 @@ ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_s
 ShardMap MakeShardMap(uint64_t elements, uint32_t servers, uint32_t shards_per_server, uint64_t part_bytes,
                       std::span<const uint64_t> tensors);
 
+// Gives out parts that are cut already: the largest goes first to the shard that has least. A pure function too.
+void DealParts(uint32_t servers, uint32_t shards_per_server, ShardMap::Table* table);
+
 // The most bytes that a part of this job may have, and so what a message must have room for.
 uint64_t LargestPartBytes(const Job& job);
 

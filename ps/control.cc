@@ -15,6 +15,7 @@
 #include "proto/limits.h"
 #include "proto/param_groups.h"
 #include "proto/shard_map.h"
+#include "ps/table_memory.h"
 #include "ps/table_spec.h"
 #include "ps/text.h"
 
@@ -45,40 +46,6 @@ std::shared_ptr<const Directory> MakeDirectory(const ShardMap& map, uint32_t ser
   return directory;
 }
 
-// Whether this server may hold so many of the net's parameters.
-absl::Status CheckMemory(const Job& job, bool together, const TableSpec& spec, int slots, uint64_t elements_here) {
-  // What all who go together have, and that once more for those who come later.
-  constexpr uint64_t kCopiesTogether = 2;
-  const auto codecs = WireCodecsOf(job);
-  // Where differences travel, what each worker has is kept.
-  const bool differences = codecs.ok() && !codecs->pull->for_parameters;
-  const uint64_t workers = together ? std::min<uint64_t>(job.workers(), kCopiesTogether) : job.workers();
-  const uint64_t copies = differences ? workers : 0;
-  const uint64_t bytes_an_element = sizeof(float) * (1 + slots + copies);
-  const uint64_t limit = job.servers().memory_limit_bytes();
-  if (elements_here <= limit / bytes_an_element) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each",
-                   copies == 0 ? "" : absl::StrCat(" and ", copies, " copies, of what workers have (wire.pull),"), " need ",
-                   absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element), " bytes on each of ",
-                   job.servers().addresses_size(), " servers; servers.memory_limit_bytes is ", limit));
-}
-
-bool AllGoTogether(const SettingsHistory& settings) {
-  for (uint32_t version = 0; version <= settings.latest().version; ++version) {
-    if (!GoTogether(*settings.Version(version))) return false;
-  }
-  return true;
-}
-
-uint64_t ElementsOn(const ShardMap& map, uint32_t server) {
-  uint64_t elements = 0;
-  for (const ShardMap::Part& part : map.tables(0).parts()) {
-    if (part.server() == server) elements += part.end() - part.begin();
-  }
-  return elements;
-}
-
 // For a rule that needs whole tensors, which then travel whole.
 absl::Status CheckTensorsFitFrames(const TableSpec& spec, std::span<const ParamGroup> groups,
                                    const kernels::UpdateRule& rule) {
@@ -96,11 +63,12 @@ absl::Status CheckTensorsFitFrames(const TableSpec& spec, std::span<const ParamG
 }  // namespace
 
 Control::Control(const Job& job, SettingsHistory settings, uint32_t server, std::vector<Shard*> shards,
-                 EdgeStats* stats, Log log, ClockMs clock)
+                 EdgeStats* stats, Checkpointer* checkpointer, Log log, ClockMs clock)
     : job_(job),
       server_(server),
       shards_(std::move(shards)),
       stats_(stats),
+      checkpointer_(checkpointer),
       log_(std::move(log)),
       clock_(std::move(clock)),
       membership_(job.workers(), job.worker().lease_ms()),
@@ -119,9 +87,8 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
   const auto found = ServerRule(job_);
   if (!found.ok()) return found.status();
   const kernels::UpdateRule* const rule = *found;
-  const int slots = rule == nullptr ? 0 : rule->slots;
   const uint64_t servers = job_.servers().addresses_size();
-  if (absl::Status status = CheckMemory(job_, together, spec, slots, spec.elements() / servers); !status.ok()) {
+  if (absl::Status status = CheckTableMemory(job_, {together, PlansCheckpoints(job_)}, spec, spec.elements() / servers); !status.ok()) {
     return status;
   }
   const uint64_t part_elements = std::max<uint64_t>(1, job_.servers().part_bytes() / sizeof(float));
@@ -138,12 +105,18 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
     std::vector<uint64_t> begins;
     for (const ParamGroup& group : groups) begins.push_back(group.begin);
     map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes(), begins);
-    if (absl::Status status = CheckMemory(job_, together, spec, slots, ElementsOn(map, server_)); !status.ok()) {
+    if (absl::Status status = CheckTableMemory(job_, {together, PlansCheckpoints(job_)}, spec, ElementsOn(map, server_)); !status.ok()) {
       return status;
     }
   } else {
     map = MakeShardMap(spec.elements(), servers, shards_.size(), job_.servers().part_bytes());
   }
+  return MakeTables(spec, map, together);
+}
+
+absl::Status Control::MakeTables(const TableSpec& spec, const ShardMap& map, bool together) {
+  const std::vector<ParamGroup> groups = ParamGroups(job_, spec);
+  const int servers = job_.servers().addresses_size();
   std::vector<CreateTable> tables(shards_.size());
   const uint64_t ticket = created_.Ask(shards_.size());
   for (CreateTable& table : tables) table = {ticket, map.tables(0).id(), {}, groups};
@@ -163,7 +136,7 @@ absl::Status Control::EnsureTable(const TableSpec& spec) {
                          " parts over ", servers, " servers of ", shards_.size(), " shards"));
   std::lock_guard lock(mutex_);
   if (together && !AllGoTogether(settings_)) {
-    if (absl::Status status = CheckMemory(job_, false, spec, slots, ElementsOn(map, server_)); !status.ok()) return status;
+    if (absl::Status status = CheckTableMemory(job_, {false, PlansCheckpoints(job_)}, spec, ElementsOn(map, server_)); !status.ok()) return status;
   }
   table_ = spec;
   map_ = map;
@@ -269,9 +242,7 @@ void Control::LogTurnedAway(const Candidate& candidate, const WorkerStatus& hold
 absl::Status Control::CheckRoomForCopies(const SettingsChange& change) const {
   const auto mode = FindSyncMode(change.sync().mode());
   if (!mode.ok() || GoTogether(**mode, change.sync()) || table_.elements() == 0) return absl::OkStatus();
-  const auto rule = ServerRule(job_);
-  const int slots = !rule.ok() || *rule == nullptr ? 0 : (*rule)->slots;
-  return CheckMemory(job_, false, table_, slots, ElementsOn(map_, server_));
+  return CheckTableMemory(job_, {false, PlansCheckpoints(job_)}, table_, ElementsOn(map_, server_));
 }
 
 absl::StatusOr<HeartbeatReply> Control::Heartbeat(const HeartbeatRequest& request) {
@@ -399,6 +370,7 @@ StatusReply Control::Status() const {
     for (WorkerStatus& worker : membership_.Status(clock_())) *reply.add_workers() = std::move(worker);
     reply.mutable_changes()->Assign(settings_.changes().begin(), settings_.changes().end());
   }
+  if (checkpointer_ != nullptr) *reply.mutable_checkpoint() = checkpointer_->status();
   std::array<uint64_t, kRefusalCount> refused{};
   for (size_t i = 0; i < kRefusalCount; ++i) refused[i] = stats_->refused[i];
   uint64_t received_bytes = 0;

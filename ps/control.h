@@ -7,7 +7,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -16,6 +18,7 @@
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
 #include "proto/settings.h"
+#include "ps/checkpointer.h"
 #include "ps/edge_stats.h"
 #include "ps/gather.h"
 #include "ps/log.h"
@@ -43,16 +46,23 @@ class Control {
  public:
   using ClockMs = std::function<int64_t()>;
 
-  // Shards and stats outlive it. `settings` are those that the shards began with. `clock` never goes back.
+  // Shards, stats and checkpointer outlive it; the last is null where the job keeps no checkpoints. `settings` are those
+  // that the shards began with. `clock` never goes back.
   Control(const Job& job, SettingsHistory settings, uint32_t server, std::vector<Shard*> shards,
-          EdgeStats* stats, Log log, ClockMs clock);
+          EdgeStats* stats, Checkpointer* checkpointer, Log log, ClockMs clock);
 
   // The calls of ControlService; errors as in service.proto.
   absl::StatusOr<RegisterReply> Register(const RegisterRequest& request);
   absl::StatusOr<HeartbeatReply> Heartbeat(const HeartbeatRequest& request);
   absl::Status Change(const ChangeRequest& request);
   absl::Status Leave(const LeaveRequest& request);
+  absl::Status Checkpoint(const CheckpointRequest& request);
+  absl::StatusOr<RestoreReply> Restore(const RestoreRequest& request);
   StatusReply Status() const;
+
+  // All parts become what they were in a checkpoint of this folder, the latest that is whole or that of a number. Errors as
+  // ControlService's Restore.
+  absl::StatusOr<RestoreReply> RestoreFrom(const std::string& folder, std::optional<uint64_t> number);
 
   // A stream's first frame. FailedPrecondition for another job, Aborted where the fence holds no lease.
   absl::StatusOr<std::shared_ptr<const Directory>> Admit(const FrameHeader& hello) const;
@@ -66,6 +76,7 @@ class Control {
 
   // Answers of shards; on their threads.
   void Deliver(Created created) { created_.Put(created.ticket, created.ok); }
+  void Deliver(const Restored& restored) { restored_.Put(restored.ticket, restored.ok); }
   void Deliver(Report report) {
     const uint64_t ticket = report.ticket;
     reports_.Put(ticket, std::move(report));
@@ -83,6 +94,13 @@ class Control {
   absl::Status CheckRoomForCopies(const SettingsChange& change) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes the tables if this is the first worker, or compares with the first one's.
   absl::Status EnsureTable(const TableSpec& spec);
+  // The tables of all shards, cut and dealt so, with table_mutex_ held. `together` as the check of memory had it.
+  absl::Status MakeTables(const TableSpec& spec, const ShardMap& map, bool together);
+  // Whether nobody works, and these changes are none or those that were made here.
+  absl::Status CheckMayRestore(const CheckpointHeader& header) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The tables for a checkpoint where there are none, or whether those that there are have its parts.
+  absl::Status EnsureTableOf(const FoundCheckpoint& found);
+  absl::Status GiveBack(const FoundCheckpoint& found);
   absl::StatusOr<RegisterReply> RegisterChecked(const RegisterRequest& request);
   // Of an attempt that gets no lease, for another has the partition.
   void LogTurnedAway(const Candidate& candidate, const WorkerStatus& holder) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -93,11 +111,13 @@ class Control {
   const uint32_t server_;
   const std::vector<Shard*> shards_;
   EdgeStats* const stats_;
+  Checkpointer* const checkpointer_;
   const Log log_;
   const ClockMs clock_;
 
   Gather<bool> created_;
   Gather<Report> reports_;
+  Gather<bool> restored_;
 
   // Held while tables are made, which waits for shards; taken before mutex_.
   std::mutex table_mutex_;

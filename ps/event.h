@@ -10,6 +10,7 @@
 #include "proto/frame.h"
 #include "proto/param_groups.h"
 #include "proto/service.pb.h"
+#include "ps/part_state.h"
 
 namespace downpour::ps {
 
@@ -92,7 +93,21 @@ struct Tick {
 // The server stops: what waits is refused, and so is all that comes.
 struct Drain {};
 
-using Event = std::variant<CreateTable, Join, Leave, Hangup, Set, Push, Pull, Change, Tick, Drain>;
+// Each part is to be saved: in rounds as it is once that clock has come, else as it is now. Of two that have not come to
+// a part, the later counts. Answered by a Saved of each part.
+struct Checkpoint {
+  uint64_t number = 0;
+  uint64_t clock = 0;
+};
+
+// A part becomes what it was, where nobody holds a lease. Answered by Restored.
+struct Restore {
+  uint64_t ticket = 0;
+  PartState state;
+};
+
+using Event =
+    std::variant<CreateTable, Join, Leave, Hangup, Set, Push, Pull, Change, Tick, Drain, Checkpoint, Restore>;
 
 // ---- Actions.
 
@@ -122,6 +137,17 @@ struct Report {
   std::vector<uint32_t> unset_parts;
 };
 
-using Action = std::variant<Reply, Created, Report>;
+// A part as a checkpoint keeps it.
+struct Saved {
+  uint64_t number = 0;  // of the checkpoint
+  PartState state;
+};
+
+struct Restored {
+  uint64_t ticket = 0;
+  bool ok = false;  // false: somebody holds a lease, or there is no such part
+};
+
+using Action = std::variant<Reply, Created, Report, Saved, Restored>;
 
 }  // namespace downpour::ps

@@ -72,6 +72,14 @@ class Encoder {
     const auto& [now_ms] = event;
     return {RecordKind::kTick, Fields().Put(now_ms).Take()};
   }
+  EncodedRecord operator()(const Checkpoint& event) const {
+    const auto& [number, clock] = event;
+    return {RecordKind::kCheckpoint, Fields().Put(number).Put(clock).Take()};
+  }
+  EncodedRecord operator()(const Restore& event) const {
+    const auto& [ticket, state] = event;
+    return {RecordKind::kRestore, Fields().Put(ticket).Put(EncodePartState(state)).Take(), &state.floats};
+  }
   EncodedRecord operator()(const Drain&) const {
     static_assert(std::is_empty_v<Drain>);
     return {RecordKind::kDrain, ""};
@@ -228,11 +236,21 @@ Decoded DecodeRecord(uint32_t kind, const std::shared_ptr<const std::byte[]>& ow
       return Complete(event, in);
     }
     case RecordKind::kDrain: return Complete(Drain{}, in);
+    case RecordKind::kCheckpoint: {
+      const Checkpoint event{in.Get<uint64_t>(), in.Get<uint64_t>()};
+      return Complete(event, in);
+    }
+    case RecordKind::kRestore: {
+      const auto ticket = in.Get<uint64_t>();
+      auto state = DecodePartState(owner, in.Rest());
+      if (!state.ok()) return state.status();
+      return Event(Restore{ticket, *std::move(state)});
+    }
   }
   return Senseless(absl::StrCat("unknown kind ", kind, "; whoever wrote it is newer"));
 }
 
 // All that the variant has: a new kind of event must be read too.
-static_assert(std::variant_size_v<Event> == 10);
+static_assert(std::variant_size_v<Event> == 12);
 
 }  // namespace downpour::ps

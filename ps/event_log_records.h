@@ -1,6 +1,7 @@
 // The bytes of an event log's records, as README.md describes them, and back. For event_log.cc alone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -33,11 +34,15 @@ enum class RecordKind : uint8_t {
   kTick = 23,
   kDrain = 24,
   kChange = 25,
+  kCheckpoint = 26,
+  kRestore = 27,
 };
 
-// The most that a record's head may claim: a route, a frame's header, its contributors and its payload.
+// The most that a record's head may claim: a route, a frame's header, its contributors and its payload; or a part's
+// state.
 inline constexpr uint64_t kMaxRecordBodyBytes =
-    12 + kFrameHeaderBytes + kMaxContributors * kContributorBytes + kMaxFramePayloadBytes;
+    std::max(12 + kFrameHeaderBytes + kMaxContributors * kContributorBytes + kMaxFramePayloadBytes,
+             8 + kMaxPartStateBytes);
 
 struct EncodedRecord {
   RecordKind kind;

@@ -83,6 +83,25 @@ Message MakeCombined(size_t floats) {
   return message;
 }
 
+PartState MakeState(size_t floats) {
+  PartState state{.table = 1,
+                  .part = 4,
+                  .begin = 64,
+                  .end = 64 + floats,
+                  .slots = 1,
+                  .set = true,
+                  .warm = false,
+                  .version = 5,
+                  .clock = 6,
+                  .next_rounds = 7,
+                  .members = {{8, 9, 10}, {11, 12, 13}},
+                  .floats = {}};
+  const auto owner = std::make_shared<std::vector<float>>(2 * floats);
+  for (size_t i = 0; i < owner->size(); ++i) (*owner)[i] = static_cast<float>(i);
+  state.floats = Payload(owner, std::span<const float>(*owner));
+  return state;
+}
+
 // One of each kind of event, in the variant's order.
 std::vector<Event> AllEvents(size_t floats = 3) {
   std::vector<Event> events = {
@@ -96,6 +115,8 @@ std::vector<Event> AllEvents(size_t floats = 3) {
       Change{MakeChange()},
       Tick{-5},
       Drain{},
+      Checkpoint{13, 14},
+      Restore{15, MakeState(std::max<size_t>(floats, 1))},
   };
   for (size_t i = 0; i < events.size(); ++i) REQUIRE(events[i].index() == i);
   REQUIRE(events.size() == std::variant_size_v<Event>);
@@ -140,6 +161,10 @@ std::string Describe(const Event& event) {
     }
   } else if (const auto* e = std::get_if<Pull>(&event)) {
     frame(e->route, e->header, "");
+  } else if (const auto* e = std::get_if<Checkpoint>(&event)) {
+    out << e->number << ' ' << e->clock;
+  } else if (const auto* e = std::get_if<Restore>(&event)) {
+    out << e->ticket << ' ' << EncodePartState(e->state) << Bytes(e->state.floats);
   } else if (const auto* e = std::get_if<Change>(&event)) {
     out << e->change.SerializeAsString();
   } else if (const auto* e = std::get_if<Tick>(&event)) {
@@ -371,7 +396,7 @@ TEST_CASE("what a record claims is not allocated before it is there") {
   const std::vector<size_t> at = Boundaries(bytes);
   Scratch scratch;
   const std::string path = scratch.path();
-  constexpr size_t kMost = 12 + kFrameHeaderBytes + kMaxContributors * kContributorBytes + kMaxFramePayloadBytes;
+  constexpr size_t kMost = 8 + kMaxPartStateBytes;
   for (const uint32_t claim : {0x7fffffffu, 0xffffffffu, static_cast<uint32_t>(kMost) + 1}) {
     std::string absurd = bytes;
     std::memcpy(absurd.data() + at[5], &claim, sizeof(claim));

@@ -40,6 +40,13 @@ Leases::State Leases::Of(uint32_t partition) const {
   return comes_again ? State::kAbsent : State::kEnded;
 }
 
+bool Leases::NobodyIsLive() const {
+  for (uint32_t i = 0; i < partitions(); ++i) {
+    if (Of(i) == State::kLive) return false;
+  }
+  return true;
+}
+
 bool Leases::NobodyIsLeft() const {
   for (uint32_t i = 0; i < partitions(); ++i) {
     if (Of(i) != State::kEnded) return false;

@@ -51,6 +51,7 @@ class Leases {
   // When the first came; -1 for never.
   int64_t first_join_ms() const { return first_join_ms_; }
   uint32_t generation() const { return generation_; }
+  bool NobodyIsLive() const;
   // Everybody has come and gone.
   bool NobodyIsLeft() const;
 

@@ -38,6 +38,8 @@ struct Flags {
   std::string metrics;
   std::string log_file;
   std::string record;
+  std::string checkpoints;
+  std::string restore;
   int lifeline_fd = -1;
 };
 
@@ -51,6 +53,7 @@ int ExitCode(const absl::Status& status) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kPermissionDenied: return kUsage;
     case absl::StatusCode::kUnavailable: return kUnavailable;
     default: return kInternal;
@@ -104,7 +107,13 @@ int Run(const Flags& flags) {
   // What matters of gRPC's own complaints is in our statuses.
   gpr_set_log_function([](gpr_log_func_args*) {});
 
-  auto server = Server::Start(*job, index, flags.listen, flags.metrics, *logger, flags.record);
+  auto server = Server::Start(*job, {.index = index,
+                                     .listen = flags.listen,
+                                     .metrics_listen = flags.metrics,
+                                     .logger = *logger,
+                                     .record = flags.record,
+                                     .checkpoints = flags.checkpoints,
+                                     .restore = flags.restore});
   if (!server.ok()) return Fail(ExitCode(server.status()), server.status().message());
   const nlohmann::ordered_json line = {{"event", "listening"},
                                        {"index", index},
@@ -128,6 +137,9 @@ int Main(int argc, char** argv) {
   app.add_option("--metrics", flags.metrics, "host:port of /metrics instead of the job's");
   app.add_option("--log-file", flags.log_file, "Where log lines go; without it, to standard error");
   app.add_option("--record", flags.record, "Folder into which each shard writes all that it handles, for ps-replay");
+  app.add_option("--checkpoints", flags.checkpoints, "Folder of checkpoints instead of the job's checkpoint.folder");
+  app.add_option("--restore", flags.restore,
+                 "Folder of checkpoints: go on from the latest that is whole, on however many servers it was made");
   app.add_option("--lifeline-fd", flags.lifeline_fd,
                  "Ends the server when this descriptor's other end closes");
   try {

@@ -141,6 +141,11 @@ class LogReplay {
   void Deal(Change event) { GiveAll(event); }
   void Deal(Tick event) { GiveAll(event); }
   void Deal(Drain event) { GiveAll(event); }
+  void Deal(Checkpoint event) { GiveAll(event); }
+  void Deal(Restore event) {
+    const size_t owner = OwnerOf(event.state.part);
+    Give(owner, std::move(event));
+  }
   void Deal(Set event) { GiveOwner(event.message.header, std::move(event)); }
   void Deal(Push event) {
     if (!event.message.contributors.empty() && cores_[OwnerOf(event.message.header.part)] != nullptr) {

@@ -17,6 +17,7 @@
 #include "proto/address.h"
 #include "proto/shard_map.h"
 #include "proto/unix_socket.h"
+#include "ps/checkpointer.h"
 #include "ps/control.h"
 #include "ps/edge_stats.h"
 #include "ps/flow_limits.h"
@@ -65,14 +66,6 @@ std::string WithPort(const std::string& address, int port) {
   return absl::StrCat(address.substr(0, colon), ":", port);
 }
 
-struct ServerOptions {
-  uint32_t index = 0;
-  std::string listen;
-  std::string metrics_listen;
-  std::shared_ptr<spdlog::logger> logger;
-  std::string record;
-};
-
 }  // namespace
 
 class Server::Impl final : public Shard::Sink {
@@ -86,7 +79,15 @@ class Server::Impl final : public Shard::Sink {
       return absl::InvalidArgumentError("a job needs at least one worker, and a server at least one shard");
     }
     std::unique_ptr<Impl> impl(new Impl(job, options));
+    const std::string& checkpoints = options.checkpoints.empty() ? job.checkpoint().folder() : options.checkpoints;
+    if (!checkpoints.empty()) {
+      impl->checkpointer_ = std::make_unique<Checkpointer>(checkpoints, job.checkpoint().keep(), impl->log_);
+    }
     if (absl::Status status = impl->StartShards(); !status.ok()) return status;
+    if (!options.restore.empty()) {
+      const auto restored = impl->control_->RestoreFrom(options.restore, std::nullopt);
+      if (!restored.ok()) return restored.status();
+    }
     if (absl::Status status = impl->StartMetrics(); !status.ok()) return status;
     if (absl::Status status = impl->StartServing(); !status.ok()) return status;
     impl->housekeeper_ = std::thread([impl = impl.get()] { impl->KeepHouse(); });
@@ -100,8 +101,12 @@ class Server::Impl final : public Shard::Sink {
       streams_.Send(std::move(*reply));
     } else if (auto* created = std::get_if<Created>(&action)) {
       control_->Deliver(*created);
+    } else if (auto* report = std::get_if<Report>(&action)) {
+      control_->Deliver(std::move(*report));
+    } else if (auto* saved = std::get_if<Saved>(&action)) {
+      if (checkpointer_ != nullptr) checkpointer_->Deliver(std::move(*saved));
     } else {
-      control_->Deliver(std::get<Report>(std::move(action)));
+      control_->Deliver(std::get<Restored>(action));
     }
   }
 
@@ -167,8 +172,8 @@ class Server::Impl final : public Shard::Sink {
     }
     auto settings = SettingsHistory::Create(job_);
     if (!settings.ok()) return settings.status();
-    control_ = std::make_unique<Control>(job_, *std::move(settings), options_.index, std::move(shards), &stats_, log_,
-                                         SteadyMs);
+    control_ = std::make_unique<Control>(job_, *std::move(settings), options_.index, std::move(shards), &stats_,
+                                         checkpointer_.get(), log_, SteadyMs);
     return absl::OkStatus();
   }
 
@@ -243,6 +248,7 @@ class Server::Impl final : public Shard::Sink {
   // Thread safe, each by itself. In the order in which they lean on one another.
   EdgeStats stats_;
   Streams streams_;
+  std::unique_ptr<Checkpointer> checkpointer_;  // null where the job keeps none
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
@@ -259,12 +265,8 @@ class Server::Impl final : public Shard::Sink {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Job& job, uint32_t index,
-                                                      const std::string& listen,
-                                                      const std::string& metrics_listen,
-                                                      std::shared_ptr<spdlog::logger> logger,
-                                                      const std::string& record) {
-  auto impl = Impl::Start(job, {index, listen, metrics_listen, std::move(logger), record});
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Job& job, const ServerOptions& options) {
+  auto impl = Impl::Start(job, options);
   if (!impl.ok()) return impl.status();
   return std::unique_ptr<Server>(new Server(*std::move(impl)));
 }

@@ -14,24 +14,25 @@
 
 namespace downpour::ps {
 
+struct ServerOptions {
+  uint32_t index = 0;                      // which of the job's servers this is
+  std::string listen;                      // host:port or unix:path, port 0 for a free one; empty for the job's
+  std::string metrics_listen;              // host:port, the host a numeric address; empty for the job's, or a free port
+  std::shared_ptr<spdlog::logger> logger;  // null for a server that says nothing
+  std::string record;                      // a folder into which each shard writes what it handles (recorder.h), or empty
+  std::string checkpoints;                 // a folder for them; empty for the job's
+  std::string restore;                     // a folder of checkpoints, from whose latest to go on; empty to begin anew
+};
+
 class Server {
  public:
   // Serves as soon as it returns.
   //
-  // `index`: which of the job's servers this is. `listen`: host:port or unix:path, port 0 for a free one;
-  // empty for job.servers.addresses[index]. `metrics_listen`: host:port, the host a numeric address; empty
-  // for job.servers.metrics_addresses[index], or else a free port on loopback. `logger`: null for a server
-  // that says nothing. `record`: a folder into which each shard writes what it handles (recorder.h); empty for
-  // no recording.
-  //
   // InvalidArgument: the job or an address makes no sense. Unavailable: an address can't be listened on, or the
   // recording can't be begun; the message says which, why, and what to do. AlreadyExists: the folder has a
-  // recording of this server.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const Job& job, uint32_t index,
-                                                       const std::string& listen = "",
-                                                       const std::string& metrics_listen = "",
-                                                       std::shared_ptr<spdlog::logger> logger = nullptr,
-                                                       const std::string& record = "");
+  // recording of this server. NotFound, FailedPrecondition: there is no checkpoint to go on from, or it is not of such a
+  // job.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Job& job, const ServerOptions& options);
 
   // Shuts down at once if nobody did.
   ~Server();

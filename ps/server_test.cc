@@ -54,7 +54,7 @@ net:
 }
 
 std::unique_ptr<Server> MustStart(const Job& job) {
-  auto server = Server::Start(job, 0);
+  auto server = Server::Start(job, {});
   INFO(server.status());
   REQUIRE(server.ok());
   return *std::move(server);
@@ -859,15 +859,15 @@ TEST_CASE("shutdown answers what waits and ends open streams") {
 TEST_CASE("a port in use is named, and who to ask about it") {
   const Job job = MakeJob();
   auto server = MustStart(job);
-  const auto second = Server::Start(job, 0, server->address(), "");
+  const auto second = Server::Start(job, {.listen = server->address()});
   REQUIRE(second.status().code() == absl::StatusCode::kUnavailable);
   CHECK(std::string(second.status().message()).find(server->address()) != std::string::npos);
   CHECK(std::string(second.status().message()).find("in use") != std::string::npos);
-  const auto third = Server::Start(job, 0, "", server->metrics_address());
+  const auto third = Server::Start(job, {.metrics_listen = server->metrics_address()});
   REQUIRE(third.status().code() == absl::StatusCode::kUnavailable);
   CHECK(std::string(third.status().message()).find(server->metrics_address()) != std::string::npos);
-  CHECK(Server::Start(job, 0, "nonsense", "").status().code() == absl::StatusCode::kInvalidArgument);
-  CHECK(Server::Start(job, 5, "", "").status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(Server::Start(job, {.listen = "nonsense"}).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(Server::Start(job, {.index = 5}).status().code() == absl::StatusCode::kInvalidArgument);
   CheckServes(*server, job);
 }
 
@@ -883,17 +883,17 @@ TEST_CASE("it serves on a Unix socket too") {
     REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&stale), sizeof(stale)) == 0);
     close(fd);
   }
-  auto server = Server::Start(job, 0, address, "");
+  auto server = Server::Start(job, {.listen = address});
   INFO(server.status());
   REQUIRE(server.ok());
   CHECK((*server)->address() == address);
-  const auto second = Server::Start(job, 0, address, "");
+  const auto second = Server::Start(job, {.listen = address});
   REQUIRE(second.status().code() == absl::StatusCode::kUnavailable);
   CHECK_THAT(std::string(second.status().message()), Catch::Contains("listens there"));
   CheckServes(**server, job);
   server->reset();
   CHECK(access(path.c_str(), F_OK) != 0);
-  const auto nowhere = Server::Start(job, 0, "unix:/nowhere/ps.sock", "");
+  const auto nowhere = Server::Start(job, {.listen = "unix:/nowhere/ps.sock"});
   CHECK_THAT(std::string(nowhere.status().message()), Catch::Contains("the folder /nowhere is not there"));
 }
 

@@ -449,6 +449,7 @@ void ShardCore::Advance(Table::Part& part, const FrameHeader& push) {
 
 void ShardCore::Settle(Table& table, Table::Part& part, std::vector<Action>& actions) {
   CloseIfDue(table, part, actions);
+  SaveIfDue(table, part, actions);
   WarmUp(part);
   AnswerParked(table, part, actions);
 }

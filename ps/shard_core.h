@@ -88,6 +88,8 @@ class ShardCore {
   void On(Change event, std::vector<Action>& actions);
   void On(Tick event, std::vector<Action>& actions);
   void On(Drain event, std::vector<Action>& actions);
+  void On(Checkpoint event, std::vector<Action>& actions);
+  void On(Restore event, std::vector<Action>& actions);
 
   // The part that a frame means, once everything but the fence is checked; null, with `sentence` set,
   // otherwise.
@@ -132,6 +134,8 @@ class ShardCore {
   void Settle(Table& table, Table::Part& part, std::vector<Action>& actions);
   // Applies what is held if the mode says so.
   void CloseIfDue(Table& table, Table::Part& part, std::vector<Action>& actions);
+  // Saves it where a checkpoint has come to it.
+  void SaveIfDue(const Table& table, Table::Part& part, std::vector<Action>& actions) const;
   // What waits is looked through only where a clock has moved that reads go by.
   void AnswerParked(Table& table, Table::Part& part, std::vector<Action>& actions);
   bool MayRead(const Table::Part& part, const FrameHeader& pull) const;

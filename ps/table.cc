@@ -301,6 +301,65 @@ void Table::ForgetWorker(Part& part, uint32_t partition) {
   if (part.deltas != nullptr) part.deltas->Forget(partition);
 }
 
+PartState Table::Save(const Part& part) const {
+  PartState state{.table = id_,
+                  .part = part.index,
+                  .begin = part.begin,
+                  .end = part.begin + part.values.size(),
+                  .slots = static_cast<uint32_t>(part.slots.size()),
+                  .set = part.set,
+                  .warm = part.warm,
+                  .version = part.version,
+                  .clock = part.clock,
+                  .next_rounds = part.next_rounds,
+                  .members = {},
+                  .floats = {}};
+  for (size_t i = 0; i < part.members.size(); ++i) {
+    state.members.push_back({part.members[i].sequence, part.members[i].position, part.clocks[i].clock});
+  }
+  // What is held was not acknowledged, and comes again.
+  for (const Held& held : part.held) {
+    ForEachContribution(held.message, [&](const FrameHeader& one) { state.members[one.worker].clock = one.clock; });
+  }
+  const size_t size = part.values.size();
+  const auto copy = std::make_shared<PageBuffer>(size * (1 + part.slots.size()));
+  if (copy->size() == 0) return state;
+  std::copy(part.values.begin(), part.values.end(), copy->data());
+  for (size_t slot = 0; slot < part.slots.size(); ++slot) {
+    std::copy_n(part.slots[slot], size, copy->data() + (1 + slot) * size);
+  }
+  state.floats = Payload(copy, std::span<const float>(copy->values()));
+  return state;
+}
+
+bool Table::Load(const PartState& state) {
+  Part* const part = Find(state.part);
+  const bool fits = part != nullptr && state.table == id_ && state.begin == part->begin &&
+                    state.end == part->begin + part->values.size() && state.slots == part->slots.size() &&
+                    state.members.size() == part->members.size() && state.floats.size() == state.float_bytes();
+  if (!fits) return false;
+  PayloadReader floats(state.floats);
+  floats.Read(std::as_writable_bytes(part->values));
+  for (float* const slot : part->slots) floats.Read(std::as_writable_bytes(std::span(slot, part->values.size())));
+  part->set = state.set;
+  part->warm = state.warm;
+  part->version = state.version;
+  part->clock = state.clock;
+  part->next_rounds = state.next_rounds;
+  for (size_t i = 0; i < state.members.size(); ++i) {
+    part->members[i] = {state.members[i].sequence, state.members[i].position};
+    part->clocks.SetClock(i, state.members[i].clock);
+  }
+  part->parked_at.reset();
+  part->saving.reset();
+  part->sent.clear();
+  part->snapshot = {};
+  part->snapshot_version = 0;
+  part->coded = nullptr;
+  part->deltas = nullptr;
+  return true;
+}
+
 uint64_t Table::Checksum() const {
   uint64_t sum = 0;
   for (const Part& part : parts_) sum += Checksum(part);

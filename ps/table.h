@@ -85,6 +85,7 @@ class Table {
     std::vector<std::vector<Sent>> sent;
     uint32_t next_rounds = 0;  // settings of this version and later may begin rounds; those before have, or never will
     bool warm = true;          // the first worker's steps alone are over, or there are none
+    std::optional<Checkpoint> saving;  // that it has not been saved for yet
     // The values as they were at `snapshot_version`, shared by the replies that carry them.
     Payload snapshot;
     uint64_t snapshot_version = 0;
@@ -140,6 +141,11 @@ class Table {
   DeltaAnswer Difference(Part& part, const FrameHeader& pull, const WireCodecs& codecs, bool together);
   // Forgets what a partition's worker has.
   static void ForgetWorker(Part& part, uint32_t partition);
+  // A copy of what outlives the server.
+  PartState Save(const Part& part) const;
+  // The part becomes that again, and nobody has anything of it any more. False, with nothing done, where it is another
+  // part's state, or another job's.
+  bool Load(const PartState& state);
   // Of values, slots, versions, clocks and members. Sums over parts, so it does not depend on who owns which.
   uint64_t Checksum() const;
   // One part's share of it.

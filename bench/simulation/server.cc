@@ -14,8 +14,8 @@ namespace downpour::bench {
 namespace {
 
 constexpr double kEventBytes = 256;  // beside its payload, as in ps/shard.cc
-constexpr std::array kEventNames = {"create table", "join", "leave",  "hangup", "set",
-                                    "push",         "pull", "change", "tick",   "drain"};
+constexpr std::array kEventNames = {"create table", "join", "leave",  "hangup", "set",   "push",
+                                    "pull",         "change", "tick", "drain", "checkpoint", "restore"};
 static_assert(kEventNames.size() == std::variant_size_v<ps::Event>);
 
 Ns NsOf(double bytes, double gbps) { return static_cast<Ns>(bytes / gbps); }

@@ -24,6 +24,17 @@ grpc::Status ControlServiceImpl::Change(grpc::ServerContext*, const ChangeReques
   return ToGrpcStatus(control_->Change(*request));
 }
 
+grpc::Status ControlServiceImpl::Checkpoint(grpc::ServerContext*, const CheckpointRequest* request, CheckpointReply*) {
+  return ToGrpcStatus(control_->Checkpoint(*request));
+}
+
+grpc::Status ControlServiceImpl::Restore(grpc::ServerContext*, const RestoreRequest* request, RestoreReply* reply) {
+  auto result = control_->Restore(*request);
+  if (!result.ok()) return ToGrpcStatus(result.status());
+  *reply = *std::move(result);
+  return grpc::Status::OK;
+}
+
 grpc::Status ControlServiceImpl::Leave(grpc::ServerContext*, const LeaveRequest* request, LeaveReply*) {
   return ToGrpcStatus(control_->Leave(*request));
 }

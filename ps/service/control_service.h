@@ -14,6 +14,8 @@ class ControlServiceImpl final : public ControlService::Service {
   grpc::Status Register(grpc::ServerContext*, const RegisterRequest*, RegisterReply*) override;
   grpc::Status Heartbeat(grpc::ServerContext*, const HeartbeatRequest*, HeartbeatReply*) override;
   grpc::Status Change(grpc::ServerContext*, const ChangeRequest*, ChangeReply*) override;
+  grpc::Status Checkpoint(grpc::ServerContext*, const CheckpointRequest*, CheckpointReply*) override;
+  grpc::Status Restore(grpc::ServerContext*, const RestoreRequest*, RestoreReply*) override;
   grpc::Status Leave(grpc::ServerContext*, const LeaveRequest*, LeaveReply*) override;
   grpc::Status Status(grpc::ServerContext*, const StatusRequest*, StatusReply*) override;
 

@@ -49,7 +49,7 @@ net:
     shard_ = std::make_unique<Shard>(0, *std::move(core), size_t{1} << 20, this, log);
     auto settings = SettingsHistory::Create(*job);
     REQUIRE(settings.ok());
-    control_ = std::make_unique<Control>(*job, *std::move(settings), 0, std::vector<Shard*>{shard_.get()}, &stats_, log,
+    control_ = std::make_unique<Control>(*job, *std::move(settings), 0, std::vector<Shard*>{shard_.get()}, &stats_, nullptr, log,
                                          [] { return int64_t{0}; });
     service_ = std::make_unique<ParameterServiceImpl>(control_.get(), &streams_, &stats_, credit_bytes, log);
 

@@ -102,7 +102,8 @@ Cluster::Cluster(const Job& job, const std::string& record) : job_(job) {
   for (int i = 0; i < job.servers().addresses_size(); ++i) {
     const std::string& address = job.servers().addresses(i);
     const std::string listen = UnixPath(address) ? address : "127.0.0.1:0";
-    auto server = ps::Server::Start(job, i, listen, "127.0.0.1:0", nullptr, record);
+    auto server = ps::Server::Start(
+        job, {.index = static_cast<uint32_t>(i), .listen = listen, .metrics_listen = "127.0.0.1:0", .record = record});
     INFO(server.status().message());
     REQUIRE(server.ok());
     servers_.push_back(*std::move(server));

@@ -6,10 +6,12 @@
 #include <CLI/CLI.hpp>
 
 #include "proto/version.h"
+#include "tools/ps_ctl/checkpoint_command.h"
 #include "tools/ps_ctl/command.h"
 #include "tools/ps_ctl/convert_command.h"
 #include "tools/ps_ctl/describe_command.h"
 #include "tools/ps_ctl/predict_command.h"
+#include "tools/ps_ctl/restore_command.h"
 #include "tools/ps_ctl/set_command.h"
 #include "tools/ps_ctl/status_command.h"
 
@@ -20,6 +22,8 @@ using namespace downpour::ctl;
 constexpr CommandType kCommands[] = {
     {"status", "How far the workers are, and which settings count", MakeStatusCommand},
     {"set", "Changes sync.* or optimizer.learning_rate from a clock on", MakeSetCommand},
+    {"checkpoint", "Has the servers write a checkpoint, and waits for it", MakeCheckpointCommand},
+    {"restore", "Has servers whose workers are gone go back to a checkpoint", MakeRestoreCommand},
     {"describe", "A net layer by layer: shapes, parameters, multiplications, memory", MakeDescribeCommand},
     {"convert", "A net and its parameters in another form", MakeConvertCommand},
     {"predict", "What a net says of samples: number, class where there is one, scores; a line for each", MakePredictCommand},
@@ -30,6 +34,8 @@ Exit Main(int argc, char** argv) {
                "  ps-ctl status JOB\n"
                "  ps-ctl set JOB sync.n_push=10\n"
                "  ps-ctl set JOB sync.mode=ssp sync.s=2 --at 5000\n"
+               "  ps-ctl checkpoint JOB\n"
+               "  ps-ctl restore JOB\n"
                "  ps-ctl describe JOB\n"
                "  ps-ctl convert solver.prototxt net.caffemodel --to job.yaml model.safetensors\n"
                "  ps-ctl predict RUN_FOLDER --limit 5\n",

@@ -8,17 +8,9 @@
 #include "absl/status/statusor.h"
 #include "proto/job.pb.h"
 #include "proto/service.pb.h"
+#include "tools/job_servers/clocks.h"
 
 namespace downpour::ctl {
-
-// The job with the settings that count last, as these changes made them.
-Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes);
-
-// The changes that some server knows, in order. FailedPrecondition where two servers disagree about one of them.
-absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<StatusReply>& servers);
-
-// The clock of the worker that is furthest; 0 before any has begun.
-uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers);
 
 // Of these changes, in order, those that the furthest worker goes by already.
 size_t BegunChanges(const std::vector<SettingsChange>& changes, uint64_t furthest_clock);

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "tools/job_servers/servers.h"
 #include "tools/ps_ctl/plan.h"
 #include "tools/ps_ctl/running_job.h"
-#include "tools/ps_ctl/servers.h"
 
 namespace downpour::ctl {
 namespace {
@@ -40,7 +40,7 @@ class SetCommand final : public Command {
   Exit Run() override {
     const auto job = job_.Load();
     if (!job.ok()) return Fail(job.status());
-    const Servers servers(*job);
+    const JobServers servers(*job);
     const auto status = Look(servers);
     if (!status.ok()) return Fail(status.status());
     const auto change = PlanChange(*job, *status, assignments_, at_clock_);
@@ -67,7 +67,7 @@ class SetCommand final : public Command {
 
  private:
   // How far ahead of the workers a change has to be planned, their rates say, which come with their second report.
-  absl::StatusOr<std::vector<StatusReply>> Look(const Servers& servers) const {
+  absl::StatusOr<std::vector<StatusReply>> Look(const JobServers& servers) const {
     const auto deadline = std::chrono::steady_clock::now() + kRates;
     auto status = servers.Status();
     while (status.ok() && !at_clock_ && !RatesKnown(*status) && std::chrono::steady_clock::now() < deadline) {

@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_format.h"
+#include "tools/job_servers/servers.h"
 #include "tools/ps_ctl/plan.h"
 #include "tools/ps_ctl/running_job.h"
-#include "tools/ps_ctl/servers.h"
 
 namespace downpour::ctl {
 namespace {
@@ -21,7 +21,7 @@ class StatusCommand final : public Command {
   Exit Run() override {
     const auto job = job_.Load();
     if (!job.ok()) return Fail(job.status());
-    const auto servers = Servers(*job).Status();
+    const auto servers = JobServers(*job).Status();
     if (!servers.ok()) return Fail(servers.status());
     const auto known = KnownChanges(*servers);
     if (!known.ok()) return Fail(known.status());

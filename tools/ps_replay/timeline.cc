@@ -93,6 +93,13 @@ class Describe {
   }
   Line operator()(const ps::Tick&) const { return {.what = "tick"}; }
   Line operator()(const ps::Drain&) const { return {.what = "drain"}; }
+  Line operator()(const ps::Checkpoint& event) const {
+    return {.what = "checkpoint", .decided = absl::StrCat("number ", event.number, ", clock ", event.clock)};
+  }
+  Line operator()(const ps::Restore& event) const {
+    return {.what = "restore", .part = event.state.part, .clock = event.state.clock,
+            .decided = absl::StrCat("update ", event.state.version)};
+  }
 
  private:
   static Line Frame(const char* what, const FrameHeader& header) {

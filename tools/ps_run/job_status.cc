@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
@@ -32,6 +33,7 @@ absl::StatusOr<JobStatus> JobStatusReader::Read() {
           absl::StrCat("server ", i, " at ", addresses_[i], " does not answer: ", s.error_message()));
     }
     Merge(reply, &status);
+    status.servers.push_back(std::move(reply));
   }
   return status;
 }

@@ -23,6 +23,7 @@ struct JobStatus {
   uint64_t sent_bytes = 0;
   std::map<std::string, uint64_t> refused;  // by reason, on all servers
   std::vector<SettingsChange> changes;      // of settings, as the first server knows them
+  std::vector<StatusReply> servers;         // as each said it
 
   double MeanStaleness() const {
     return staleness_count == 0 ? 0 : static_cast<double>(staleness_sum) / static_cast<double>(staleness_count);

@@ -136,6 +136,8 @@ int Main(int argc, char** argv) {
   cli.add_option("--data", source.data,
                  "A folder with the four files of MNIST's names, plain or .gz, in place of data.train and data.test");
   cli.add_option("--run-dir", options.run_dir, "The run's folder, empty or not there yet; default: a new one");
+  cli.add_option("--restore", options.restore,
+                 "A run folder, or a folder of checkpoints: go on from the latest that is whole");
   cli.add_flag("--record", record, "Record all that the servers' shards handle in the run folder, for ps-replay");
   cli.add_option("--launcher", launcher, "local: start the workers here; external: others start and feed them")
       ->check(CLI::IsMember({"local", "external"}));
@@ -174,6 +176,10 @@ int Main(int argc, char** argv) {
     if (!ReadSlowDown(text, &options.slow_downs)) {
       return Usage("--slow-down '" + text + "' should be PARTITION=FACTOR with a factor from 1 to 100, such as 1=3");
     }
+  }
+  if (!options.restore.empty()) {
+    const std::filesystem::path own = std::filesystem::path(options.restore) / "checkpoints";
+    options.restore = std::filesystem::absolute(std::filesystem::is_directory(own, error) ? own.string() : options.restore);
   }
   options.binaries = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   options.voice = downpour::run::ChooseVoice(json);

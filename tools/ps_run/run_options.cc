@@ -26,6 +26,13 @@ absl::Status CheckRunOptions(const RunOptions& options, bool peers) {
     return absl::InvalidArgumentError("run.record, --record: where the shards live in the workers nothing records them; "
                                       "such a job gives the same bits in each run");
   }
+  if (peers && (!options.restore.empty() || !options.job.checkpoint().folder().empty() ||
+                options.job.checkpoint().every_s() > 0 || options.job.checkpoint().every_steps() > 0)) {
+    return absl::InvalidArgumentError("checkpoint, --restore: where the shards live in the workers none are written yet");
+  }
+  if (options.attach && !options.restore.empty()) {
+    return absl::InvalidArgumentError("--restore: of servers that run already, ps-ctl restore asks it");
+  }
   if (options.attach && peers) {
     return absl::InvalidArgumentError("--attach: with this sync.mode there are no servers, the workers hold the parameters");
   }

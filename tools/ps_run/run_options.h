@@ -22,6 +22,7 @@ struct RunOptions {
   Launcher launcher = Launcher::kLocal;
   bool attach = false;               // the servers run already, at the job's servers.addresses, and stay
   std::string binaries;              // folder of ps-server and ps-worker
+  std::string restore;               // a folder of checkpoints to go on from; empty to begin anew
   std::string run_dir;               // empty: a new folder under job.run.dir
   std::string cluster_file;          // where external launchers learn the servers, or why there are none; empty: nowhere
   std::map<uint32_t, double> slow_downs;  // by partition, how many times as long its steps take

@@ -105,6 +105,7 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   summary["mean_staleness"] = outcome.status.MeanStaleness();
   summary["part_pushes"] = outcome.status.pushes;
   summary["combined_part_pushes"] = outcome.status.combined;
+  summary["checkpoints"] = outcome.checkpoints;
   summary["refused"] = ordered_json::object();
   for (const auto& [reason, count] : outcome.status.refused) summary["refused"][reason] = count;
   summary["workers"] = ordered_json::array();

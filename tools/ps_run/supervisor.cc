@@ -111,6 +111,10 @@ absl::Status Supervisor::StartServers() {
         "--listen", servers.addresses(i), "--metrics", metrics, "--lifeline-fd", absl::StrCat(kLifelineFd),
         "--log-file", folder_->LogFile(name)};
     if (options_.job.run().record()) arguments.insert(arguments.end(), {"--record", folder_->File("record")});
+    if (options_.job.checkpoint().folder().empty()) {
+      arguments.insert(arguments.end(), {"--checkpoints", folder_->File("checkpoints")});
+    }
+    if (!options_.restore.empty()) arguments.insert(arguments.end(), {"--restore", options_.restore});
     auto child = Child::Start(name, arguments, folder_->LogFile(name));
     if (!child.ok()) return child.status();
     servers_.push_back(*std::move(child));
@@ -172,6 +176,7 @@ absl::Status Supervisor::AttachToServers() {
 absl::Status Supervisor::TakeAddresses(const std::vector<std::string>& addresses) {
   options_.job.mutable_servers()->mutable_addresses()->Assign(addresses.begin(), addresses.end());
   reader_ = std::make_unique<JobStatusReader>(addresses);
+  if (!peers_) checkpoints_ = std::make_unique<Checkpoints>(options_.job);
   evaluations_->SetServers(addresses);
   return folder_->WriteJob(options_.job);
 }
@@ -356,6 +361,7 @@ void Supervisor::ReadStatus() {
   outcome_.status = *std::move(status);
   advance_ = AdvanceOf(options_.job, outcome_.status);
   TellChanges();
+  WatchCheckpoints();
   EndSilentWorkers();
   for (const WorkerStatus& worker : outcome_.status.workers) {
     const uint32_t partition = worker.partition();
@@ -409,6 +415,23 @@ void Supervisor::ReadStatus() {
     view.top_k = outcome_.series.evaluations.back().top_k;
   }
   terminal_.Progress(view, event);
+}
+
+void Supervisor::WatchCheckpoints() {
+  if (checkpoints_ == nullptr) return;
+  const auto news = checkpoints_->Turn(outcome_.status.servers, Seconds());
+  if (!news) return;
+  if (!news->problem.empty()) {
+    return Problem(absl::StrCat("checkpoint ", news->number, " was not written: ", news->problem));
+  }
+  ++outcome_.checkpoints;
+  const ordered_json event = {{"event", "checkpoint"}, {"number", news->number}, {"clock", news->clock},
+                              {"bytes", news->bytes}, {"seconds", news->seconds}};
+  folder_->AddMetrics(event);
+  terminal_.Say(absl::StrFormat("checkpoint %d%s: %.1f MB, after %.1f s", news->number,
+                                news->clock == 0 ? "" : absl::StrCat(" as of clock ", news->clock),
+                                static_cast<double>(news->bytes) / 1e6, news->seconds),
+                event);
 }
 
 void Supervisor::TellChanges() {

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "proto/job.pb.h"
+#include "tools/ps_run/checkpoints.h"
 #include "tools/ps_run/child.h"
 #include "tools/ps_run/evaluations.h"
 #include "tools/ps_run/job_status.h"
@@ -61,6 +62,7 @@ class Supervisor {
   void ReadStatus();
   // Of those started here: who has lost its lease fails by itself as soon as it knows, unless it does not run.
   void EndSilentWorkers();
+  void WatchCheckpoints();
   // Changes of settings that are news.
   void TellChanges();
   void WatchServers();
@@ -93,6 +95,7 @@ class Supervisor {
   std::vector<Child> workers_;
   std::unique_ptr<Evaluations> evaluations_;
   std::unique_ptr<JobStatusReader> reader_;
+  std::unique_ptr<Checkpoints> checkpoints_;  // null where no server has any
 
   std::optional<Clock::time_point> training_began_;
   bool training_ended_ = false;        // outcome_.seconds is known

@@ -41,7 +41,8 @@ class Host final : public downpour::worker::ParameterHost {
 
 absl::StatusOr<std::unique_ptr<downpour::worker::ParameterHost>> MakeHost(const downpour::Job& job, uint32_t index,
                                                                           const std::string& listen) {
-  auto server = downpour::ps::Server::Start(job, index, listen, "", spdlog::default_logger());
+  auto server = downpour::ps::Server::Start(
+      job, {.index = index, .listen = listen, .logger = spdlog::default_logger()});
   if (!server.ok()) return server.status();
   return std::make_unique<Host>(*std::move(server));
 }

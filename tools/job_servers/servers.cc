@@ -1,4 +1,4 @@
-#include "tools/ps_ctl/servers.h"
+#include "tools/job_servers/servers.h"
 
 #include <chrono>
 
@@ -7,20 +7,21 @@
 #include "absl/strings/str_cat.h"
 #include "proto/grpc_status.h"
 
-namespace downpour::ctl {
+namespace downpour {
 namespace {
 
 constexpr std::chrono::seconds kPatience{5};
+constexpr std::chrono::minutes kReading{10};  // of a checkpoint
 
 }  // namespace
 
-Servers::Servers(const Job& job) : job_(job) {
+JobServers::JobServers(const Job& job) : job_(job) {
   for (const std::string& address : job.servers().addresses()) {
     stubs_.push_back(ControlService::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())));
   }
 }
 
-absl::StatusOr<std::vector<StatusReply>> Servers::Status() const {
+absl::StatusOr<std::vector<StatusReply>> JobServers::Status() const {
   std::vector<StatusReply> replies(stubs_.size());
   for (size_t i = 0; i < stubs_.size(); ++i) {
     grpc::ClientContext context;
@@ -39,7 +40,7 @@ absl::StatusOr<std::vector<StatusReply>> Servers::Status() const {
   return replies;
 }
 
-absl::Status Servers::Change(const SettingsChange& change, size_t* told) const {
+absl::Status JobServers::Change(const SettingsChange& change, size_t* told) const {
   for (size_t i = 0; i < stubs_.size(); ++i) {
     ChangeRequest request;
     request.set_job(job_.name());
@@ -55,12 +56,46 @@ absl::Status Servers::Change(const SettingsChange& change, size_t* told) const {
   return absl::OkStatus();
 }
 
-std::string Servers::Name(size_t i) const {
+absl::Status JobServers::Checkpoint(uint64_t number, uint64_t clock) const {
+  CheckpointRequest request;
+  request.set_job(job_.name());
+  request.set_number(number);
+  request.set_clock(clock);
+  for (size_t i = 0; i < stubs_.size(); ++i) {
+    CheckpointReply reply;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    if (absl::Status status = FromGrpcStatus(stubs_[i]->Checkpoint(&context, request, &reply)); !status.ok()) {
+      return Named(i, status);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RestoreReply> JobServers::Restore(uint64_t number) const {
+  RestoreRequest request;
+  request.set_job(job_.name());
+  request.set_number(number);
+  RestoreReply first;
+  for (size_t i = 0; i < stubs_.size(); ++i) {
+    RestoreReply reply;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kReading);
+    if (absl::Status status = FromGrpcStatus(stubs_[i]->Restore(&context, request, &reply)); !status.ok()) {
+      return Named(i, status);
+    }
+    if (i == 0) first = reply;
+    request.set_number(first.number());
+  }
+  return first;
+}
+
+std::string JobServers::Name(size_t i) const {
   return absl::StrCat("server ", i, " at ", job_.servers().addresses(static_cast<int>(i)));
 }
 
-absl::Status Servers::Named(size_t i, const absl::Status& status) const {
+absl::Status JobServers::Named(size_t i, const absl::Status& status) const {
   return absl::Status(status.code(), absl::StrCat(Name(i), ": ", status.message()));
 }
 
-}  // namespace downpour::ctl
+}  // namespace downpour

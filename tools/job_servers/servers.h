@@ -9,18 +9,25 @@
 #include "absl/status/statusor.h"
 #include "proto/service.grpc.pb.h"
 
-namespace downpour::ctl {
+namespace downpour {
 
 // One thread. The job must outlive it.
-class Servers {
+class JobServers {
  public:
-  explicit Servers(const Job& job);
+  explicit JobServers(const Job& job);
 
   // What each says, in the job's order. Fails, naming the server, where one does not answer or works for another job.
   absl::StatusOr<std::vector<StatusReply>> Status() const;
 
   // Tells every server of a change; one that has it already is content. `told` counts those that took it.
   absl::Status Change(const SettingsChange& change, size_t* told) const;
+
+  // Has every server begin a checkpoint. Fails, naming the server, at the first that does not; of those before it the next
+  // checkpoint takes the place.
+  absl::Status Checkpoint(uint64_t number, uint64_t clock) const;
+
+  // All servers go back to one checkpoint, the latest that the first finds whole where `number` is 0.
+  absl::StatusOr<RestoreReply> Restore(uint64_t number) const;
 
  private:
   std::string Name(size_t i) const;
@@ -30,4 +37,4 @@ class Servers {
   std::vector<std::unique_ptr<ControlService::Stub>> stubs_;
 };
 
-}  // namespace downpour::ctl
+}  // namespace downpour

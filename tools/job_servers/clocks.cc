@@ -1,0 +1,89 @@
+#include "tools/job_servers/clocks.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <google/protobuf/util/message_differencer.h>
+
+#include "absl/strings/str_cat.h"
+#include "proto/settings.h"
+#include "proto/sync/mode.h"
+
+namespace downpour {
+namespace {
+
+using google::protobuf::util::MessageDifferencer;
+
+// Heartbeats until a worker has surely heard: the one under way, the next, and one to spare.
+constexpr double kHeartbeats = 3;
+
+uint64_t StepsAClock(const Job& job) {
+  const auto mode = FindSyncMode(job.sync().mode());
+  return mode.ok() ? std::max<uint64_t>(1, (*mode)->steps_a_clock(job.sync())) : 1;
+}
+
+}  // namespace
+
+std::optional<uint64_t> EndClock(const Job& job, const std::vector<StatusReply>& servers) {
+  const uint64_t batch = std::max(1u, job.training().batch());
+  uint64_t steps = 0;
+  for (const WorkerStatus& worker : servers[0].workers()) {
+    const uint64_t samples = worker.report().partition_samples();
+    if (samples == 0) return std::nullopt;
+    steps = std::max(steps, (samples + batch - 1) / batch * job.training().epochs());
+  }
+  if (job.training().max_steps() > 0) steps = std::min(steps, job.training().max_steps());
+  return steps / StepsAClock(job);
+}
+
+uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
+  double fastest = 0;
+  for (const StatusReply& server : servers) {
+    for (const WorkerStatus& worker : server.workers()) {
+      fastest = std::max(fastest, worker.report().samples_per_second() / std::max(1u, job.training().batch()));
+    }
+  }
+  const double ahead = fastest * kHeartbeats * job.worker().heartbeat_ms() / 1000;
+  return FurthestClock(job, servers) + static_cast<uint64_t>(std::ceil(ahead / static_cast<double>(StepsAClock(job)))) + 1;
+}
+
+uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers) {
+  uint64_t furthest = 0;
+  for (const StatusReply& server : servers) {
+    for (const WorkerStatus& worker : server.workers()) furthest = std::max(furthest, worker.report().step());
+  }
+  return furthest / StepsAClock(job);
+}
+
+Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes) {
+  Job changed = job;
+  if (!changes.empty()) {
+    *changed.mutable_sync() = changes.back().sync();
+    changed.mutable_optimizer()->set_learning_rate(changes.back().learning_rate());
+  }
+  return changed;
+}
+
+absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<StatusReply>& servers) {
+  std::vector<SettingsChange> known;
+  for (const StatusReply& server : servers) {
+    for (int i = 0; i < server.changes_size(); ++i) {
+      if (static_cast<size_t>(i) == known.size()) {
+        known.push_back(server.changes(i));
+      } else if (!MessageDifferencer::Equals(known[i], server.changes(i))) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("the servers disagree about version ", i + 1, " of the settings: two changed them at once"));
+      }
+    }
+  }
+  return known;
+}
+
+uint64_t NextCheckpointClock(const Job& job, const std::vector<StatusReply>& servers) {
+  const auto mode = FindSyncMode(job.sync().mode());
+  if (!mode.ok() || !IsStrong(**mode, job.sync())) return 0;
+  const uint64_t ahead = ClockAhead(job, servers);
+  return std::min(ahead, EndClock(job, servers).value_or(ahead));
+}
+
+}  // namespace downpour

@@ -4,7 +4,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <catch2/catch.hpp>
 #include <csignal>
@@ -14,13 +13,15 @@
 #include <random>
 #include <sstream>
 
+#include "tests/support/record_seal.h"
+
 namespace downpour::ps {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kFileHead = 16;
-constexpr size_t kRecordHead = 32;
+constexpr size_t kFileHead = tests::kRecordFileHead;
+constexpr size_t kRecordHead = tests::kRecordHead;
 
 // A folder that is gone at the end.
 class Folder {
@@ -249,25 +250,6 @@ std::vector<size_t> Boundaries(const std::string& bytes) {
   return at;
 }
 
-// Makes the checksums of all records right, whatever the records say.
-void Seal(std::string* bytes) {
-  const auto crc = [](const char* at, size_t size) {
-    return static_cast<uint32_t>(crc32(0, reinterpret_cast<const unsigned char*>(at), static_cast<unsigned>(size)));
-  };
-  for (size_t at = kFileHead; at + kRecordHead <= bytes->size();) {
-    uint32_t size = 0;
-    std::memcpy(&size, bytes->data() + at, sizeof(size));
-    if (size <= bytes->size() - at - kRecordHead) {
-      const uint32_t body = crc(bytes->data() + at + kRecordHead, size);
-      std::memcpy(bytes->data() + at + 4, &body, sizeof(body));
-    }
-    const uint32_t head = crc(bytes->data() + at, kRecordHead - 4);
-    std::memcpy(bytes->data() + at + kRecordHead - 4, &head, sizeof(head));
-    if (size > bytes->size() - at - kRecordHead) return;
-    at += kRecordHead + size;
-  }
-}
-
 TEST_CASE("every kind of event comes back as it was written, with header, numbers and times") {
   const Folder folder;
   const std::string path = WriteLog(folder);
@@ -400,7 +382,7 @@ TEST_CASE("what a record claims is not allocated before it is there") {
   for (const uint32_t claim : {0x7fffffffu, 0xffffffffu, static_cast<uint32_t>(kMost) + 1}) {
     std::string absurd = bytes;
     std::memcpy(absurd.data() + at[5], &claim, sizeof(claim));
-    Seal(&absurd);
+    tests::SealRecords(&absurd);
     scratch.Write(absurd);
     const Outcome outcome = ReadAll(path);
     CHECK(outcome.status.code() == absl::StatusCode::kDataLoss);
@@ -410,14 +392,14 @@ TEST_CASE("what a record claims is not allocated before it is there") {
   std::string absurd = bytes;
   const uint32_t claim = 64 << 20;
   std::memcpy(absurd.data() + at[5], &claim, sizeof(claim));
-  Seal(&absurd);
+  tests::SealRecords(&absurd);
   scratch.Write(absurd);
   CHECK(ReadAll(path).status.code() == absl::StatusCode::kOutOfRange);
   // A table that claims more parts than follow, or absurd ones. The table is record 1; its count is at byte 12.
   const auto with = [&](size_t offset, auto value) {
     std::string changed = bytes;
     std::memcpy(changed.data() + at[1] + kRecordHead + offset, &value, sizeof(value));
-    Seal(&changed);
+    tests::SealRecords(&changed);
     scratch.Write(changed);
     return ReadAll(path).status.code();
   };
@@ -453,7 +435,7 @@ TEST_CASE("files that are something else") {
   newer[8] = 3;
   const std::vector<size_t> at = Boundaries(newer);
   newer[at[2] + 24] = 100;
-  Seal(&newer);
+  tests::SealRecords(&newer);
   WriteBytes(folder.File("newer"), newer);
   CHECK_THAT(std::string(ReadAll(folder.File("newer")).status.message()), Catch::Contains("unknown kind 100"));
 }
@@ -476,7 +458,7 @@ TEST_CASE("garbage never gets past the reader as anything but events and errors"
       for (size_t n = 1 + random() % 4; n > 0; --n) {
         garbage[from + random() % (garbage.size() - from)] = static_cast<char>(random());
       }
-      Seal(&garbage);
+      tests::SealRecords(&garbage);
     }
     scratch.Write(garbage);
     const Outcome outcome = ReadAll(path);

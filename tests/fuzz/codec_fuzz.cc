@@ -40,7 +40,10 @@ bool Read(const std::string& bytes) {
   if (bytes.empty()) return true;
   const auto body = std::as_bytes(std::span(bytes)).subspan(1);
   const Payload payload(nullptr, std::vector<Payload::Bytes>{body});
-  const auto reader = BlockReader::Open(static_cast<CodecId>(bytes[0]), payload, kElements);
+  const auto codec = static_cast<CodecId>(bytes[0]);
+  const auto reader = BlockReader::Open(codec, payload, kElements);
+  std::vector<float> sum(kElements);
+  if (AddPayload(codec, payload, sum).ok() != reader.ok()) return false;
   if (!reader.ok()) return true;
   std::vector<float> scratch(kBlockElements);
   size_t read = 0;

@@ -4,7 +4,7 @@ import pathlib
 import subprocess
 
 PROGRAMS = pathlib.Path(__file__).resolve().parents[2] / "bazel-bin/tests/fuzz"
-TARGETS = ("caffe", "codec", "lmdb", "onnx", "safetensors")
+TARGETS = ("caffe", "codec", "lmdb", "onnx", "records", "safetensors")
 
 
 def test_a_minute_of_damaged_files_each():

@@ -202,6 +202,17 @@ std::vector<MetricFamily> Metrics::Collect() const {
       kCounter, static_cast<double>(stats_->registrations_turned_away));
   one("downpour_leases_lost_total", "Leases of workers that ran out.", kCounter,
       static_cast<double>(stats_->leases_lost));
+  const CheckpointStatus& checkpoint = status.checkpoint();
+  one("downpour_checkpoints_total", "Checkpoints whose share of this server is on the disk.", kCounter,
+      static_cast<double>(checkpoint.done()));
+  one("downpour_checkpoints_failed_total", "Checkpoints that could not be written, or that another took the place of.",
+      kCounter, static_cast<double>(checkpoint.failed()));
+  one("downpour_checkpoint_done_timestamp_seconds", "When the last checkpoint was on the disk; 0 for never.", kGauge,
+      static_cast<double>(checkpoint.done_unix_us()) / 1e6);
+  one("downpour_checkpoint_bytes", "Floats of this server in the last checkpoint that was begun.", kGauge,
+      static_cast<double>(checkpoint.bytes()));
+  one("downpour_checkpoint_duration_seconds", "From its beginning until it was on the disk, or so far.", kGauge,
+      checkpoint.seconds());
   all.push_back(Family("downpour_build_info", "Constant 1, with what was built.", kGauge)
                     .Add({{"version", kVersion}}, 1));
   return all;

@@ -4,10 +4,11 @@ import json
 import os
 import resource
 import signal
+import time
 
 import pytest
 
-from tests.e2e.harness import LONG, data_section
+from tests.e2e.harness import LONG, data_section, metrics, total
 
 SERVERS = "{addresses: ['127.0.0.1:0', '127.0.0.1:0'], shards: 2, part_bytes: 8192}"
 MOMENTUM = "{name: momentum, learning_rate: 0.02}"
@@ -165,12 +166,16 @@ def test_servers_that_stay_go_back_once_their_workers_are_gone(place):
     folder = place.folder / "kept"
     job = place.job(training=LONG, sync="{mode: asp}", checkpoint="{folder: %s}" % folder, servers="{addresses: ['127.0.0.1:0']}",
                     worker="{lease_ms: 2000, heartbeat_ms: 300}")
-    address = place.serve(job)[1]["address"]
+    listening = place.serve(job)[1]
+    address = listening["address"]
     workers = [place.start("ps-worker", "--config", job, "--servers", address, "--partition", i) for i in range(2)]
     flags = ["--servers", address]
     while json.loads(place.run("ps-ctl", "status", job, *flags, "--json").stdout)["workers"][0]["step"] == 0:
         pass
     assert place.run("ps-ctl", "checkpoint", job, *flags).returncode == 0
+    page = metrics(listening["metrics"])
+    assert total([page], "downpour_checkpoints_total") == 1 and total([page], "downpour_checkpoints_failed_total") == 0
+    assert abs(total([page], "downpour_checkpoint_done_timestamp_seconds") - time.time()) < 60
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=30)
@@ -188,7 +193,8 @@ def test_a_full_disk_ends_the_checkpoint_and_not_the_training(place):
     log = place.folder / "server.log"
     server = place.start("ps-server", "--config", job, "--log-file", log,
                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
-    address = json.loads(server.stdout.readline())["address"]
+    listening = json.loads(server.stdout.readline())
+    address = listening["address"]
     worker = place.start("ps-worker", "--config", job, "--servers", address, "--partition", 0)
     while json.loads(place.run("ps-ctl", "status", job, "--servers", address, "--json").stdout)["workers"][0]["step"] == 0:
         pass
@@ -196,6 +202,7 @@ def test_a_full_disk_ends_the_checkpoint_and_not_the_training(place):
     assert result.returncode == 1
     assert "checkpoint 1 failed: can't write" in result.stderr and "File too large" in result.stderr
     assert not list(folder.rglob("*.checkpoint*"))
+    assert total([metrics(listening["metrics"])], "downpour_checkpoints_failed_total") == 1
     before = json.loads(place.run("ps-ctl", "status", job, "--servers", address, "--json").stdout)["workers"][0]["step"]
     while json.loads(place.run("ps-ctl", "status", job, "--servers", address, "--json").stdout)["workers"][0]["step"] <= before:
         pass

@@ -88,8 +88,9 @@ ordered_json MakeSummary(const Job& job, const std::string& folder, const RunOut
   summary["seconds"] = outcome.seconds;
   summary["epochs"] = advance.epoch;
   summary["samples"] = advance.samples;
-  summary["images_per_second"] = outcome.seconds > 0 && advance.samples > 0
-                                     ? ordered_json(static_cast<double>(advance.samples) / outcome.seconds)
+  const uint64_t trained = advance.samples - std::min(advance.samples, outcome.samples_before);
+  summary["images_per_second"] = outcome.seconds > 0 && trained > 0
+                                     ? ordered_json(static_cast<double>(trained) / outcome.seconds)
                                      : ordered_json(nullptr);
   const bool measured = !outcome.series.evaluations.empty();
   const std::optional<double> accuracy = measured ? outcome.series.evaluations.back().accuracy : std::nullopt;

@@ -25,7 +25,8 @@ struct RunOutcome {
   std::vector<std::string> problems;  // one sentence each
   double seconds = 0;                 // from the first worker's first step to the last one's end
   Traffic traffic;
-  uint64_t checkpoints = 0;  // that were written
+  uint64_t checkpoints = 0;     // that were written
+  uint64_t samples_before = 0;  // of the run from whose checkpoint it goes on
   std::vector<std::optional<double>> finished;  // by partition, the second at which its worker was done
   Series series;
   JobStatus status;                   // the last that was read

@@ -95,6 +95,7 @@ absl::Status Supervisor::Prepare() {
   told_.resize(options_.job.workers());
   silent_since_.resize(options_.job.workers());
   silent_told_.resize(options_.job.workers());
+  seen_.resize(options_.job.workers());
   ended_told_.resize(options_.job.workers());
   outcome_.finished.resize(options_.job.workers());
   terminal_.Say(absl::StrCat("run folder ", folder_->path()), {{"event", "folder"}, {"path", folder_->path()}});
@@ -362,6 +363,7 @@ void Supervisor::ReadStatus() {
   advance_ = AdvanceOf(options_.job, outcome_.status);
   TellChanges();
   WatchCheckpoints();
+  CountSamplesBefore();
   EndSilentWorkers();
   for (const WorkerStatus& worker : outcome_.status.workers) {
     const uint32_t partition = worker.partition();
@@ -432,6 +434,15 @@ void Supervisor::WatchCheckpoints() {
                                 news->clock == 0 ? "" : absl::StrCat(" as of clock ", news->clock),
                                 static_cast<double>(news->bytes) / 1e6, news->seconds),
                 event);
+}
+
+void Supervisor::CountSamplesBefore() {
+  if (options_.restore.empty()) return;
+  for (const WorkerStatus& worker : outcome_.status.workers) {
+    if (worker.partition() >= seen_.size() || seen_[worker.partition()] || worker.report().samples() == 0) continue;
+    seen_[worker.partition()] = true;
+    outcome_.samples_before += worker.report().samples();
+  }
 }
 
 void Supervisor::TellChanges() {

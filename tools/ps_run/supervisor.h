@@ -63,6 +63,8 @@ class Supervisor {
   // Of those started here: who has lost its lease fails by itself as soon as it knows, unless it does not run.
   void EndSilentWorkers();
   void WatchCheckpoints();
+  // Of workers that are seen for the first time: what they had done before this run.
+  void CountSamplesBefore();
   // Changes of settings that are news.
   void TellChanges();
   void WatchServers();
@@ -104,6 +106,7 @@ class Supervisor {
   std::vector<std::string> reasons_;   // by worker, what it said when it failed
   std::vector<bool> told_;             // by worker, whether its end was told
   std::vector<std::optional<Clock::time_point>> silent_since_;  // by worker, when its lease was seen to have run out
+  std::vector<bool> seen_;             // by worker, where the run goes on from a checkpoint
   std::vector<bool> silent_told_;      // by worker, whether it was killed for that
   std::vector<int> ended_told_;        // by worker that somebody else started, attempts whose end was told
   size_t changes_told_ = 0;

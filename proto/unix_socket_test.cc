@@ -13,23 +13,10 @@
 #include <fstream>
 #include <thread>
 
+#include "tests/support/temporary_folder.h"
+
 namespace downpour {
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    char name[] = "/tmp/unix_socket_test.XXXXXX";
-    REQUIRE(mkdtemp(name) != nullptr);
-    path_ = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-  std::string File(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 // A socket that is bound to the path, and listens or does not.
 class Socket {
@@ -53,7 +40,7 @@ std::string WhyNot(const std::string& path) {
 }
 
 TEST_CASE("a free path, and one whose socket nobody listens on, may be taken") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string path = folder.File("ps.sock");
   CHECK(WhyNot(path) == "");
   { const Socket killed(path, true); }
@@ -62,7 +49,7 @@ TEST_CASE("a free path, and one whose socket nobody listens on, may be taken") {
 }
 
 TEST_CASE("whoever listens on a path keeps it") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string path = folder.File("ps.sock");
   const Socket listening(path, true);
   CHECK_THAT(WhyNot(path), Catch::Contains("process " + std::to_string(getpid()) + " listens there") &&
@@ -71,7 +58,7 @@ TEST_CASE("whoever listens on a path keeps it") {
 }
 
 TEST_CASE("what is no socket of ours is in the way") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   std::ofstream(folder.File("file")) << "of somebody";
   CHECK_THAT(WhyNot(folder.File("file")), Catch::Contains("something that is no socket is there"));
   REQUIRE(symlink(folder.File("ps.sock").c_str(), folder.File("link").c_str()) == 0);
@@ -81,7 +68,7 @@ TEST_CASE("what is no socket of ours is in the way") {
 }
 
 TEST_CASE("a folder that is not there is named") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   CHECK_THAT(WhyNot(folder.File("none/ps.sock")),
              Catch::Contains("the folder " + folder.File("none") + " is not there"));
   std::ofstream(folder.File("file")) << "of somebody";
@@ -90,7 +77,7 @@ TEST_CASE("a folder that is not there is named") {
 }
 
 TEST_CASE("of two that claim at once the second looks when the first listens") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string path = folder.File("ps.sock");
   auto first = ClaimSocketPath(path, "a.setting");
   REQUIRE(first.ok());
@@ -103,7 +90,7 @@ TEST_CASE("of two that claim at once the second looks when the first listens") {
 }
 
 TEST_CASE("what killed ones left is removed, and nothing else") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   { const Socket dead(folder.File("dead"), false); }
   const Socket alive(folder.File("alive"), true);
   std::ofstream(folder.File("file")) << "kept";

@@ -6,30 +6,21 @@
 #include <fstream>
 #include <random>
 
+#include "tests/support/temporary_folder.h"
+
 namespace downpour::ps {
 namespace {
 
 namespace fs = std::filesystem;
 using Catch::Matchers::Contains;
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = fs::temp_directory_path() / "checkpoint_files_test.XXXXXX";
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string path() const { return path_; }
-  std::string File(uint64_t number, uint32_t server) const {
-    std::string name = std::to_string(number);
-    name.insert(0, 8 - name.size(), '0');
-    return path_ / name / ("server-" + std::to_string(server) + ".checkpoint");
-  }
+using tests::TemporaryFolder;
 
- private:
-  fs::path path_;
-};
+std::string FileOf(const TemporaryFolder& folder, uint64_t number, uint32_t server) {
+  std::string name = std::to_string(number);
+  name.insert(0, 8 - name.size(), '0');
+  return folder.File(name + "/server-" + std::to_string(server) + ".checkpoint");
+}
 
 constexpr uint32_t kParts = 5;
 
@@ -64,7 +55,7 @@ PartState StateOf(uint32_t part, uint64_t number) {
   return state;
 }
 
-void Write(const Folder& folder, uint64_t number, uint32_t servers = 2, std::optional<uint32_t> only = std::nullopt) {
+void Write(const TemporaryFolder& folder, uint64_t number, uint32_t servers = 2, std::optional<uint32_t> only = std::nullopt) {
   for (uint32_t server = 0; server < servers; ++server) {
     if (only && server != *only) continue;
     auto writer = CheckpointWriter::Create(folder.path(), HeaderOf(number, server, servers));
@@ -84,7 +75,7 @@ void WriteBytes(const std::string& path, const std::string& bytes) {
 }
 
 TEST_CASE("what was written comes back") {
-  const Folder folder;
+  const TemporaryFolder folder;
   Write(folder, 1);
   Write(folder, 12);
   CHECK(LatestNumber(folder.path()) == 12);
@@ -110,10 +101,10 @@ TEST_CASE("what was written comes back") {
 }
 
 TEST_CASE("what is torn, cut or flipped is named, and the one before is taken") {
-  const Folder folder;
+  const TemporaryFolder folder;
   Write(folder, 1);
   Write(folder, 2);
-  const std::string path = folder.File(2, 1);
+  const std::string path = FileOf(folder, 2, 1);
   const std::string bytes = ReadBytes(path);
   const auto finds = [&](const std::string& why) {
     const auto found = FindCheckpoint(folder.path(), std::nullopt);
@@ -137,22 +128,22 @@ TEST_CASE("what is torn, cut or flipped is named, and the one before is taken") 
   finds("");
   fs::remove(path);
   finds("no checkpoint at");
-  fs::copy(folder.File(2, 0), path);
+  fs::copy(FileOf(folder, 2, 0), path);
   finds("is server 0's of checkpoint 2");
   fs::remove(path);
-  fs::copy(folder.File(1, 1), path);
+  fs::copy(FileOf(folder, 1, 1), path);
   finds("is of another checkpoint");
   // None at all.
-  fs::remove(folder.File(1, 0));
+  fs::remove(FileOf(folder, 1, 0));
   const auto none = FindCheckpoint(folder.path(), std::nullopt);
   CHECK(none.status().code() == absl::StatusCode::kNotFound);
   CHECK_THAT(std::string(none.status().message()), Contains("checkpoint 2 is not whole") && Contains("checkpoint 1"));
 }
 
 TEST_CASE("parts that are missing or come twice are no checkpoint") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto write = [&](const std::vector<uint32_t>& parts) {
-    fs::remove_all(fs::path(folder.File(1, 0)).parent_path());
+    fs::remove_all(fs::path(FileOf(folder, 1, 0)).parent_path());
     auto writer = CheckpointWriter::Create(folder.path(), HeaderOf(1, 0, 1));
     REQUIRE(writer.ok());
     for (const uint32_t part : parts) REQUIRE((*writer)->Add(StateOf(part, 1)).ok());
@@ -167,22 +158,22 @@ TEST_CASE("parts that are missing or come twice are no checkpoint") {
 }
 
 TEST_CASE("what is not finished leaves nothing, and what a killed server left is written over") {
-  const Folder folder;
+  const TemporaryFolder folder;
   {
     auto writer = CheckpointWriter::Create(folder.path(), HeaderOf(3, 0, 1));
     REQUIRE(writer.ok());
     REQUIRE((*writer)->Add(StateOf(0, 3)).ok());
-    CHECK(fs::exists(folder.File(3, 0) + ".part"));
+    CHECK(fs::exists(FileOf(folder, 3, 0) + ".part"));
   }
   CHECK(fs::is_empty(folder.path()));
-  fs::create_directories(fs::path(folder.File(3, 0)).parent_path());
-  WriteBytes(folder.File(3, 0) + ".part", "half of it");
+  fs::create_directories(fs::path(FileOf(folder, 3, 0)).parent_path());
+  WriteBytes(FileOf(folder, 3, 0) + ".part", "half of it");
   Write(folder, 3, 1);
   CHECK(FindCheckpoint(folder.path(), std::nullopt)->number == 3);
 }
 
 TEST_CASE("a folder that can't be written is told with its path") {
-  const Folder folder;
+  const TemporaryFolder folder;
   WriteBytes(folder.path() + "/file", "");
   const auto writer = CheckpointWriter::Create(folder.path() + "/file", HeaderOf(1, 0, 1));
   CHECK(writer.status().code() == absl::StatusCode::kUnavailable);
@@ -190,29 +181,29 @@ TEST_CASE("a folder that can't be written is told with its path") {
 }
 
 TEST_CASE("the latest are kept, and as many as are whole") {
-  const Folder folder;
+  const TemporaryFolder folder;
   for (uint64_t number = 1; number < 6; ++number) Write(folder, number);
   PruneCheckpoints(folder.path(), 0, 2, 2);
   for (uint64_t number = 1; number < 6; ++number) {
-    CHECK(fs::exists(folder.File(number, 0)) == (number > 3));
-    CHECK(fs::exists(folder.File(number, 1)));
+    CHECK(fs::exists(FileOf(folder, number, 0)) == (number > 3));
+    CHECK(fs::exists(FileOf(folder, number, 1)));
   }
   PruneCheckpoints(folder.path(), 1, 2, 2);
-  CHECK_FALSE(fs::exists(fs::path(folder.File(3, 1)).parent_path()));
+  CHECK_FALSE(fs::exists(fs::path(FileOf(folder, 3, 1)).parent_path()));
   // Of these one server has not written its file, or never will.
   Write(folder, 6, 2, 0);
   Write(folder, 7, 2, 0);
   PruneCheckpoints(folder.path(), 0, 2, 2);
-  CHECK(fs::exists(folder.File(4, 0)));
-  CHECK(fs::exists(folder.File(6, 0)));
+  CHECK(fs::exists(FileOf(folder, 4, 0)));
+  CHECK(fs::exists(FileOf(folder, 6, 0)));
   CHECK(FindCheckpoint(folder.path(), std::nullopt)->number == 5);
 }
 
 TEST_CASE("where servers share no folder each keeps its own latest") {
-  const Folder folder;
+  const TemporaryFolder folder;
   for (uint64_t number = 1; number < 6; ++number) Write(folder, number, 2, 1);
   PruneCheckpoints(folder.path(), 1, 2, 2);
-  for (uint64_t number = 1; number < 6; ++number) CHECK(fs::exists(folder.File(number, 1)) == (number > 3));
+  for (uint64_t number = 1; number < 6; ++number) CHECK(fs::exists(FileOf(folder, number, 1)) == (number > 3));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "tests/support/record_seal.h"
+#include "tests/support/temporary_folder.h"
 
 namespace downpour::ps {
 namespace {
@@ -22,21 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kFileHead = tests::kRecordFileHead;
 constexpr size_t kRecordHead = tests::kRecordHead;
-
-// A folder that is gone at the end.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = fs::temp_directory_path() / "event_log_test.XXXXXX";
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string File(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 EventLogHeader MakeHeader() {
   return {.job = "name: logged\nworkers: 3\n",
@@ -177,7 +163,7 @@ std::string Describe(const Event& event) {
 Mark MakeMark() { return {true, {{0, 1, 5, 0xfeed}, {0, 2, 6, 0xbeef}}}; }
 
 // A log of all kinds of records; its path.
-std::string WriteLog(const Folder& folder, const std::string& name = "log", size_t floats = 3) {
+std::string WriteLog(const tests::TemporaryFolder& folder, const std::string& name = "log", size_t floats = 3) {
   const std::string path = folder.File(name);
   auto writer = EventLogWriter::Create(path, MakeHeader());
   REQUIRE(writer.ok());
@@ -251,7 +237,7 @@ std::vector<size_t> Boundaries(const std::string& bytes) {
 }
 
 TEST_CASE("every kind of event comes back as it was written, with header, numbers and times") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string path = WriteLog(folder);
   auto reader = EventLogReader::Open(path);
   REQUIRE(reader.ok());
@@ -279,7 +265,7 @@ TEST_CASE("every kind of event comes back as it was written, with header, number
 }
 
 TEST_CASE("payloads smaller and larger than the buffers come back") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   for (const size_t floats : {0, 1, 60000, 65536 - 40, 65536, 1 << 20}) {
     CAPTURE(floats);
     const Outcome outcome = ReadAll(WriteLog(folder, "log" + std::to_string(floats), floats));
@@ -290,7 +276,7 @@ TEST_CASE("payloads smaller and larger than the buffers come back") {
 }
 
 TEST_CASE("a log that is there is not written over") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string path = WriteLog(folder);
   const std::string before = ReadBytes(path);
   const auto again = EventLogWriter::Create(path, MakeHeader());
@@ -302,7 +288,7 @@ TEST_CASE("a log that is there is not written over") {
 }
 
 TEST_CASE("a log cut off at any byte gives its whole records, and says where it is torn") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string bytes = ReadBytes(WriteLog(folder));
   const std::vector<size_t> boundaries = Boundaries(bytes);
   Scratch scratch;
@@ -332,7 +318,7 @@ TEST_CASE("a log cut off at any byte gives its whole records, and says where it 
 }
 
 TEST_CASE("each flipped bit is found, and nothing after it is believed") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string bytes = ReadBytes(WriteLog(folder));
   const std::vector<size_t> boundaries = Boundaries(bytes);
   const Outcome good = ReadAll(folder.File("log"));
@@ -359,7 +345,7 @@ TEST_CASE("each flipped bit is found, and nothing after it is believed") {
 }
 
 TEST_CASE("records that are left out, put twice or put in another order are found") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string bytes = ReadBytes(WriteLog(folder));
   const std::vector<size_t> at = Boundaries(bytes);
   const auto record = [&](size_t i) { return bytes.substr(at[i], at[i + 1] - at[i]); };
@@ -373,7 +359,7 @@ TEST_CASE("records that are left out, put twice or put in another order are foun
 }
 
 TEST_CASE("what a record claims is not allocated before it is there") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string bytes = ReadBytes(WriteLog(folder));
   const std::vector<size_t> at = Boundaries(bytes);
   Scratch scratch;
@@ -415,7 +401,7 @@ TEST_CASE("what a record claims is not allocated before it is there") {
 }
 
 TEST_CASE("files that are something else") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   CHECK(EventLogReader::Open(folder.File("none")).status().code() == absl::StatusCode::kNotFound);
   CHECK(EventLogReader::Open("/dev/zero").status().code() == absl::StatusCode::kInvalidArgument);
   CHECK(EventLogReader::Open(fs::temp_directory_path()).status().code() == absl::StatusCode::kInvalidArgument);
@@ -441,7 +427,7 @@ TEST_CASE("files that are something else") {
 }
 
 TEST_CASE("garbage never gets past the reader as anything but events and errors") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   const std::string bytes = ReadBytes(WriteLog(folder));
   Scratch scratch;
   const std::string path = scratch.path();
@@ -467,7 +453,7 @@ TEST_CASE("garbage never gets past the reader as anything but events and errors"
 }
 
 TEST_CASE("a frame that could not have come by the wire breaks the log off") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   for (int i = 0; i < 3; ++i) {
     const std::string path = folder.File("log" + std::to_string(i));
     auto writer = EventLogWriter::Create(path, MakeHeader());
@@ -503,7 +489,7 @@ class FileLimit {
 };
 
 TEST_CASE("a log that can't be written on ends at a whole record and says why") {
-  const Folder folder;
+  const tests::TemporaryFolder folder;
   for (const size_t floats : {100, 1 << 18}) {
     CAPTURE(floats);
     const std::string path = folder.File("log" + std::to_string(floats));

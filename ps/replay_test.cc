@@ -12,6 +12,7 @@
 #include "proto/job_config.h"
 #include "proto/shard_map.h"
 #include "ps/recorder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace downpour::ps {
 namespace {
@@ -23,20 +24,11 @@ constexpr uint32_t kShards = 2;
 constexpr uint64_t kElements = 10 * 1024 + 5;  // three parts a shard
 constexpr uint32_t kWorkers = 3;
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = fs::temp_directory_path() / "replay_test.XXXXXX";
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string path() const { return path_; }
-  std::string Log(uint32_t server, uint32_t shard) const { return path_ / EventLogName(server, shard); }
+using tests::TemporaryFolder;
 
- private:
-  fs::path path_;
-};
+std::string LogOf(const TemporaryFolder& folder, uint32_t server, uint32_t shard) {
+  return folder.File(EventLogName(server, shard));
+}
 
 Job MakeJob(const std::string& mode, const std::string& optimizer) {
   auto job = ParseJob(absl::StrCat("name: replayed\nworkers: ", kWorkers, "\nsync: {mode: ", mode,
@@ -217,7 +209,7 @@ bool SameBits(const ReplayedPart& part, const PartState& state) {
 TEST_CASE("a recorded run ends in the same bits, however its parts are dealt") {
   for (const std::string mode : {"downpour", "asp", "bsp"}) {
     for (const std::string optimizer : {"sgd", "momentum", "adam"}) {
-      const Folder folder;
+      const TemporaryFolder folder;
       const auto states = RecordRun(MakeJob(mode, optimizer), folder.path());
       REQUIRE(states.size() == 3 * kServers * kShards);
       for (const auto& [servers, shards] : std::vector<std::pair<uint32_t, uint32_t>>{
@@ -251,7 +243,7 @@ TEST_CASE("a recorded run ends in the same bits, however its parts are dealt") {
 }
 
 TEST_CASE("shares that are replayed apart make up the whole") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto states = RecordRun(MakeJob("downpour", "momentum"), folder.path());
   size_t parts = 0;
   for (uint32_t server = 0; server < 3; ++server) {
@@ -266,7 +258,7 @@ TEST_CASE("shares that are replayed apart make up the whole") {
 }
 
 TEST_CASE("a replay up to an event stops there") {
-  const Folder folder;
+  const TemporaryFolder folder;
   RecordRun(MakeJob("asp", "sgd"), folder.path());
   const Replayed whole = ReplayAll(folder.path(), {});
   const Replayed some = ReplayAll(folder.path(), {.until = {100, 100, 0, 1000000}});
@@ -307,7 +299,7 @@ void Rewrite(const std::string& path, Change change) {
 }
 
 TEST_CASE("an event that is not what it was is found, with its part and its place") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const Job job = MakeJob("asp", "momentum");
   // Marks by hand: one after each event.
   auto core = *ShardCore::Create(job);
@@ -315,7 +307,7 @@ TEST_CASE("an event that is not what it was is found, with its part and its plac
   for (uint32_t server = 0; server < kServers; ++server) {
     for (uint32_t shard = 0; shard < kShards; ++shard) {
       auto writer = EventLogWriter::Create(
-          folder.Log(server, shard), {JobToYaml(job), server, kServers, shard, kShards, 1000, 0});
+          LogOf(folder, server, shard), {JobToYaml(job), server, kServers, shard, kShards, 1000, 0});
       REQUIRE(writer.ok());
       if (server != 0 || shard != 0) continue;
       int64_t time = 0;
@@ -336,7 +328,7 @@ TEST_CASE("an event that is not what it was is found, with its part and its plac
 
   uint64_t changed = 0;
   uint32_t changed_part = 0;
-  Rewrite(folder.Log(0, 0), [&](LogRecord& record) {
+  Rewrite(LogOf(folder, 0, 0), [&](LogRecord& record) {
     auto* event = std::get_if<Event>(&record.entry);
     auto* push = event == nullptr ? nullptr : std::get_if<Push>(event);
     if (push == nullptr || record.number < 40 || changed != 0) return true;
@@ -360,9 +352,9 @@ TEST_CASE("an event that is not what it was is found, with its part and its plac
 }
 
 TEST_CASE("a torn log is replayed as far as it goes, a damaged one is not") {
-  const Folder folder;
+  const TemporaryFolder folder;
   RecordRun(MakeJob("downpour", "sgd"), folder.path());
-  const std::string path = folder.Log(1, 0);
+  const std::string path = LogOf(folder, 1, 0);
   const auto size = fs::file_size(path);
   fs::resize_file(path, size * 2 / 3);
   const Replayed replayed = ReplayAll(folder.path(), {});
@@ -384,17 +376,17 @@ TEST_CASE("a torn log is replayed as far as it goes, a damaged one is not") {
 }
 
 TEST_CASE("folders that hold no whole recording are refused, and why is said") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto refusal = [&] { return std::string(OpenRecording(folder.path()).status().message()); };
   CHECK_THAT(refusal(), Catch::Contains("has no recording"));
   CHECK(OpenRecording(folder.path() + "/none").status().code() == absl::StatusCode::kNotFound);
   RecordRun(MakeJob("asp", "sgd"), folder.path(), 10);
   REQUIRE(OpenRecording(folder.path()).ok());
-  const std::string path = folder.Log(1, 1);
+  const std::string path = LogOf(folder, 1, 1);
 
   fs::rename(path, path + ".away");
   CHECK_THAT(refusal(), Catch::Contains("server-1-shard-1.events is missing: the run had 2 servers of 2 shards"));
-  fs::copy(folder.Log(0, 1), path);
+  fs::copy(LogOf(folder, 0, 1), path);
   CHECK_THAT(refusal(), Catch::Contains("is of shard 1 of 2 on server 0 of 2"));
   fs::remove(path);
   REQUIRE(EventLogWriter::Create(path, {"name: other\nnet: [{name: loss, type: softmax_loss}]\n", 1, 2, 1, 2}).ok());
@@ -404,15 +396,15 @@ TEST_CASE("folders that hold no whole recording are refused, and why is said") {
   CHECK_THAT(refusal(), Catch::Contains("not YAML"));
   fs::remove(path);
   fs::rename(path + ".away", path);
-  fs::copy(path, folder.Log(7, 7));
+  fs::copy(path, LogOf(folder, 7, 7));
   CHECK_THAT(refusal(), Catch::Contains("server-7-shard-7.events does not belong"));
 }
 
 TEST_CASE("a log that claims more parameters than the job may have is refused before they are allocated") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const Job job = MakeJob("asp", "adam");
   for (uint32_t i = 0; i < kServers * kShards; ++i) {
-    auto writer = EventLogWriter::Create(folder.Log(i / kShards, i % kShards),
+    auto writer = EventLogWriter::Create(LogOf(folder, i / kShards, i % kShards),
                                          {JobToYaml(job), i / kShards, kServers, i % kShards, kShards, 0, 0});
     REQUIRE(writer.ok());
     CreateTable create{1, 0, {}, {}};
@@ -425,11 +417,11 @@ TEST_CASE("a log that claims more parameters than the job may have is refused be
 }
 
 TEST_CASE("events that nobody sent do no harm") {
-  const Folder folder;
+  const TemporaryFolder folder;
   RecordRun(MakeJob("bsp", "sgd"), folder.path(), 60);
   std::mt19937 random(3);
   for (int round = 0; round < 40; ++round) {
-    Rewrite(folder.Log(0, 0), [&](LogRecord& record) {
+    Rewrite(LogOf(folder, 0, 0), [&](LogRecord& record) {
       auto* event = std::get_if<Event>(&record.entry);
       if (event == nullptr || random() % 4 != 0) return true;
       if (auto* push = std::get_if<Push>(event)) {

@@ -8,25 +8,12 @@
 #include "proto/sync/mode.h"
 #include "ps/replay.h"
 #include "tests/cluster/cluster.h"
+#include "tests/support/temporary_folder.h"
 
 namespace downpour::tests {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = fs::temp_directory_path() / "cluster_replay_test.XXXXXX";
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Ends the servers, and with them the recording, and replays it in several ways: the same parameters each time.
 void CheckReplays(Cluster* cluster, const std::string& folder) {
@@ -63,7 +50,7 @@ TEST_CASE("a recorded run in any mode, with any optimizer, can be had again") {
                     : kTwoServers;
     for (const std::string optimizer : {"sgd", "momentum", "adam"}) {
       CAPTURE(std::string(mode->name), optimizer);
-      const Folder folder;
+      const TemporaryFolder folder;
       const Job job = SmallJob(absl::StrCat(servers, "workers: 3\nsync: {mode: ", mode->name,
                                             "}\noptimizer: {name: ", optimizer, ", learning_rate: 0.01}\n",
                                             "training: {batch: 8, epochs: 4}\n"));
@@ -77,7 +64,7 @@ TEST_CASE("a recorded run in any mode, with any optimizer, can be had again") {
 TEST_CASE("workers that vanish and come again are replayed as they were") {
   for (const std::string mode : {"downpour", "asp"}) {
     CAPTURE(mode);
-    const Folder folder;
+    const TemporaryFolder folder;
     Cluster cluster(SmallJob(absl::StrCat(kTwoServers, "workers: 2\nsync: {mode: ", mode, "}\n",
                                           "optimizer: {name: momentum, learning_rate: 0.01}\n",
                                           "training: {batch: 8, epochs: 4}\n")),

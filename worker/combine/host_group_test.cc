@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "worker/channel.h"
+#include "tests/support/temporary_folder.h"
 
 namespace downpour::worker {
 namespace {
@@ -25,20 +26,6 @@ using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
 
 constexpr uint32_t kElements = 16;
-
-class Folder {
- public:
-  Folder() {
-    char name[] = "/tmp/host_group_test.XXXXXX";
-    REQUIRE(mkdtemp(name) != nullptr);
-    path_ = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 Job MakeJob(uint32_t lease_ms = 20000) {
   Job job;
@@ -160,7 +147,7 @@ void Await(Member* member, HostGroup::Role role) {
 }
 
 TEST_CASE("the first of a host pushes for the second") {
-  Folder folder;
+  tests::TemporaryFolder folder;
   const std::string path = folder.path() + "/a.sock";
   Member first(0, path);
   Member second(1, path);
@@ -186,7 +173,7 @@ TEST_CASE("gradients that lie in shared memory stay there") {
   const auto piece = (*made)->Take(kElements * sizeof(float));
   REQUIRE(piece.ok());
   const std::span<float> values(reinterpret_cast<float*>(piece->data()), kElements);
-  Folder folder;
+  tests::TemporaryFolder folder;
   Member first(0, folder.path() + "/a.sock");
   Member second(1, folder.path() + "/a.sock", *made);
   REQUIRE(first.group->Meet() == HostGroup::Role::kLeads);
@@ -207,7 +194,7 @@ TEST_CASE("gradients that lie in shared memory stay there") {
 }
 
 TEST_CASE("when the first is gone each sends what it had not answered, and another takes its place") {
-  Folder folder;
+  tests::TemporaryFolder folder;
   const std::string path = folder.path() + "/a.sock";
   auto first = std::make_unique<Member>(0, path);
   Member second(1, path);
@@ -231,7 +218,7 @@ TEST_CASE("when the first is gone each sends what it had not answered, and anoth
 }
 
 TEST_CASE("whoever listens and answers nobody is not waited for: another takes its place") {
-  Folder folder;
+  tests::TemporaryFolder folder;
   const std::string path = folder.path() + "/a.sock";
   const int mute = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_un address{};
@@ -251,7 +238,7 @@ TEST_CASE("whoever listens and answers nobody is not waited for: another takes i
 }
 
 TEST_CASE("one that was taken for dead leaves the socket to who took its place") {
-  Folder folder;
+  tests::TemporaryFolder folder;
   const std::string path = folder.path() + "/a.sock";
   Member first(0, path);
   REQUIRE(first.group->Meet() == HostGroup::Role::kLeads);
@@ -266,7 +253,7 @@ TEST_CASE("one that was taken for dead leaves the socket to who took its place")
 }
 
 TEST_CASE("something else at the path is left alone") {
-  Folder folder;
+  tests::TemporaryFolder folder;
   const std::string path = folder.path() + "/a.sock";
   std::ofstream(path) << "kept";
   Member member(0, path);
@@ -275,7 +262,7 @@ TEST_CASE("something else at the path is left alone") {
 }
 
 TEST_CASE("a folder that others may enter is not used") {
-  Folder folder;
+  tests::TemporaryFolder folder;
   chmod(folder.path().c_str(), 0755);
   Member member(0, folder.path() + "/a.sock");
   CHECK(member.group->Meet() == HostGroup::Role::kAlone);
@@ -283,7 +270,7 @@ TEST_CASE("a folder that others may enter is not used") {
 }
 
 TEST_CASE("a worker of another job is sent away") {
-  Folder folder;
+  tests::TemporaryFolder folder;
   const std::string path = folder.path() + "/a.sock";
   Member first(0, path);
   REQUIRE(first.group->Meet() == HostGroup::Role::kLeads);

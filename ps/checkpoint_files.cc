@@ -10,6 +10,8 @@
 #include <map>
 #include <utility>
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -21,6 +23,7 @@ namespace downpour::ps {
 namespace {
 
 namespace fs = std::filesystem;
+using google::protobuf::util::MessageDifferencer;
 
 // Numbers in the file: never reused, never changed.
 enum class Kind : uint32_t { kHeader = 1, kPart = 2, kEnd = 3 };
@@ -62,6 +65,29 @@ std::vector<uint64_t> Numbers(const std::string& folder) {
   return numbers;
 }
 
+bool SameCheckpoint(const CheckpointHeader& a, const CheckpointHeader& b) {
+  return a.number() == b.number() && a.clock() == b.clock() && a.servers() == b.servers() && a.parts() == b.parts() &&
+         MessageDifferencer::Equals(a.table(), b.table());
+}
+
+// A change that came when some had begun already is known to the others alone. False where they know different ones.
+bool AddChanges(const CheckpointHeader& header, std::vector<SettingsChange>* changes) {
+  for (int i = 0; i < header.changes_size(); ++i) {
+    if (static_cast<size_t>(i) == changes->size()) {
+      changes->push_back(header.changes(i));
+    } else if (!MessageDifferencer::Equals((*changes)[i], header.changes(i))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether it says that a file is not whole, and not merely that it can't be read now.
+bool IsNotWhole(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsOutOfRange(status) || absl::IsNotFound(status) ||
+         absl::IsInvalidArgument(status);
+}
+
 // Why the files of a checkpoint are not whole, or are not of one checkpoint.
 absl::Status ReadThrough(const std::string& folder, uint64_t number, FoundCheckpoint* found) {
   uint32_t servers = 1;
@@ -72,15 +98,11 @@ absl::Status ReadThrough(const std::string& folder, uint64_t number, FoundCheckp
     if (!reader.ok()) return reader.status();
     const CheckpointHeader& header = (*reader)->header();
     if (server == 0) servers = header.servers();
-    CheckpointHeader alike = header;
-    alike.set_server(0);
-    alike.set_unix_us(0);
-    if (server > 0) {
-      CheckpointHeader first = found->headers[0];
-      first.set_unix_us(0);
-      if (alike.SerializeAsString() != first.SerializeAsString()) {
-        return absl::DataLossError(absl::StrCat(path, " is of another checkpoint than ", found->files[0]));
-      }
+    if (server > 0 && !SameCheckpoint(header, found->headers[0])) {
+      return absl::DataLossError(absl::StrCat(path, " is of another checkpoint than ", found->files[0]));
+    }
+    if (!AddChanges(header, &found->changes)) {
+      return absl::DataLossError(absl::StrCat(path, " has other changes of settings than ", found->files[0]));
     }
     if (header.number() != number || header.server() != server) {
       return absl::DataLossError(absl::StrCat(path, " is server ", header.server(), "'s of checkpoint ", header.number()));
@@ -121,6 +143,10 @@ absl::StatusOr<std::unique_ptr<CheckpointWriter>> CheckpointWriter::Create(const
   fs::create_directories(own, error);
   if (error) return CantDo("make", own, error);
   const std::string path = absl::StrCat(own, "/", FileOf(header.server()));
+  if (fs::exists(path, error)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(path, " is there already: does another job keep its checkpoints in ", folder, "?"));
+  }
   fs::remove(path + kBeside, error);  // of a server that was killed
   auto records = RecordWriter::Create(path + kBeside, kCheckpoint);
   if (!records.ok()) return records.status();
@@ -203,9 +229,10 @@ absl::StatusOr<FoundCheckpoint> FindCheckpoint(const std::string& folder, std::o
   std::vector<std::string> passed_by;
   for (const uint64_t number : Numbers(folder)) {
     if (wanted && number != *wanted) continue;
-    FoundCheckpoint found{.number = number, .files = {}, .headers = {}, .parts = {}, .passed_by = passed_by};
+    FoundCheckpoint found{.number = number, .changes = {}, .files = {}, .headers = {}, .parts = {}, .passed_by = passed_by};
     const absl::Status status = ReadThrough(folder, number, &found);
     if (status.ok()) return found;
+    if (!IsNotWhole(status)) return status;
     passed_by.push_back(absl::StrCat("checkpoint ", number, " is not whole: ", status.message()));
   }
   const std::string what = wanted ? absl::StrCat("no whole checkpoint ", *wanted) : "no whole checkpoint";
@@ -231,11 +258,14 @@ void PruneCheckpoints(const std::string& folder, uint32_t server, uint32_t serve
   for (const uint64_t number : numbers) {
     for (uint32_t i = 0; i < servers; ++i) others = others || (i != server && fs::exists(file(number, i), error));
   }
+  if (!others && servers > 1) ++keep;
   uint32_t good = 0;
   for (const uint64_t number : numbers) {
     if (good >= keep) {
+      const std::string own = absl::StrCat(folder, "/", NumberText(number));
+      if (server == 0) fs::remove_all(own, error);
       for (const char* beside : {"", kBeside}) fs::remove(file(number, server) + beside, error);
-      fs::remove(absl::StrCat(folder, "/", NumberText(number)), error);  // where it is empty
+      fs::remove(own, error);  // where it is empty
       continue;
     }
     bool all = true;

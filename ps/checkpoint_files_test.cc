@@ -140,6 +140,36 @@ TEST_CASE("what is torn, cut or flipped is named, and the one before is taken") 
   CHECK_THAT(std::string(none.status().message()), Contains("checkpoint 2 is not whole") && Contains("checkpoint 1"));
 }
 
+TEST_CASE("servers need not say all alike") {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::vector<float>& rates_0, const std::vector<float>& rates_1) {
+    std::filesystem::remove_all(folder.File("00000001"));
+    for (uint32_t server = 0; server < 2; ++server) {
+      CheckpointHeader header = HeaderOf(1, server, 2);
+      header.set_job(server == 0 ? "name: kept\n" : "name: kept  # its own file\n");
+      for (const float rate : server == 0 ? rates_0 : rates_1) header.add_changes()->set_learning_rate(rate);
+      auto writer = CheckpointWriter::Create(folder.path(), header);
+      REQUIRE(writer.ok());
+      for (uint32_t part = server; part < kParts; part += 2) REQUIRE((*writer)->Add(StateOf(part, 1)).ok());
+      REQUIRE((*writer)->Finish().ok());
+    }
+    return FindCheckpoint(folder.path(), std::nullopt);
+  };
+  // A change that came between, or that one server never heard of.
+  CHECK(write({0.1f}, {0.1f, 0.2f})->changes.size() == 2);
+  CHECK(write({0.1f}, {})->changes.size() == 1);
+  CHECK_THAT(std::string(write({0.1f}, {0.2f}).status().message()), Contains("has other changes of settings"));
+}
+
+TEST_CASE("a file is never written over") {
+  const TemporaryFolder folder;
+  Write(folder, 1, 1);
+  const auto again = CheckpointWriter::Create(folder.path(), HeaderOf(1, 0, 1));
+  CHECK(again.status().code() == absl::StatusCode::kAlreadyExists);
+  CHECK_THAT(std::string(again.status().message()), Contains("does another job keep its checkpoints"));
+  CHECK(FindCheckpoint(folder.path(), std::nullopt).ok());
+}
+
 TEST_CASE("parts that are missing or come twice are no checkpoint") {
   const TemporaryFolder folder;
   const auto write = [&](const std::vector<uint32_t>& parts) {
@@ -186,8 +216,9 @@ TEST_CASE("the latest are kept, and as many as are whole") {
   PruneCheckpoints(folder.path(), 0, 2, 2);
   for (uint64_t number = 1; number < 6; ++number) {
     CHECK(fs::exists(FileOf(folder, number, 0)) == (number > 3));
-    CHECK(fs::exists(FileOf(folder, number, 1)));
+    CHECK(fs::exists(FileOf(folder, number, 1)) == (number > 3));
   }
+  Write(folder, 3, 2, 1);
   PruneCheckpoints(folder.path(), 1, 2, 2);
   CHECK_FALSE(fs::exists(fs::path(FileOf(folder, 3, 1)).parent_path()));
   // Of these one server has not written its file, or never will.
@@ -199,11 +230,11 @@ TEST_CASE("the latest are kept, and as many as are whole") {
   CHECK(FindCheckpoint(folder.path(), std::nullopt)->number == 5);
 }
 
-TEST_CASE("where servers share no folder each keeps its own latest") {
+TEST_CASE("where servers share no folder each keeps its own latest, and one more") {
   const TemporaryFolder folder;
   for (uint64_t number = 1; number < 6; ++number) Write(folder, number, 2, 1);
   PruneCheckpoints(folder.path(), 1, 2, 2);
-  for (uint64_t number = 1; number < 6; ++number) CHECK(fs::exists(FileOf(folder, number, 1)) == (number > 3));
+  for (uint64_t number = 1; number < 6; ++number) CHECK(fs::exists(FileOf(folder, number, 1)) == (number > 2));
 }
 
 }  // namespace

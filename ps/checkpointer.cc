@@ -25,6 +25,9 @@ Checkpointer::~Checkpointer() {
 
 absl::Status Checkpointer::Begin(const CheckpointHeader& header, uint32_t parts) {
   std::lock_guard lock(mutex_);
+  if (header.number() == 0 || header.number() > kMostCheckpoints) {
+    return absl::InvalidArgumentError(absl::StrCat("a checkpoint's number is from 1 to ", kMostCheckpoints));
+  }
   if (header.number() <= status_.number()) {
     return absl::AbortedError(absl::StrCat("checkpoint ", status_.number(), " was begun before ", header.number()));
   }
@@ -35,12 +38,22 @@ absl::Status Checkpointer::Begin(const CheckpointHeader& header, uint32_t parts)
   status_.clear_reason();
   status_.set_parts(parts);
   status_.set_parts_written(0);
+  status_.set_parts_late(0);
   status_.set_bytes(0);
   begun_ = Clock::now();
   next_ = header;
   saved_.clear();
   wake_.notify_one();
   return absl::OkStatus();
+}
+
+void Checkpointer::GiveUp(const std::string& why) {
+  std::lock_guard lock(mutex_);
+  if (status_.state() != CheckpointStatus::WRITING) return;
+  status_.set_state(CheckpointStatus::FAILED);
+  status_.set_failed(status_.failed() + 1);
+  status_.set_reason(why);
+  saved_.clear();
 }
 
 void Checkpointer::Deliver(Saved saved) {
@@ -98,16 +111,18 @@ void Checkpointer::Write(const Saved& saved) {
   }
   if (absl::Status status = writer_->Add(saved.state); !status.ok()) return Fail(status);
   std::lock_guard lock(mutex_);
-  if (status_.number() != header_.number()) return;
+  if (status_.number() != header_.number() || status_.state() != CheckpointStatus::WRITING) return;
   status_.set_parts_written(writer_->parts());
   status_.set_bytes(writer_->bytes());
+  if (header_.clock() > 0 && saved.state.clock != header_.clock()) status_.set_parts_late(status_.parts_late() + 1);
 }
 
 void Checkpointer::FinishIfAll() {
   if (writer_ == nullptr) return;
   {
     std::lock_guard lock(mutex_);
-    if (status_.number() != header_.number() || status_.parts_written() < status_.parts()) return;
+    if (status_.number() != header_.number() || status_.state() != CheckpointStatus::WRITING) return;
+    if (status_.parts_written() < status_.parts()) return;
   }
   if (absl::Status status = writer_->Finish(); !status.ok()) return Fail(status);
   PruneCheckpoints(folder_, header_.server(), header_.servers(), keep_);

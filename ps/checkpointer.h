@@ -34,6 +34,8 @@ class Checkpointer {
   // Any thread. Expects so many parts of a checkpoint from now on; one that is not done is given up. Aborted: this number
   // or a later one was begun.
   absl::Status Begin(const CheckpointHeader& header, uint32_t parts);
+  // Any thread. What is under way will not be done.
+  void GiveUp(const std::string& why);
   // Any thread; doesn't wait. A part of a checkpoint that was given up is dropped.
   void Deliver(Saved saved);
   // Any thread.

@@ -144,6 +144,14 @@ absl::Status Control::MakeTables(const TableSpec& spec, const ShardMap& map, boo
   return absl::OkStatus();
 }
 
+absl::Status Control::CheckServes() const {
+  if (draining_) return absl::UnavailableError("the server is shutting down");
+  if (restoring_) return absl::UnavailableError("the server is going back to a checkpoint; try again");
+  if (broken_.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("the server went back to a checkpoint in part only (", broken_,
+                                                    "): restore again, or start it anew"));
+}
+
 absl::StatusOr<RegisterReply> Control::Register(const RegisterRequest& request) {
   ++stats_->registrations;
   auto reply = RegisterChecked(request);
@@ -169,7 +177,7 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
   if (absl::Status status = CheckAgreement(job_, job); !status.ok()) return status;
   {
     std::lock_guard lock(mutex_);
-    if (draining_) return absl::UnavailableError("the server is shutting down");
+    if (absl::Status status = CheckServes(); !status.ok()) return status;
   }
   const bool observer = request.role() == OBSERVER;
   // An observer need not know the net.
@@ -181,6 +189,7 @@ absl::StatusOr<RegisterReply> Control::RegisterChecked(const RegisterRequest& re
   uint64_t ticket = 0;
   {
     std::lock_guard lock(mutex_);
+    if (absl::Status status = CheckServes(); !status.ok()) return status;
     const Candidate candidate{request.partition(),
                               {request.attempt().stage(), request.attempt().task()},
                               observer,

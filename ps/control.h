@@ -96,8 +96,13 @@ class Control {
   absl::Status EnsureTable(const TableSpec& spec);
   // The tables of all shards, cut and dealt so, with table_mutex_ held. `together` as the check of memory had it.
   absl::Status MakeTables(const TableSpec& spec, const ShardMap& map, bool together);
-  // Whether nobody works, and these changes are none or those that were made here.
-  absl::Status CheckMayRestore(const CheckpointHeader& header) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether anybody may have a lease now.
+  absl::Status CheckServes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether a checkpoint is of such a job.
+  absl::Status CheckIsOurs(const FoundCheckpoint& found) const;
+  // Whether nobody works, and settings were changed here as the checkpoint knows it.
+  absl::Status CheckMayRestore(const FoundCheckpoint& found) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status RestoreAll(const FoundCheckpoint& found);
   // The tables for a checkpoint where there are none, or whether those that there are have its parts.
   absl::Status EnsureTableOf(const FoundCheckpoint& found);
   absl::Status GiveBack(const FoundCheckpoint& found);
@@ -126,6 +131,8 @@ class Control {
   Membership membership_ ABSL_GUARDED_BY(mutex_);
   SettingsHistory settings_ ABSL_GUARDED_BY(mutex_);  // as every shard has it
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool restoring_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string broken_ ABSL_GUARDED_BY(mutex_);  // why a restore broke off, until one has succeeded
   TableSpec table_ ABSL_GUARDED_BY(mutex_);  // no elements until a worker has come
   ShardMap map_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const Directory> directory_ ABSL_GUARDED_BY(mutex_);

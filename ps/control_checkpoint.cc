@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "proto/hyper.h"
 #include "proto/job_config.h"
+#include "proto/settings.h"
 #include "proto/shard_map.h"
+#include "proto/sync/mode.h"
 #include "ps/control.h"
 #include "ps/table_memory.h"
 #include "ps/table_spec.h"
@@ -15,6 +16,7 @@ namespace downpour::ps {
 namespace {
 
 constexpr auto kPartTimeout = std::chrono::seconds(20);
+constexpr uint64_t kMostClock = uint64_t{1} << 40;
 
 int64_t UnixUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -32,8 +34,9 @@ absl::Status Control::Checkpoint(const CheckpointRequest& request) {
   if (checkpointer_ == nullptr) {
     return absl::FailedPreconditionError("the job says no checkpoint.folder to write one to");
   }
+  if (request.clock() > kMostClock) return absl::InvalidArgumentError(absl::StrCat("no clock ", request.clock()));
   std::lock_guard lock(mutex_);
-  if (draining_) return absl::UnavailableError("the server is shutting down");
+  if (absl::Status status = CheckServes(); !status.ok()) return status;
   if (table_.elements() == 0) {
     return absl::FailedPreconditionError("there is nothing to keep: no worker has come yet");
   }
@@ -67,51 +70,91 @@ absl::StatusOr<RestoreReply> Control::RestoreFrom(const std::string& folder, std
   const auto found = FindCheckpoint(folder, number);
   if (!found.ok()) return found.status();
   for (const std::string& passed_by : found->passed_by) log_.Warn(passed_by);
-  const CheckpointHeader& header = found->headers[0];
-  const auto job = ParseJob(header.job(), found->files[0]);
-  if (!job.ok()) return job.status();
-  if (job->workers() != job_.workers()) {
-    return NotOurs(*found, absl::StrCat("is of a job of ", job->workers(), " workers, and this one has ", job_.workers(),
-                                        ": how far each is with its data would be lost"));
-  }
-  if (job->optimizer().name() != job_.optimizer().name()) {
-    return NotOurs(*found, absl::StrCat("is of optimizer ", job->optimizer().name(), ", and this job's is ",
-                                        job_.optimizer().name()));
-  }
+  if (absl::Status status = CheckIsOurs(*found); !status.ok()) return status;
   {
     std::lock_guard lock(mutex_);
-    if (absl::Status status = CheckMayRestore(header); !status.ok()) return status;
+    if (restoring_) return absl::FailedPreconditionError("the server is going back to a checkpoint already");
+    if (absl::Status status = CheckMayRestore(*found); !status.ok()) return status;
+    restoring_ = true;
   }
+  const absl::Status status = RestoreAll(*found);
+  {
+    std::lock_guard lock(mutex_);
+    restoring_ = false;
+  }
+  if (!status.ok()) return status;
+  log_.Info(absl::StrCat("checkpoint ", found->number, " of ", found->headers.size(), " servers is back, from ", folder));
+  RestoreReply reply;
+  reply.set_number(found->number);
+  reply.set_clock(found->headers[0].clock());
+  for (const std::string& passed_by : found->passed_by) reply.add_passed_by(passed_by);
+  return reply;
+}
+
+absl::Status Control::RestoreAll(const FoundCheckpoint& found) {
   std::lock_guard creating(table_mutex_);
-  if (absl::Status status = EnsureTableOf(*found); !status.ok()) return status;
   {
     std::lock_guard lock(mutex_);
-    for (const SettingsChange& change : header.changes()) {
+    for (const SettingsChange& change : found.changes) {
       const bool again = change.version() <= settings_.latest().version;
       if (absl::Status status = settings_.Add(change); !status.ok()) return status;
       if (again) continue;
       for (Shard* shard : shards_) shard->Post(downpour::ps::Change{change});
     }
   }
-  if (absl::Status status = GiveBack(*found); !status.ok()) return status;
-  log_.Info(absl::StrCat("checkpoint ", found->number, " of ", found->headers.size(), " servers is back, from ", folder));
-  RestoreReply reply;
-  reply.set_number(found->number);
-  reply.set_clock(header.clock());
-  for (const std::string& passed_by : found->passed_by) reply.add_passed_by(passed_by);
-  return reply;
+  if (absl::Status status = EnsureTableOf(found); !status.ok()) return status;
+  if (checkpointer_ != nullptr) checkpointer_->GiveUp("the servers went back to an earlier one");
+  const absl::Status status = GiveBack(found);
+  std::lock_guard lock(mutex_);
+  broken_ = std::string(status.message());
+  if (status.ok()) membership_.Restart();
+  return status;
 }
 
-absl::Status Control::CheckMayRestore(const CheckpointHeader& header) const {
+absl::Status Control::CheckIsOurs(const FoundCheckpoint& found) const {
+  for (size_t i = 0; i < found.headers.size(); ++i) {
+    const auto job = ParseJob(found.headers[i].job(), found.files[i]);
+    if (!job.ok()) return job.status();
+    if (job->name() != job_.name()) return NotOurs(found, absl::StrCat("is of job '", job->name(), "'"));
+    if (job->workers() != job_.workers()) {
+      return NotOurs(found, absl::StrCat("is of a job of ", job->workers(), " workers, and this one has ", job_.workers(),
+                                         ": how far each is with its data would be lost"));
+    }
+    if (job->optimizer().name() != job_.optimizer().name()) {
+      return NotOurs(found, absl::StrCat("is of optimizer ", job->optimizer().name(), ", and this job's is ",
+                                         job_.optimizer().name()));
+    }
+    // Clocks count what the mode counts; a running job's mode may be changed, from a clock on.
+    const auto mode = FindSyncMode(job_.sync().mode());
+    if (!mode.ok()) return mode.status();
+    const bool same = job->sync().mode() == job_.sync().mode() &&
+                      IsStrong(**mode, job->sync()) == IsStrong(**mode, job_.sync()) &&
+                      (*mode)->steps_a_clock(job->sync()) == (*mode)->steps_a_clock(job_.sync());
+    if (!same) {
+      return NotOurs(found, absl::StrCat("is of sync ", SyncText(job->sync()), ", and this job's is ", SyncText(job_.sync()),
+                                         ", whose clocks are others; ps-ctl set changes it once the job runs"));
+    }
+  }
+  const uint64_t most = LargestPartBytes(job_);
+  for (const PartBounds& part : found.parts) {
+    const uint64_t bytes = (part.end - part.begin) * sizeof(float);
+    if (bytes <= most) continue;
+    return NotOurs(found, absl::StrCat("has parts of ", bytes, " bytes, which stay as they are; servers.part_bytes has to be "
+                                       "as much, and is ", job_.servers().part_bytes()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Control::CheckMayRestore(const FoundCheckpoint& found) const {
   if (draining_) return absl::UnavailableError("the server is shutting down");
   for (const WorkerStatus& worker : membership_.Status(clock_())) {
     if (worker.state() != WorkerStatus::LIVE) continue;
     return absl::FailedPreconditionError(
         absl::StrCat("worker ", worker.partition(), " is at work; stop the workers first"));
   }
-  if (static_cast<int>(settings_.changes().size()) > header.changes_size()) {
-    return absl::FailedPreconditionError("settings were changed here that the checkpoint does not know; start the servers "
-                                         "anew, with --restore");
+  if (settings_.changes().size() > found.changes.size()) {
+    return absl::FailedPreconditionError(
+        "settings were changed here that the checkpoint does not know; start the servers anew, with --restore");
   }
   return absl::OkStatus();
 }
@@ -160,6 +203,10 @@ absl::Status Control::GiveBack(const FoundCheckpoint& found) {
       auto state = (*reader)->Next();
       if (!state.ok()) return state.status();
       if (!*state) break;
+      // It may have been another file when it was read through.
+      if ((*state)->part >= static_cast<uint32_t>(map.tables(0).parts_size())) {
+        return absl::DataLossError(absl::StrCat(path, " has changed while it was read"));
+      }
       const ShardMap::Part& part = map.tables(0).parts(static_cast<int>((*state)->part));
       if (part.server() != server_) continue;
       // One at a time, so that no more is in memory.

@@ -32,6 +32,13 @@ bool Leases::End(uint32_t partition, uint64_t fence, bool done) {
   return true;
 }
 
+void Leases::Restart() {
+  leases_ = std::vector<Lease>(leases_.size());
+  absent_ = partitions();
+  generation_ = 0;
+  first_join_ms_ = -1;
+}
+
 Leases::State Leases::Of(uint32_t partition) const {
   const Lease& lease = leases_[partition];
   if (lease.fence == 0) return State::kAbsent;

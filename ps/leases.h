@@ -39,6 +39,9 @@ class Leases {
   // Whether it was the one that holds the partition.
   bool End(uint32_t partition, uint64_t fence, bool done);
 
+  // Nobody has come yet, as far as anyone need know; observers stay.
+  void Restart();
+
   // Observers read, and hold no partition.
   void Observe(uint64_t fence) { observers_.insert(fence); }
   bool EndObserving(uint64_t fence) { return observers_.erase(fence) != 0; }

@@ -40,6 +40,7 @@ struct Flags {
   std::string record;
   std::string checkpoints;
   std::string restore;
+  uint64_t restore_number = 0;
   int lifeline_fd = -1;
 };
 
@@ -54,6 +55,7 @@ int ExitCode(const absl::Status& status) {
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kPermissionDenied: return kUsage;
     case absl::StatusCode::kUnavailable: return kUnavailable;
     default: return kInternal;
@@ -113,7 +115,8 @@ int Run(const Flags& flags) {
                                      .logger = *logger,
                                      .record = flags.record,
                                      .checkpoints = flags.checkpoints,
-                                     .restore = flags.restore});
+                                     .restore = flags.restore,
+                                     .restore_number = flags.restore_number});
   if (!server.ok()) return Fail(ExitCode(server.status()), server.status().message());
   const nlohmann::ordered_json line = {{"event", "listening"},
                                        {"index", index},
@@ -140,6 +143,7 @@ int Main(int argc, char** argv) {
   app.add_option("--checkpoints", flags.checkpoints, "Folder of checkpoints instead of the job's checkpoint.folder");
   app.add_option("--restore", flags.restore,
                  "Folder of checkpoints: go on from the latest that is whole, on however many servers it was made");
+  app.add_option("--restore-number", flags.restore_number, "That checkpoint of the folder, the same for all servers");
   app.add_option("--lifeline-fd", flags.lifeline_fd,
                  "Ends the server when this descriptor's other end closes");
   try {

@@ -78,6 +78,9 @@ class Membership {
   // Whether the fence holds a lease now: who may open a stream. Aborted with the reason otherwise.
   absl::Status Check(uint32_t partition, uint64_t fence) const;
 
+  // Nobody has come yet; fences go on growing, and observers stay. Where nobody is live.
+  void Restart() { workers_ = std::vector<Entry>(workers_.size()); }
+
   bool IsObserver(uint64_t fence) const { return observers_.contains(fence); }
 
   std::string Describe(uint32_t partition) const;

@@ -85,7 +85,8 @@ class Server::Impl final : public Shard::Sink {
     }
     if (absl::Status status = impl->StartShards(); !status.ok()) return status;
     if (!options.restore.empty()) {
-      const auto restored = impl->control_->RestoreFrom(options.restore, std::nullopt);
+      const auto number = options.restore_number == 0 ? std::nullopt : std::optional(options.restore_number);
+      const auto restored = impl->control_->RestoreFrom(options.restore, number);
       if (!restored.ok()) return restored.status();
     }
     if (absl::Status status = impl->StartMetrics(); !status.ok()) return status;

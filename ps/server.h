@@ -21,7 +21,8 @@ struct ServerOptions {
   std::shared_ptr<spdlog::logger> logger;  // null for a server that says nothing
   std::string record;                      // a folder into which each shard writes what it handles (recorder.h), or empty
   std::string checkpoints;                 // a folder for them; empty for the job's
-  std::string restore;                     // a folder of checkpoints, from whose latest to go on; empty to begin anew
+  std::string restore;                     // a folder of checkpoints to go on from; empty to begin anew
+  uint64_t restore_number = 0;             // which; 0 for the latest that is whole, as this server finds it
 };
 
 class Server {

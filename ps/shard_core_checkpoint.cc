@@ -29,6 +29,14 @@ void ShardCore::On(Restore event, std::vector<Action>& actions) {
     stats_.held -= part->held_pushes;
     part->held_pushes = 0;
     part->held.clear();
+    // Whoever was here before was at another state: all have still to come.
+    leases_.Restart();
+    WarmUp(*part);
+    for (auto& [id, table] : tables_) {
+      for (Table::Part& each : table->parts()) {
+        for (uint32_t i = 0; i < leases_.partitions(); ++i) Enter(each, i);
+      }
+    }
     AnswerParked(*found->second, *part, actions);
   }
   actions.push_back(Restored{event.ticket, ok});

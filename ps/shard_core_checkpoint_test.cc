@@ -118,6 +118,35 @@ TEST_CASE("who has pushed for a round that was not closed pushes again") {
   CHECK(other.First() == 0);
 }
 
+TEST_CASE("in rounds nobody goes on alone, whoever was here before") {
+  Job job = MakeJob("bsp");
+  job.mutable_sync()->set_warmup_steps(1);
+  Cluster cluster(job);
+  cluster.Do(Cluster::PushOf(0, 1, 0, 1));  // alone, as the first is at first
+  cluster.Do(Cluster::PushOf(0, 2, 1, 1));
+  cluster.Do(Cluster::PushOf(1, 1, 1, 1));
+  const PartState state = SavedOf(cluster.Do(Checkpoint{1, 0}))[0].state;
+  const auto stays = [&](Cluster& restored) {
+    REQUIRE(Restores(restored, state));
+    restored.Rejoin(0, 30);
+    Push push = Cluster::PushOf(0, 3, 2, 1);
+    push.message.header.fence = 30;
+    CHECK(restored.Do(push).empty());
+    restored.Rejoin(1, 31);
+    push = Cluster::PushOf(1, 2, 2, 1);
+    push.message.header.fence = 31;
+    CHECK(restored.Do(push).size() == 2);
+  };
+  SECTION("on a server that is new") {
+    Cluster fresh = Empty(job, 1);
+    stays(fresh);
+  }
+  SECTION("on one whose workers have finished") {
+    for (uint32_t p = 0; p < 2; ++p) cluster.Do(Leave{.ticket = 9, .partition = p, .fence = 10 + p, .done = true});
+    stays(cluster);
+  }
+}
+
 TEST_CASE("what is no part's state, or comes while somebody works, changes nothing") {
   const Job job = MakeJob("asp", "momentum");
   Cluster cluster(job);

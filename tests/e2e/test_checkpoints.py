@@ -61,7 +61,7 @@ def test_what_goes_on_from_a_checkpoint_ends_in_the_same_bits(place, optimizer):
     assert result.returncode == 0
     model = (straight / "model.safetensors").read_bytes()
     for addresses, shards in [(2, 2), (1, 1), (3, 2)]:
-        servers = "{addresses: [%s], shards: %d, part_bytes: 4096}" % (", ".join(["'127.0.0.1:0'"] * addresses), shards)
+        servers = "{addresses: [%s], shards: %d, part_bytes: 16384}" % (", ".join(["'127.0.0.1:0'"] * addresses), shards)
         result, events, run = trained(place, f"again-{addresses}", place.job(servers=servers, **common), "--restore", killed)
         assert result.returncode == 0, result.stdout + result.stderr
         assert events[-1]["samples"] == 2 * 64 * steps
@@ -78,7 +78,9 @@ def test_in_any_mode_each_worker_goes_on_where_it_was(place, sync):
     job = place.job(servers=SERVERS, optimizer=gentle, sync=sync, training=bounded(steps), data=EVEN)
     result, events, run = trained(place, "again", job, "--restore", killed)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert events[-1]["samples"] == 2 * 64 * steps
+    # In ssp who comes when others are ahead takes their step, and so has that many fewer to go.
+    skipped = 2 * 64 * steps - events[-1]["samples"]
+    assert skipped == 0 or ("ssp" in sync and 0 < skipped <= 3 * 64)
     assert events[-1]["accuracy"] > 0.6
     log = (run / "logs" / "worker-0.log").read_text()
     assert "earlier attempts completed 0 samples" not in log
@@ -113,12 +115,13 @@ def test_what_is_damaged_is_named_and_the_one_before_is_taken(place):
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 4
     victim.write_bytes(data)
-    result, _, again = trained(place, "again", place.job(servers=SERVERS, sync="{mode: bsp}", training=bounded(5)),
-                               "--restore", run)
+    result, events, again = trained(place, "again", place.job(servers=SERVERS, sync="{mode: bsp}", training=bounded(5)),
+                                    "--restore", run)
     assert result.returncode == 0, result.stdout + result.stderr
-    log = (again / "logs" / "server-0.log").read_text()
-    assert f"checkpoint {whole[-1]} is not whole: {victim}" in log and "is damaged" in log
-    assert f"checkpoint {whole[-2]} of 2 servers is back" in log
+    passed_by = next(event["reason"] for event in events if event["event"] == "passed_by")
+    assert f"checkpoint {whole[-1]} is not whole: {victim}" in passed_by and "is damaged" in passed_by
+    for server in (0, 1):
+        assert f"checkpoint {whole[-2]} of 2 servers is back" in (again / "logs" / f"server-{server}.log").read_text()
     for path in files(run):
         path.write_bytes(path.read_bytes()[:-10])
     result, _, _ = trained(place, "never", place.job(servers=SERVERS, sync="{mode: bsp}"), "--restore", run)
@@ -130,7 +133,10 @@ def test_another_jobs_checkpoint_is_refused(place):
     killed, _ = killed_after_a_checkpoint(place, sync="{mode: bsp}")
     cases = [({"workers": "3"}, "is of a job of 2 workers, and this one has 3"),
              ({"optimizer": "{name: adam, learning_rate: 0.001}"}, "is of optimizer momentum"),
-             ({"sync": "{mode: peer}"}, "none are written yet")]
+             ({"sync": "{mode: peer}"}, "none are written yet"),
+             ({"sync": "{mode: asp}"}, "whose clocks are others"),
+             ({"servers": "{addresses: ['127.0.0.1:0'], part_bytes: 4096}"}, "servers.part_bytes has to be as much"),
+             ({"name": "other"}, "is of job 'small'")]
     for i, (changes, sentence) in enumerate(cases):
         settings = {"servers": SERVERS, "optimizer": MOMENTUM, "sync": "{mode: bsp}", **changes}
         result, _, _ = trained(place, f"refused-{i}", place.job(**settings), "--restore", killed)

@@ -79,11 +79,25 @@ absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<Statu
   return known;
 }
 
-uint64_t NextCheckpointClock(const Job& job, const std::vector<StatusReply>& servers) {
-  const auto mode = FindSyncMode(job.sync().mode());
-  if (!mode.ok() || !IsStrong(**mode, job.sync())) return 0;
-  const uint64_t ahead = ClockAhead(job, servers);
-  return std::min(ahead, EndClock(job, servers).value_or(ahead));
+size_t BegunChanges(const std::vector<SettingsChange>& changes, uint64_t furthest_clock) {
+  size_t begun = 0;
+  while (begun < changes.size() && changes[begun].from_clock() <= furthest_clock) ++begun;
+  return begun;
+}
+
+absl::StatusOr<NextCheckpoint> PlanCheckpoint(const Job& job, const std::vector<StatusReply>& servers) {
+  const auto known = KnownChanges(servers);
+  if (!known.ok()) return known.status();
+  const auto begun = static_cast<ptrdiff_t>(BegunChanges(*known, FurthestClock(job, servers)));
+  const Job now = WithChanges(job, {known->begin(), known->begin() + begun});
+  NextCheckpoint next;
+  for (const StatusReply& server : servers) next.number = std::max(next.number, server.checkpoint().number() + 1);
+  const auto mode = FindSyncMode(now.sync().mode());
+  if (!mode.ok()) return mode.status();
+  if (!IsStrong(**mode, now.sync())) return next;
+  next.clock = ClockAhead(now, servers);
+  if (const auto end = EndClock(now, servers)) next.clock = std::min(next.clock, *end);
+  return next;
 }
 
 }  // namespace downpour

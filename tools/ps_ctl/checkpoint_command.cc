@@ -33,12 +33,9 @@ class CheckpointCommand final : public Command {
     const JobServers servers(*job);
     auto status = servers.Status();
     if (!status.ok()) return Fail(status.status());
-    const auto known = KnownChanges(*status);
-    if (!known.ok()) return Fail(known.status());
-    const Job now = WithChanges(*job, {known->begin(), known->begin() + static_cast<ptrdiff_t>(BegunChanges(*known, FurthestClock(*job, *status)))});
-    uint64_t number = 1;
-    for (const StatusReply& server : *status) number = std::max(number, server.checkpoint().number() + 1);
-    const uint64_t clock = NextCheckpointClock(now, *status);
+    const auto next = PlanCheckpoint(*job, *status);
+    if (!next.ok()) return Fail(next.status());
+    const auto [number, clock] = *next;
     if (absl::Status sent = servers.Checkpoint(number, clock); !sent.ok()) return Fail(sent);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s_);
     for (;;) {
@@ -64,15 +61,19 @@ class CheckpointCommand final : public Command {
  private:
   Exit Told(uint64_t number, uint64_t clock, const std::vector<StatusReply>& servers) const {
     uint64_t bytes = 0;
+    uint32_t late = 0;
     double seconds = 0;
     for (const StatusReply& server : servers) {
       bytes += server.checkpoint().bytes();
+      late += server.checkpoint().parts_late();
       seconds = std::max(seconds, server.checkpoint().seconds());
     }
     if (json_) {
-      std::cout << ordered_json{{"number", number}, {"clock", clock}, {"bytes", bytes}, {"seconds", seconds}}.dump() << "\n";
+      std::cout << ordered_json{{"number", number}, {"clock", clock}, {"bytes", bytes}, {"parts_late", late},
+                                {"seconds", seconds}}.dump() << "\n";
     } else {
-      std::cout << "checkpoint " << number << (clock == 0 ? "" : absl::StrCat(" as of clock ", clock)) << ": "
+      std::cout << "checkpoint " << number << (clock == 0 ? "" : absl::StrCat(" as of clock ", clock))
+                << (late == 0 ? "" : absl::StrCat(", but for ", late, " parts that were past it,")) << ": "
                 << absl::StrFormat("%.1f MB of %d servers after %.1f s", static_cast<double>(bytes) / 1e6, servers.size(),
                                    seconds)
                 << "\n";

@@ -18,12 +18,6 @@ using google::protobuf::util::MessageDifferencer;
 
 }  // namespace
 
-size_t BegunChanges(const std::vector<SettingsChange>& changes, uint64_t furthest_clock) {
-  size_t begun = 0;
-  while (begun < changes.size() && changes[begun].from_clock() <= furthest_clock) ++begun;
-  return begun;
-}
-
 absl::StatusOr<SettingsChange> PlanChange(const Job& job, const std::vector<StatusReply>& servers,
                                           const std::vector<std::string>& set, std::optional<uint64_t> at_clock) {
   const auto known = KnownChanges(servers);

@@ -12,9 +12,6 @@
 
 namespace downpour::ctl {
 
-// Of these changes, in order, those that the furthest worker goes by already.
-size_t BegunChanges(const std::vector<SettingsChange>& changes, uint64_t furthest_clock);
-
 // The next change: `set` are assignments such as "sync.n_push=10". Where they choose another mode, what both modes have stays
 // and the rest of the new one's settings are its defaults. `at_clock` none: a clock that no worker will have reached before all have heard of it.
 // InvalidArgument as ParseJob and SettingsHistory::Check have it, or where something else than sync and the learning rate

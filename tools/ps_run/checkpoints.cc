@@ -8,6 +8,9 @@
 namespace downpour::run {
 namespace {
 
+// A checkpoint that takes longer waits for a clock that does not come; the next takes its place.
+constexpr double kLongestSeconds = 600;
+
 uint64_t FurthestStep(const std::vector<StatusReply>& servers) {
   uint64_t step = 0;
   for (const WorkerStatus& worker : servers[0].workers()) step = std::max(step, worker.report().step());
@@ -31,6 +34,7 @@ std::optional<Checkpoints::News> Checkpoints::Turn(const std::vector<StatusReply
     news.clock = checkpoint.clock();
     news.bytes += checkpoint.bytes();
     news.seconds = std::max(news.seconds, checkpoint.seconds());
+    news.late += checkpoint.parts_late();
     if (checkpoint.state() == CheckpointStatus::DONE) ++done;
     if (checkpoint.state() == CheckpointStatus::FAILED && news.problem.empty()) {
       news.problem = absl::StrCat("server ", i, ": ", checkpoint.reason());
@@ -44,7 +48,8 @@ std::optional<Checkpoints::News> Checkpoints::Turn(const std::vector<StatusReply
     under_way_ = 0;
     return news;
   }
-  if (under_way_ != 0 && news.number <= under_way_ && !over) return std::nullopt;
+  const bool waits = under_way_ != 0 && news.number <= under_way_ && !over;
+  if (waits && now - begun_seconds_ < kLongestSeconds) return std::nullopt;
   if (!SomebodyWorks(servers) || !IsDue(servers, now)) return std::nullopt;
   begun_seconds_ = now;
   begun_step_ = FurthestStep(servers);
@@ -58,17 +63,14 @@ bool Checkpoints::IsDue(const std::vector<StatusReply>& servers, double now) con
 }
 
 std::optional<Checkpoints::News> Checkpoints::Begin(const std::vector<StatusReply>& servers) {
-  News news;
-  for (const StatusReply& server : servers) news.number = std::max(news.number, server.checkpoint().number() + 1);
-  const auto known = KnownChanges(servers);
-  news.clock = NextCheckpointClock(known.ok() ? WithChanges(job_, *known) : job_, servers);
-  under_way_ = news.number;
-  const absl::Status status = servers_.Checkpoint(news.number, news.clock);
+  const auto next = PlanCheckpoint(job_, servers);
+  if (!next.ok()) return News{.problem = std::string(next.status().message())};
+  under_way_ = next->number;
+  const absl::Status status = servers_.Checkpoint(next->number, next->clock);
   if (status.ok()) return std::nullopt;
-  told_ = news.number;
+  told_ = next->number;
   under_way_ = 0;
-  news.problem = std::string(status.message());
-  return news;
+  return News{.number = next->number, .clock = next->clock, .problem = std::string(status.message())};
 }
 
 }  // namespace downpour::run

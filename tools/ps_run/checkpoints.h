@@ -23,6 +23,7 @@ class Checkpoints {
     uint64_t clock = 0;
     uint64_t bytes = 0;
     double seconds = 0;    // until the last server had written
+    uint32_t late = 0;     // parts that are as of a later clock
     std::string problem;   // empty where it is done
   };
 

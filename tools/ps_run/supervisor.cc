@@ -19,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "proto/settings.h"
 #include "proto/sync/mode.h"
+#include "ps/checkpoint_files.h"
 #include "tools/ps_run/json_text.h"
 #include "tools/ps_run/plot.h"
 #include "tools/ps_run/progress_line.h"
@@ -33,6 +34,7 @@ using std::chrono::milliseconds;
 
 constexpr int kLogLines = 10;
 constexpr milliseconds kServerStart{30000};
+constexpr milliseconds kServerRestore{3600000};  // where it reads a checkpoint first
 constexpr milliseconds kStopGrace{5000};
 constexpr milliseconds kSilentGrace{5000};
 constexpr int kUnanswered = 10;  // reads in a row that failed before it is told
@@ -103,6 +105,15 @@ absl::Status Supervisor::Prepare() {
 }
 
 absl::Status Supervisor::StartServers() {
+  if (!options_.restore.empty()) {
+    // All servers are to go on from the same.
+    const auto found = ps::FindCheckpoint(options_.restore, std::nullopt);
+    if (!found.ok()) return found.status();
+    restored_ = found->number;
+    for (const std::string& passed_by : found->passed_by) terminal_.Say(passed_by, {{"event", "passed_by"}, {"reason", passed_by}});
+    terminal_.Say(absl::StrCat("goes on from checkpoint ", restored_, " in ", options_.restore),
+                  {{"event", "restore"}, {"number", restored_}, {"folder", options_.restore}});
+  }
   const auto& servers = options_.job.servers();
   for (int i = 0; i < servers.addresses_size(); ++i) {
     const std::string name = absl::StrCat("server-", i);
@@ -115,7 +126,9 @@ absl::Status Supervisor::StartServers() {
     if (options_.job.checkpoint().folder().empty()) {
       arguments.insert(arguments.end(), {"--checkpoints", folder_->File("checkpoints")});
     }
-    if (!options_.restore.empty()) arguments.insert(arguments.end(), {"--restore", options_.restore});
+    if (!options_.restore.empty()) {
+      arguments.insert(arguments.end(), {"--restore", options_.restore, "--restore-number", absl::StrCat(restored_)});
+    }
     auto child = Child::Start(name, arguments, folder_->LogFile(name));
     if (!child.ok()) return child.status();
     servers_.push_back(*std::move(child));
@@ -124,7 +137,7 @@ absl::Status Supervisor::StartServers() {
 }
 
 absl::Status Supervisor::AwaitServers() {
-  const auto deadline = Clock::now() + kServerStart;
+  const auto deadline = Clock::now() + (options_.restore.empty() ? kServerStart : kServerRestore);
   std::vector<std::string> metrics(servers_.size());
   size_t listening = 0;
   while (listening < servers_.size()) {
@@ -431,7 +444,7 @@ void Supervisor::WatchCheckpoints() {
                               {"bytes", news->bytes}, {"seconds", news->seconds}};
   folder_->AddMetrics(event);
   terminal_.Say(absl::StrFormat("checkpoint %d%s: %.1f MB, after %.1f s", news->number,
-                                news->clock == 0 ? "" : absl::StrCat(" as of clock ", news->clock),
+                                news->clock == 0 || news->late > 0 ? "" : absl::StrCat(" as of clock ", news->clock),
                                 static_cast<double>(news->bytes) / 1e6, news->seconds),
                 event);
 }

@@ -91,6 +91,7 @@ class Supervisor {
   RunOptions options_;
   Terminal terminal_;
   std::optional<RunFolder> folder_;
+  uint64_t restored_ = 0;  // the checkpoint's number
   bool peers_ = false;  // the shards live in the workers
   std::unique_ptr<RendezvousServer> rendezvous_;
   std::vector<Child> servers_;

@@ -59,14 +59,14 @@ std::vector<uint64_t> Numbers(const std::string& folder) {
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     uint64_t number = 0;
     const std::string name = entry->path().filename().string();
-    if (absl::SimpleAtoi(name, &number) && number > 0 && name == NumberText(number)) numbers.push_back(number);
+    if (absl::SimpleAtoi(name, &number) && number > 0 && number <= kMostCheckpoints && name == NumberText(number)) numbers.push_back(number);
   }
   std::sort(numbers.rbegin(), numbers.rend());
   return numbers;
 }
 
 bool SameCheckpoint(const CheckpointHeader& a, const CheckpointHeader& b) {
-  return a.number() == b.number() && a.clock() == b.clock() && a.servers() == b.servers() && a.parts() == b.parts() &&
+  return a.id() == b.id() && a.number() == b.number() && a.clock() == b.clock() && a.servers() == b.servers() && a.parts() == b.parts() &&
          MessageDifferencer::Equals(a.table(), b.table());
 }
 

@@ -27,6 +27,7 @@ constexpr uint32_t kParts = 5;
 CheckpointHeader HeaderOf(uint64_t number, uint32_t server, uint32_t servers) {
   CheckpointHeader header;
   header.set_number(number);
+  header.set_id(77 * number);
   header.set_clock(10 * number);
   header.set_job("name: kept\n");
   header.set_servers(servers);

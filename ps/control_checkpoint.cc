@@ -45,6 +45,8 @@ absl::Status Control::Checkpoint(const CheckpointRequest& request) {
   CheckpointHeader header;
   header.set_number(request.number());
   header.set_clock(request.clock());
+  header.set_id(request.id());
+  for (WorkerReport& report : membership_.Reports()) *header.add_workers() = std::move(report);
   header.set_job(JobToYaml(job_));
   header.set_servers(static_cast<uint32_t>(job_.servers().addresses_size()));
   *header.mutable_table() = table_;
@@ -107,7 +109,8 @@ absl::Status Control::RestoreAll(const FoundCheckpoint& found) {
   const absl::Status status = GiveBack(found);
   std::lock_guard lock(mutex_);
   broken_ = std::string(status.message());
-  if (status.ok()) membership_.Restart();
+  const auto& workers = found.headers[0].workers();
+  if (status.ok()) membership_.Restart({workers.begin(), workers.end()});
   return status;
 }
 

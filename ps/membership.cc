@@ -63,6 +63,21 @@ absl::StatusOr<Admission> Membership::Register(const Candidate& candidate, int64
   return Replace(entry, candidate, now_ms);
 }
 
+void Membership::Restart(const std::vector<WorkerReport>& earlier) {
+  workers_ = std::vector<Entry>(workers_.size());
+  for (size_t i = 0; i < std::min(earlier.size(), workers_.size()); ++i) {
+    if (earlier[i].partition_samples() > 0) workers_[i].earlier = earlier[i];
+  }
+}
+
+std::vector<WorkerReport> Membership::Reports() const {
+  std::vector<WorkerReport> reports;
+  for (const Entry& entry : workers_) {
+    reports.push_back(entry.report.partition_samples() > 0 ? entry.report : entry.earlier.value_or(WorkerReport()));
+  }
+  return reports;
+}
+
 Admission Membership::Replace(Entry& entry, const Candidate& candidate, int64_t now_ms) {
   if (entry.state == WorkerStatus::LIVE) {
     AddEnded(entry, absl::StrCat("attempt ", ToString(candidate.attempt), " came"));

@@ -78,8 +78,11 @@ class Membership {
   // Whether the fence holds a lease now: who may open a stream. Aborted with the reason otherwise.
   absl::Status Check(uint32_t partition, uint64_t fence) const;
 
-  // Nobody has come yet; fences go on growing, and observers stay. Where nobody is live.
-  void Restart() { workers_ = std::vector<Entry>(workers_.size()); }
+  // Nobody has come yet, but by partition these were said before; fences go on growing, and observers stay. Where nobody
+  // is live.
+  void Restart(const std::vector<WorkerReport>& earlier);
+  // By partition, what its worker last said of itself, once it knew its rows.
+  std::vector<WorkerReport> Reports() const;
 
   bool IsObserver(uint64_t fence) const { return observers_.contains(fence); }
 

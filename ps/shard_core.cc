@@ -298,7 +298,10 @@ void ShardCore::Enter(Table::Part& part, uint32_t partition) {
   MemberView member = part.clocks[partition];
   if (member.membership == Membership::kLive) return;
   const Settings& settings = EntrySettings(part);
-  if (settings.mode->coupling(settings.sync) == Coupling::kBounded) {
+  // Where all come back, each goes on from where it was, whoever comes first.
+  const bool comes_back = partition < part.restored.size() && part.restored[partition];
+  if (comes_back) part.restored[partition] = false;
+  if (settings.mode->coupling(settings.sync) == Coupling::kBounded && !comes_back) {
     member.clock = std::max(member.clock, settings.mode->entry_clock(View(part)));
   }
   member.membership = Membership::kLive;

@@ -350,6 +350,7 @@ bool Table::Load(const PartState& state) {
     part->members[i] = {state.members[i].sequence, state.members[i].position};
     part->clocks.SetClock(i, state.members[i].clock);
   }
+  part->restored.assign(state.members.size(), true);
   part->parked_at.reset();
   part->saving.reset();
   part->sent.clear();

@@ -86,6 +86,8 @@ class Table {
     uint32_t next_rounds = 0;  // settings of this version and later may begin rounds; those before have, or never will
     bool warm = true;          // the first worker's steps alone are over, or there are none
     std::optional<Checkpoint> saving;  // that it has not been saved for yet
+    // By partition, whether its clock is a checkpoint's and nobody has come since; empty where none came back.
+    std::vector<bool> restored;
     // The values as they were at `snapshot_version`, shared by the replies that carry them.
     Payload snapshot;
     uint64_t snapshot_version = 0;

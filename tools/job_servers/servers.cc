@@ -1,6 +1,7 @@
 #include "tools/job_servers/servers.h"
 
 #include <chrono>
+#include <random>
 
 #include <grpcpp/grpcpp.h>
 
@@ -61,6 +62,8 @@ absl::Status JobServers::Checkpoint(uint64_t number, uint64_t clock) const {
   request.set_job(job_.name());
   request.set_number(number);
   request.set_clock(clock);
+  std::random_device random;
+  request.set_id(uint64_t{random()} << 32 | random());
   for (size_t i = 0; i < stubs_.size(); ++i) {
     CheckpointReply reply;
     grpc::ClientContext context;

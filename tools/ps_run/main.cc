@@ -111,6 +111,16 @@ int Check(const JobSource& source, bool json) {
   return 0;
 }
 
+// Of a run folder, where its servers kept them; of anything else, that itself.
+std::string CheckpointsOf(const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::absolute(folder);
+  if (std::filesystem::is_directory(path / "checkpoints", error)) return path / "checkpoints";
+  if (!std::filesystem::exists(path / "job.yaml", error)) return path;
+  const auto job = downpour::LoadJob(path / "job.yaml");
+  return job.ok() && !job->checkpoint().folder().empty() ? job->checkpoint().folder() : path.string();
+}
+
 int Main(int argc, char** argv) {
   CLI::App cli("Runs a job on this machine, or shows the summary of a run.\n\n"
                "  ps-run JOB.yaml            servers, workers, progress, summary\n"
@@ -177,10 +187,7 @@ int Main(int argc, char** argv) {
       return Usage("--slow-down '" + text + "' should be PARTITION=FACTOR with a factor from 1 to 100, such as 1=3");
     }
   }
-  if (!options.restore.empty()) {
-    const std::filesystem::path own = std::filesystem::path(options.restore) / "checkpoints";
-    options.restore = std::filesystem::absolute(std::filesystem::is_directory(own, error) ? own.string() : options.restore);
-  }
+  if (!options.restore.empty()) options.restore = CheckpointsOf(options.restore);
   options.binaries = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   options.voice = downpour::run::ChooseVoice(json);
   if (options.lifeline_fd && !downpour::worker::IsOpen(*options.lifeline_fd)) {

@@ -1,6 +1,7 @@
 #include "ps/checkpoint_files.h"
 
 #include <fcntl.h>
+#include <google/protobuf/util/message_differencer.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,8 +10,6 @@
 #include <filesystem>
 #include <map>
 #include <utility>
-
-#include <google/protobuf/util/message_differencer.h>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -59,15 +58,16 @@ std::vector<uint64_t> Numbers(const std::string& folder) {
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     uint64_t number = 0;
     const std::string name = entry->path().filename().string();
-    if (absl::SimpleAtoi(name, &number) && number > 0 && number <= kMostCheckpoints && name == NumberText(number)) numbers.push_back(number);
+    if (absl::SimpleAtoi(name, &number) && number > 0 && number <= kMostCheckpoints && name == NumberText(number))
+      numbers.push_back(number);
   }
   std::sort(numbers.rbegin(), numbers.rend());
   return numbers;
 }
 
 bool SameCheckpoint(const CheckpointHeader& a, const CheckpointHeader& b) {
-  return a.id() == b.id() && a.number() == b.number() && a.clock() == b.clock() && a.servers() == b.servers() && a.parts() == b.parts() &&
-         MessageDifferencer::Equals(a.table(), b.table());
+  return a.id() == b.id() && a.number() == b.number() && a.clock() == b.clock() && a.servers() == b.servers() &&
+         a.parts() == b.parts() && MessageDifferencer::Equals(a.table(), b.table());
 }
 
 // A change that came when some had begun already is known to the others alone. False where they know different ones.
@@ -105,7 +105,8 @@ absl::Status ReadThrough(const std::string& folder, uint64_t number, FoundCheckp
       return absl::DataLossError(absl::StrCat(path, " has other changes of settings than ", found->files[0]));
     }
     if (header.number() != number || header.server() != server) {
-      return absl::DataLossError(absl::StrCat(path, " is server ", header.server(), "'s of checkpoint ", header.number()));
+      return absl::DataLossError(
+          absl::StrCat(path, " is server ", header.server(), "'s of checkpoint ", header.number()));
     }
     for (;;) {
       const auto state = (*reader)->Next();
@@ -229,7 +230,8 @@ absl::StatusOr<FoundCheckpoint> FindCheckpoint(const std::string& folder, std::o
   std::vector<std::string> passed_by;
   for (const uint64_t number : Numbers(folder)) {
     if (wanted && number != *wanted) continue;
-    FoundCheckpoint found{.number = number, .changes = {}, .files = {}, .headers = {}, .parts = {}, .passed_by = passed_by};
+    FoundCheckpoint found{
+        .number = number, .changes = {}, .files = {}, .headers = {}, .parts = {}, .passed_by = passed_by};
     const absl::Status status = ReadThrough(folder, number, &found);
     if (status.ok()) return found;
     if (!IsNotWhole(status)) return status;
@@ -269,7 +271,8 @@ void PruneCheckpoints(const std::string& folder, uint32_t server, uint32_t serve
       continue;
     }
     bool all = true;
-    for (uint32_t i = 0; i < servers; ++i) all = all && ((!others && i != server) || fs::exists(file(number, i), error));
+    for (uint32_t i = 0; i < servers; ++i)
+      all = all && ((!others && i != server) || fs::exists(file(number, i), error));
     if (all) ++good;
   }
 }

@@ -1,6 +1,7 @@
 // A checkpoint on a disk: FOLDER/NUMBER/server-I.checkpoint for each server I of the job, each with the parts that the
-// server had, as records (record_file.h); the bytes are described in README.md. A file is written beside, synced and then
-// renamed, so that one with that name was whole when it was made. A checkpoint is whole when all its servers' files are.
+// server had, as records (record_file.h); the bytes are described in README.md. A file is written beside, synced and
+// then renamed, so that one with that name was whole when it was made. A checkpoint is whole when all its servers'
+// files are.
 #pragma once
 
 #include <cstdint>
@@ -77,24 +78,24 @@ inline constexpr uint64_t kMostCheckpoints = 99999999;  // numbers have eight di
 
 struct FoundCheckpoint {
   uint64_t number = 0;
-  std::vector<SettingsChange> changes;     // as the server knew them that knew most
-  std::vector<std::string> files;          // by server
-  std::vector<CheckpointHeader> headers;   // likewise
-  std::vector<PartBounds> parts;           // of the table, end to end
-  std::vector<std::string> passed_by;      // later ones that are not whole, and why
+  std::vector<SettingsChange> changes;    // as the server knew them that knew most
+  std::vector<std::string> files;         // by server
+  std::vector<CheckpointHeader> headers;  // likewise
+  std::vector<PartBounds> parts;          // of the table, end to end
+  std::vector<std::string> passed_by;     // later ones that are not whole, and why
 };
 
-// The latest whole checkpoint in the folder, or that of a number; all its files are read through. One that is damaged or
-// has not all its files is passed by. NotFound: there is none, and why those that are there were passed by. Unavailable: a
-// file can't be read, and nobody knows whether it is whole.
+// The latest whole checkpoint in the folder, or that of a number; all its files are read through. One that is damaged
+// or has not all its files is passed by. NotFound: there is none, and why those that are there were passed by.
+// Unavailable: a file can't be read, and nobody knows whether it is whole.
 absl::StatusOr<FoundCheckpoint> FindCheckpoint(const std::string& folder, std::optional<uint64_t> number);
 
 // The largest number that was begun in the folder; 0 for none.
 uint64_t LatestNumber(const std::string& folder);
 
-// Takes away this server's files of all but the `keep` latest checkpoints that have the files of all servers, and of those
-// that are later; server 0 takes away all that is in the folders of earlier ones. Where no other server's file is ever seen
-// here, its own alone count, and one more is kept, for others may not have got as far.
+// Takes away this server's files of all but the `keep` latest checkpoints that have the files of all servers, and of
+// those that are later; server 0 takes away all that is in the folders of earlier ones. Where no other server's file is
+// ever seen here, its own alone count, and one more is kept, for others may not have got as far.
 void PruneCheckpoints(const std::string& folder, uint32_t server, uint32_t servers, uint32_t keep);
 
 }  // namespace downpour::ps

@@ -56,7 +56,8 @@ PartState StateOf(uint32_t part, uint64_t number) {
   return state;
 }
 
-void Write(const TemporaryFolder& folder, uint64_t number, uint32_t servers = 2, std::optional<uint32_t> only = std::nullopt) {
+void Write(const TemporaryFolder& folder, uint64_t number, uint32_t servers = 2,
+           std::optional<uint32_t> only = std::nullopt) {
   for (uint32_t server = 0; server < servers; ++server) {
     if (only && server != *only) continue;
     auto writer = CheckpointWriter::Create(folder.path(), HeaderOf(number, server, servers));

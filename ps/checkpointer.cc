@@ -131,16 +131,16 @@ void Checkpointer::FinishIfAll() {
     std::lock_guard lock(mutex_);
     seconds = std::chrono::duration<double>(Clock::now() - begun_).count();
     status_.set_done(status_.done() + 1);
-    status_.set_done_unix_us(std::chrono::duration_cast<std::chrono::microseconds>(
-                                 std::chrono::system_clock::now().time_since_epoch())
-                                 .count());
+    status_.set_done_unix_us(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count());
     if (status_.number() == header_.number()) {
       status_.set_state(CheckpointStatus::DONE);
       status_.set_seconds(seconds);
     }
   }
-  log_.Info(absl::StrFormat("checkpoint %d of %d parts, %.1f MB, in %s after %.2f s", header_.number(), writer_->parts(),
-                            static_cast<double>(writer_->bytes()) / 1e6, writer_->path(), seconds));
+  log_.Info(absl::StrFormat("checkpoint %d of %d parts, %.1f MB, in %s after %.2f s", header_.number(),
+                            writer_->parts(), static_cast<double>(writer_->bytes()) / 1e6, writer_->path(), seconds));
   writer_ = nullptr;
 }
 

@@ -31,8 +31,8 @@ class Checkpointer {
 
   const std::string& folder() const { return folder_; }
 
-  // Any thread. Expects so many parts of a checkpoint from now on; one that is not done is given up. Aborted: this number
-  // or a later one was begun.
+  // Any thread. Expects so many parts of a checkpoint from now on; one that is not done is given up. Aborted: this
+  // number or a later one was begun.
   absl::Status Begin(const CheckpointHeader& header, uint32_t parts);
   // Any thread. What is under way will not be done.
   void GiveUp(const std::string& why);

@@ -85,7 +85,8 @@ absl::StatusOr<RestoreReply> Control::RestoreFrom(const std::string& folder, std
     restoring_ = false;
   }
   if (!status.ok()) return status;
-  log_.Info(absl::StrCat("checkpoint ", found->number, " of ", found->headers.size(), " servers is back, from ", folder));
+  log_.Info(
+      absl::StrCat("checkpoint ", found->number, " of ", found->headers.size(), " servers is back, from ", folder));
   RestoreReply reply;
   reply.set_number(found->number);
   reply.set_clock(found->headers[0].clock());
@@ -120,8 +121,8 @@ absl::Status Control::CheckIsOurs(const FoundCheckpoint& found) const {
     if (!job.ok()) return job.status();
     if (job->name() != job_.name()) return NotOurs(found, absl::StrCat("is of job '", job->name(), "'"));
     if (job->workers() != job_.workers()) {
-      return NotOurs(found, absl::StrCat("is of a job of ", job->workers(), " workers, and this one has ", job_.workers(),
-                                         ": how far each is with its data would be lost"));
+      return NotOurs(found, absl::StrCat("is of a job of ", job->workers(), " workers, and this one has ",
+                                         job_.workers(), ": how far each is with its data would be lost"));
     }
     if (job->optimizer().name() != job_.optimizer().name()) {
       return NotOurs(found, absl::StrCat("is of optimizer ", job->optimizer().name(), ", and this job's is ",
@@ -134,16 +135,19 @@ absl::Status Control::CheckIsOurs(const FoundCheckpoint& found) const {
                       IsStrong(**mode, job->sync()) == IsStrong(**mode, job_.sync()) &&
                       (*mode)->steps_a_clock(job->sync()) == (*mode)->steps_a_clock(job_.sync());
     if (!same) {
-      return NotOurs(found, absl::StrCat("is of sync ", SyncText(job->sync()), ", and this job's is ", SyncText(job_.sync()),
-                                         ", whose clocks are others; ps-ctl set changes it once the job runs"));
+      return NotOurs(found,
+                     absl::StrCat("is of sync ", SyncText(job->sync()), ", and this job's is ", SyncText(job_.sync()),
+                                  ", whose clocks are others; ps-ctl set changes it once the job runs"));
     }
   }
   const uint64_t most = LargestPartBytes(job_);
   for (const PartBounds& part : found.parts) {
     const uint64_t bytes = (part.end - part.begin) * sizeof(float);
     if (bytes <= most) continue;
-    return NotOurs(found, absl::StrCat("has parts of ", bytes, " bytes, which stay as they are; servers.part_bytes has to be "
-                                       "as much, and is ", job_.servers().part_bytes()));
+    return NotOurs(found, absl::StrCat("has parts of ", bytes,
+                                       " bytes, which stay as they are; servers.part_bytes has to be "
+                                       "as much, and is ",
+                                       job_.servers().part_bytes()));
   }
   return absl::OkStatus();
 }
@@ -181,15 +185,18 @@ absl::Status Control::EnsureTableOf(const FoundCheckpoint& found) {
     if (table_.elements() != 0) {
       if (absl::Status status = CompareTableSpecs(table_, spec); !status.ok()) return status;
       const auto& parts = map_.tables(0).parts();
-      const bool alike = std::equal(parts.begin(), parts.end(), table->parts().begin(), table->parts().end(),
-                                    [](const auto& a, const auto& b) { return a.begin() == b.begin() && a.end() == b.end(); });
+      const bool alike =
+          std::equal(parts.begin(), parts.end(), table->parts().begin(), table->parts().end(),
+                     [](const auto& a, const auto& b) { return a.begin() == b.begin() && a.end() == b.end(); });
       if (alike) return absl::OkStatus();
       return NotOurs(found, "is cut into other parts than the servers have; start them anew, with --restore");
     }
   }
   DealParts(static_cast<uint32_t>(job_.servers().addresses_size()), static_cast<uint32_t>(shards_.size()), table);
   if (absl::Status status = ValidateShardMap(map, job_.servers().addresses_size()); !status.ok()) return status;
-  if (absl::Status status = CheckTableMemory(job_, {together, PlansCheckpoints(job_)}, spec, ElementsOn(map, server_)); !status.ok()) return status;
+  if (absl::Status status = CheckTableMemory(job_, {together, PlansCheckpoints(job_)}, spec, ElementsOn(map, server_));
+      !status.ok())
+    return status;
   return MakeTables(spec, map, together);
 }
 
@@ -219,7 +226,8 @@ absl::Status Control::GiveBack(const FoundCheckpoint& found) {
       const auto ok = restored_.Wait(ticket, kPartTimeout);
       if (!ok) return absl::UnavailableError("the server's shards are too busy to take a checkpoint; try again");
       if (!ok->front()) {
-        return absl::FailedPreconditionError(absl::StrCat(path, ": part ", index, " was not taken: a worker has come "
+        return absl::FailedPreconditionError(absl::StrCat(path, ": part ", index,
+                                                          " was not taken: a worker has come "
                                                           "meanwhile, or it is not of this job"));
       }
     }

@@ -87,7 +87,7 @@ class DeltaSender {
   const CodecSettings settings_;
   const PartLayout layout_;
   const uint64_t seed_;
-  uint64_t lines_ = 0;  // so far
+  uint64_t lines_ = 0;            // so far
   std::vector<Worker> workers_;   // by partition
   std::shared_ptr<Line> common_;  // of those who go together; null for nobody
 };

@@ -118,7 +118,9 @@ TEST_CASE("workers that go together share what they have and what they are sent"
   std::vector<float> values = Gaussian(random, 1);
   std::vector<Receiver> workers = {{0}, {1}, {2}};
   DeltaSender sender(kTopKCodec, {.share = 0.1}, Layout(), 7);
-  const auto pull = [&](uint32_t i, uint64_t version) { return workers[i].Pull(&sender, kTopKCodec, values, version, true); };
+  const auto pull = [&](uint32_t i, uint64_t version) {
+    return workers[i].Pull(&sender, kTopKCodec, values, version, true);
+  };
   const auto move = [&] { kernels::Axpy(1, Gaussian(random, 0.1f), values); };
   for (uint32_t i = 0; i < 3; ++i) CHECK(pull(i, 0) == kValues);
   uint64_t version = 1;

@@ -41,8 +41,8 @@ absl::StatusOr<PartState> DecodePartState(const std::shared_ptr<const std::byte[
     member.position = in.Get<uint64_t>();
     member.clock = in.Get<uint64_t>();
   }
-  const bool sane = state.begin < state.end && state.end - state.begin <= kMaxPartBytes / sizeof(float) &&
-                    state.slots <= kMostSlots;
+  const bool sane =
+      state.begin < state.end && state.end - state.begin <= kMaxPartBytes / sizeof(float) && state.slots <= kMostSlots;
   if (!sane) return absl::DataLossError("a part's state of no part that there can be");
   const std::span<const std::byte> floats = in.Rest();
   if (!in.complete() || floats.size() != state.float_bytes()) {

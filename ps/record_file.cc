@@ -35,13 +35,8 @@ std::string HeadOf(const RecordBody& record, uint64_t number, int64_t time_us) {
   if (record.payload != nullptr) {
     for (const Payload::Bytes& chunk : record.payload->chunks()) crc = Crc(crc, chunk);
   }
-  const std::string head = Fields()
-                               .Put(static_cast<uint32_t>(record.size()))
-                               .Put(crc)
-                               .Put(number)
-                               .Put(time_us)
-                               .Put(record.kind)
-                               .Take();
+  const std::string head =
+      Fields().Put(static_cast<uint32_t>(record.size())).Put(crc).Put(number).Put(time_us).Put(record.kind).Take();
   return head + Fields().Put(Crc(0, std::as_bytes(std::span(head)))).Take();
 }
 
@@ -57,11 +52,8 @@ absl::StatusOr<std::unique_ptr<RecordWriter>> RecordWriter::Create(const std::st
   }
   if (fd < 0) return Unavailable("make", path);
   std::unique_ptr<RecordWriter> writer(new RecordWriter(path, fd, format));
-  writer->buffer_ = Fields()
-                        .Put(std::string(format.magic.data(), format.magic.size()))
-                        .Put(format.version)
-                        .Put(uint32_t{0})
-                        .Take();
+  writer->buffer_ =
+      Fields().Put(std::string(format.magic.data(), format.magic.size())).Put(format.version).Put(uint32_t{0}).Take();
   return writer;
 }
 

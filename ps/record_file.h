@@ -1,6 +1,6 @@
-// A file of records, each with its length, number, time, kind and checksums, so that damage is found at the record where
-// it is, and a file that merely ends within one is told apart. The bytes are described in README.md. Event logs and
-// checkpoints are such files.
+// A file of records, each with its length, number, time, kind and checksums, so that damage is found at the record
+// where it is, and a file that merely ends within one is told apart. The bytes are described in README.md. Event logs
+// and checkpoints are such files.
 #pragma once
 
 #include <array>
@@ -21,9 +21,9 @@ namespace downpour::ps {
 struct RecordFormat {
   std::array<char, 8> magic;
   uint32_t version;
-  const char* name;       // "event log"
-  uint64_t most_bytes;    // of a record's body
-  uint32_t broken_off;    // the kind of the record that says why a writer could not go on; 0 for none
+  const char* name;     // "event log"
+  uint64_t most_bytes;  // of a record's body
+  uint32_t broken_off;  // the kind of the record that says why a writer could not go on; 0 for none
 };
 
 struct RecordBody {
@@ -59,7 +59,8 @@ class RecordWriter {
   const std::string& path() const { return path_; }
 
  private:
-  RecordWriter(std::string path, int fd, const RecordFormat& format) : path_(std::move(path)), fd_(fd), format_(format) {}
+  RecordWriter(std::string path, int fd, const RecordFormat& format)
+      : path_(std::move(path)), fd_(fd), format_(format) {}
   absl::Status WriteOut(std::span<const std::byte> bytes);
   absl::Status WriteBuffer();
   // Cuts the file and says why, for good.

@@ -53,7 +53,8 @@ TEST_CASE("without rounds a checkpoint is of now, and what comes back goes on to
     CHECK(other.core().Checksum() == then);
     for (uint64_t sequence = 8; sequence < 12; ++sequence) {
       for (uint32_t part = 0; part < 3; ++part) {
-        Push again = Cluster::PushOf(sequence % 2, sequence, sequence, 0.1f * static_cast<float>(sequence + part), part);
+        Push again =
+            Cluster::PushOf(sequence % 2, sequence, sequence, 0.1f * static_cast<float>(sequence + part), part);
         again.message.header.fence = 30 + sequence % 2;
         CHECK(other.One(again).header.reason == Refusal::kNone);
       }

@@ -42,12 +42,12 @@ absl::Status CheckTableMemory(const Job& job, const MemoryUse& use, const TableS
   const uint64_t bytes_an_element = sizeof(float) * (1 + slots + copies + kept);
   const uint64_t limit = job.servers().memory_limit_bytes();
   if (elements_here <= limit / bytes_an_element) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "the net's ", spec.elements(), " parameters with ", slots, " slots each",
-      copies == 0 ? "" : absl::StrCat(" and ", copies, " copies, of what workers have (wire.pull),"),
-      kept == 0 ? "" : " and a copy of them for a checkpoint", " need ",
-      absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element), " bytes on each of ",
-      job.servers().addresses_size(), " servers; servers.memory_limit_bytes is ", limit));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the net's ", spec.elements(), " parameters with ", slots, " slots each",
+                   copies == 0 ? "" : absl::StrCat(" and ", copies, " copies, of what workers have (wire.pull),"),
+                   kept == 0 ? "" : " and a copy of them for a checkpoint", " need ",
+                   absl::StrFormat("%.0f", static_cast<double>(elements_here) * bytes_an_element), " bytes on each of ",
+                   job.servers().addresses_size(), " servers; servers.memory_limit_bytes is ", limit));
 }
 
 }  // namespace downpour::ps

@@ -17,7 +17,7 @@ bool AllGoTogether(const SettingsHistory& settings);
 uint64_t ElementsOn(const ShardMap& map, uint32_t server);
 
 struct MemoryUse {
-  bool together = false;     // as AllGoTogether
+  bool together = false;    // as AllGoTogether
   bool checkpoint = false;  // one is written
 };
 

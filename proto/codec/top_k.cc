@@ -69,7 +69,8 @@ class TopKEncoder final : public Encoder {
   // guessed from a sample: too low a guess costs candidates, and too high a one another look.
   void FindCandidates(std::span<const float> values) {
     TakeSample(values);
-    const double expected = std::min(1.0, static_cast<double>(count_) / std::max<size_t>(values.size(), 1)) * sample_.size();
+    const double expected =
+        std::min(1.0, static_cast<double>(count_) / std::max<size_t>(values.size(), 1)) * sample_.size();
     for (auto rank = static_cast<size_t>(expected + 4 * std::sqrt(expected) + 4);; rank *= 4) {
       uint32_t low = 1;  // zeros are not worth sending
       if (rank < sample_.size()) {

@@ -54,7 +54,8 @@ Message MakePush() {
 
 std::string LogSeed(const fs::path& folder) {
   const std::string path = folder / "log";
-  auto writer = EventLogWriter::Create(path, {.job = "name: fuzzed\n", .server = 0, .servers = 1, .shard = 0, .shards = 1});
+  auto writer =
+      EventLogWriter::Create(path, {.job = "name: fuzzed\n", .server = 0, .servers = 1, .shard = 0, .shards = 1});
   if (!writer.ok()) std::abort();
   Message set = MakePush();
   set.header.kind = FrameKind::kSet;

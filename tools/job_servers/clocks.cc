@@ -1,9 +1,9 @@
 #include "tools/job_servers/clocks.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include <algorithm>
 #include <cmath>
-
-#include <google/protobuf/util/message_differencer.h>
 
 #include "absl/strings/str_cat.h"
 #include "proto/settings.h"
@@ -44,7 +44,8 @@ uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
     }
   }
   const double ahead = fastest * kHeartbeats * job.worker().heartbeat_ms() / 1000;
-  return FurthestClock(job, servers) + static_cast<uint64_t>(std::ceil(ahead / static_cast<double>(StepsAClock(job)))) + 1;
+  return FurthestClock(job, servers) + static_cast<uint64_t>(std::ceil(ahead / static_cast<double>(StepsAClock(job)))) +
+         1;
 }
 
 uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers) {

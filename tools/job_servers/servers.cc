@@ -1,9 +1,9 @@
 #include "tools/job_servers/servers.h"
 
+#include <grpcpp/grpcpp.h>
+
 #include <chrono>
 #include <random>
-
-#include <grpcpp/grpcpp.h>
 
 #include "absl/strings/str_cat.h"
 #include "proto/grpc_status.h"

@@ -22,8 +22,8 @@ class JobServers {
   // Tells every server of a change; one that has it already is content. `told` counts those that took it.
   absl::Status Change(const SettingsChange& change, size_t* told) const;
 
-  // Has every server begin a checkpoint. Fails, naming the server, at the first that does not; of those before it the next
-  // checkpoint takes the place.
+  // Has every server begin a checkpoint. Fails, naming the server, at the first that does not; of those before it the
+  // next checkpoint takes the place.
   absl::Status Checkpoint(uint64_t number, uint64_t clock) const;
 
   // All servers go back to one checkpoint, the latest that the first finds whole where `number` is 0.

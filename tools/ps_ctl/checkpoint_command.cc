@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
-#include <thread>
-
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -48,7 +47,8 @@ class CheckpointCommand final : public Command {
           return Fail(Exit::kRefused, absl::StrCat("checkpoint ", number, " was given up: another was begun"));
         }
         if (checkpoint.state() == CheckpointStatus::FAILED) {
-          return Fail(Exit::kRefused, absl::StrCat("server ", i, ": checkpoint ", number, " failed: ", checkpoint.reason()));
+          return Fail(Exit::kRefused,
+                      absl::StrCat("server ", i, ": checkpoint ", number, " failed: ", checkpoint.reason()));
         }
         if (checkpoint.state() == CheckpointStatus::DONE) ++done;
       }
@@ -69,13 +69,18 @@ class CheckpointCommand final : public Command {
       seconds = std::max(seconds, server.checkpoint().seconds());
     }
     if (json_) {
-      std::cout << ordered_json{{"number", number}, {"clock", clock}, {"bytes", bytes}, {"parts_late", late},
-                                {"seconds", seconds}}.dump() << "\n";
+      std::cout << ordered_json{{"number", number},
+                                {"clock", clock},
+                                {"bytes", bytes},
+                                {"parts_late", late},
+                                {"seconds", seconds}}
+                       .dump()
+                << "\n";
     } else {
       std::cout << "checkpoint " << number << (clock == 0 ? "" : absl::StrCat(" as of clock ", clock))
                 << (late == 0 ? "" : absl::StrCat(", but for ", late, " parts that were past it,")) << ": "
-                << absl::StrFormat("%.1f MB of %d servers after %.1f s", static_cast<double>(bytes) / 1e6, servers.size(),
-                                   seconds)
+                << absl::StrFormat("%.1f MB of %d servers after %.1f s", static_cast<double>(bytes) / 1e6,
+                                   servers.size(), seconds)
                 << "\n";
     }
     return Exit::kDone;

@@ -1,7 +1,6 @@
 #include "tools/ps_ctl/restore_command.h"
 
 #include <iostream>
-
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -17,7 +16,8 @@ class RestoreCommand final : public Command {
  public:
   explicit RestoreCommand(CLI::App* flags) : job_(flags) {
     flags->add_flag("--json", json_, "Speak JSON");
-    flags->add_option("--number", number_, "Which checkpoint; default: the latest that is whole")->check(CLI::PositiveNumber);
+    flags->add_option("--number", number_, "Which checkpoint; default: the latest that is whole")
+        ->check(CLI::PositiveNumber);
   }
 
   Exit Run() override {
@@ -26,7 +26,8 @@ class RestoreCommand final : public Command {
     const auto restored = JobServers(*job).Restore(number_);
     if (!restored.ok()) return Fail(restored.status());
     if (json_) {
-      ordered_json line = {{"number", restored->number()}, {"clock", restored->clock()}, {"passed_by", ordered_json::array()}};
+      ordered_json line = {
+          {"number", restored->number()}, {"clock", restored->clock()}, {"passed_by", ordered_json::array()}};
       for (const std::string& passed_by : restored->passed_by()) line["passed_by"].push_back(passed_by);
       std::cout << line.dump() << "\n";
       return Exit::kDone;

@@ -1,4 +1,5 @@
-// Has a job's servers write checkpoints when they are due, and knows what became of them. One thread at a time may use it.
+// Has a job's servers write checkpoints when they are due, and knows what became of them. One thread at a time may use
+// it.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ class Checkpoints {
     uint64_t number = 0;
     uint64_t clock = 0;
     uint64_t bytes = 0;
-    double seconds = 0;    // until the last server had written
-    uint32_t late = 0;     // parts that are as of a later clock
-    std::string problem;   // empty where it is done
+    double seconds = 0;   // until the last server had written
+    uint32_t late = 0;    // parts that are as of a later clock
+    std::string problem;  // empty where it is done
   };
 
   // `servers` as they answered last, in the job's order; `now` in seconds of training. May call them.

@@ -16,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "proto/limits.h"
+#include "proto/settings_changes.h"
 #include "ps/fields.h"
 
 namespace downpour::ps {
@@ -34,6 +35,7 @@ constexpr RecordFormat kCheckpoint = {.magic = {'D', 'P', 'W', 'C', 'H', 'E', 'C
                                       .broken_off = 0};
 constexpr char kBeside[] = ".part";
 constexpr size_t kMostNamed = 5;
+constexpr size_t kMostHeaderBytes = 64 << 20;
 
 std::string NumberText(uint64_t number) { return absl::StrFormat("%08d", number); }
 
@@ -70,18 +72,6 @@ bool SameCheckpoint(const CheckpointHeader& a, const CheckpointHeader& b) {
          a.parts() == b.parts() && MessageDifferencer::Equals(a.table(), b.table());
 }
 
-// A change that came when some had begun already is known to the others alone. False where they know different ones.
-bool AddChanges(const CheckpointHeader& header, std::vector<SettingsChange>* changes) {
-  for (int i = 0; i < header.changes_size(); ++i) {
-    if (static_cast<size_t>(i) == changes->size()) {
-      changes->push_back(header.changes(i));
-    } else if (!MessageDifferencer::Equals((*changes)[i], header.changes(i))) {
-      return false;
-    }
-  }
-  return true;
-}
-
 // Whether it says that a file is not whole, and not merely that it can't be read now.
 bool IsNotWhole(const absl::Status& status) {
   return absl::IsDataLoss(status) || absl::IsOutOfRange(status) || absl::IsNotFound(status) ||
@@ -101,7 +91,8 @@ absl::Status ReadThrough(const std::string& folder, uint64_t number, FoundCheckp
     if (server > 0 && !SameCheckpoint(header, found->headers[0])) {
       return absl::DataLossError(absl::StrCat(path, " is of another checkpoint than ", found->files[0]));
     }
-    if (!AddChanges(header, &found->changes)) {
+    // One that came when some had begun already is known to the others alone.
+    if (MergeChanges(header.changes(), &found->changes)) {
       return absl::DataLossError(absl::StrCat(path, " has other changes of settings than ", found->files[0]));
     }
     if (header.number() != number || header.server() != server) {
@@ -139,6 +130,11 @@ absl::Status ReadThrough(const std::string& folder, uint64_t number, FoundCheckp
 
 absl::StatusOr<std::unique_ptr<CheckpointWriter>> CheckpointWriter::Create(const std::string& folder,
                                                                            const CheckpointHeader& header) {
+  const RecordBody record{static_cast<uint32_t>(Kind::kHeader), header.SerializeAsString()};
+  if (record.size() > kMostHeaderBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("a checkpoint's header of ", record.size(),
+                                                   " bytes; nobody would read more than ", kMostHeaderBytes));
+  }
   const std::string own = absl::StrCat(folder, "/", NumberText(header.number()));
   std::error_code error;
   fs::create_directories(own, error);
@@ -152,7 +148,6 @@ absl::StatusOr<std::unique_ptr<CheckpointWriter>> CheckpointWriter::Create(const
   auto records = RecordWriter::Create(path + kBeside, kCheckpoint);
   if (!records.ok()) return records.status();
   std::unique_ptr<CheckpointWriter> writer(new CheckpointWriter(path, *std::move(records)));
-  const RecordBody record{static_cast<uint32_t>(Kind::kHeader), header.SerializeAsString()};
   if (absl::Status status = writer->records_->Append(record, header.unix_us()); !status.ok()) return status;
   return writer;
 }
@@ -194,8 +189,7 @@ absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(const s
   const auto raw = reader->records_->Next();
   if (!raw.ok()) return raw.status();
   if (!*raw) return reader->records_->Torn(offset);
-  constexpr size_t kMostHeader = 16 * kMaxRegisterBytes;
-  const bool fits = (*raw)->kind == static_cast<uint32_t>(Kind::kHeader) && (*raw)->size <= kMostHeader &&
+  const bool fits = (*raw)->kind == static_cast<uint32_t>(Kind::kHeader) && (*raw)->size <= kMostHeaderBytes &&
                     reader->header_.ParseFromArray((*raw)->body.get(), static_cast<int>((*raw)->size)) &&
                     reader->header_.server() < reader->header_.servers();
   if (!fits) return reader->records_->Damaged(offset, "it should be the header");

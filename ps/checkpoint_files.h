@@ -22,7 +22,7 @@ namespace downpour::ps {
 class CheckpointWriter {
  public:
   // Makes the folders that are missing. Unavailable, with path and reason, where that or the file can't be made.
-  // AlreadyExists: the server has a file of that number; another job writes there too.
+  // InvalidArgument: a header that no reader would take. AlreadyExists: the server has a file of that number; another job writes there too.
   static absl::StatusOr<std::unique_ptr<CheckpointWriter>> Create(const std::string& folder,
                                                                   const CheckpointHeader& header);
   // Takes what is not finished away again.

@@ -172,6 +172,14 @@ TEST_CASE("a file is never written over") {
   CHECK(FindCheckpoint(folder.path(), std::nullopt).ok());
 }
 
+TEST_CASE("a header that no reader would take is not written") {
+  const TemporaryFolder folder;
+  CheckpointHeader header = HeaderOf(1, 0, 1);
+  header.set_job(std::string(65 << 20, 'x'));
+  CHECK(CheckpointWriter::Create(folder.path(), header).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(fs::is_empty(folder.path()));
+}
+
 TEST_CASE("parts that are missing or come twice are no checkpoint") {
   const TemporaryFolder folder;
   const auto write = [&](const std::vector<uint32_t>& parts) {

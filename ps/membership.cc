@@ -74,6 +74,7 @@ std::vector<WorkerReport> Membership::Reports() const {
   std::vector<WorkerReport> reports;
   for (const Entry& entry : workers_) {
     reports.push_back(entry.report.partition_samples() > 0 ? entry.report : entry.earlier.value_or(WorkerReport()));
+    reports.back().clear_epochs();
   }
   return reports;
 }

@@ -81,7 +81,7 @@ class Membership {
   // Nobody has come yet, but by partition these were said before; fences go on growing, and observers stay. Where nobody
   // is live.
   void Restart(const std::vector<WorkerReport>& earlier);
-  // By partition, what its worker last said of itself, once it knew its rows.
+  // By partition, what its worker last said of itself, once it knew its rows; without its epochs, which may be many.
   std::vector<WorkerReport> Reports() const;
 
   bool IsObserver(uint64_t fence) const { return observers_.contains(fence); }

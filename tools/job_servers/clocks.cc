@@ -1,18 +1,15 @@
 #include "tools/job_servers/clocks.h"
 
-#include <google/protobuf/util/message_differencer.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "proto/settings.h"
+#include "proto/settings_changes.h"
 #include "proto/sync/mode.h"
 
 namespace downpour {
 namespace {
-
-using google::protobuf::util::MessageDifferencer;
 
 // Heartbeats until a worker has surely heard: the one under way, the next, and one to spare.
 constexpr double kHeartbeats = 3;
@@ -48,12 +45,16 @@ uint64_t ClockAhead(const Job& job, const std::vector<StatusReply>& servers) {
          1;
 }
 
-uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers) {
+uint64_t FurthestStep(const std::vector<StatusReply>& servers) {
   uint64_t furthest = 0;
   for (const StatusReply& server : servers) {
     for (const WorkerStatus& worker : server.workers()) furthest = std::max(furthest, worker.report().step());
   }
-  return furthest / StepsAClock(job);
+  return furthest;
+}
+
+uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers) {
+  return FurthestStep(servers) / StepsAClock(job);
 }
 
 Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes) {
@@ -68,13 +69,9 @@ Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes) {
 absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<StatusReply>& servers) {
   std::vector<SettingsChange> known;
   for (const StatusReply& server : servers) {
-    for (int i = 0; i < server.changes_size(); ++i) {
-      if (static_cast<size_t>(i) == known.size()) {
-        known.push_back(server.changes(i));
-      } else if (!MessageDifferencer::Equals(known[i], server.changes(i))) {
-        return absl::FailedPreconditionError(
-            absl::StrCat("the servers disagree about version ", i + 1, " of the settings: two changed them at once"));
-      }
+    if (const auto differs = MergeChanges(server.changes(), &known)) {
+      return absl::FailedPreconditionError(absl::StrCat("the servers disagree about version ", *differs + 1,
+                                                        " of the settings: two changed them at once"));
     }
   }
   return known;

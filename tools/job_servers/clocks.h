@@ -17,6 +17,9 @@ Job WithChanges(const Job& job, const std::vector<SettingsChange>& changes);
 // The changes that some server knows, in order. FailedPrecondition where two servers disagree about one of them.
 absl::StatusOr<std::vector<SettingsChange>> KnownChanges(const std::vector<StatusReply>& servers);
 
+// The step of the worker that is furthest; 0 before any has begun.
+uint64_t FurthestStep(const std::vector<StatusReply>& servers);
+
 // The clock of the worker that is furthest; 0 before any has begun.
 uint64_t FurthestClock(const Job& job, const std::vector<StatusReply>& servers);
 

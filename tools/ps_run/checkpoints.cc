@@ -11,12 +11,6 @@ namespace {
 // A checkpoint that takes longer waits for a clock that does not come; the next takes its place.
 constexpr double kLongestSeconds = 600;
 
-uint64_t FurthestStep(const std::vector<StatusReply>& servers) {
-  uint64_t step = 0;
-  for (const WorkerStatus& worker : servers[0].workers()) step = std::max(step, worker.report().step());
-  return step;
-}
-
 bool SomebodyWorks(const std::vector<StatusReply>& servers) {
   return std::ranges::any_of(servers[0].workers(), [](const WorkerStatus& worker) {
     return worker.state() == WorkerStatus::LIVE && worker.report().step() > 0;
@@ -68,7 +62,7 @@ std::optional<Checkpoints::News> Checkpoints::Begin(const std::vector<StatusRepl
   under_way_ = next->number;
   const absl::Status status = servers_.Checkpoint(next->number, next->clock);
   if (status.ok()) return std::nullopt;
-  told_ = next->number;
+  // Where no server has begun it, the next has this number too.
   under_way_ = 0;
   return News{.number = next->number, .clock = next->clock, .problem = std::string(status.message())};
 }
